@@ -1,0 +1,1 @@
+//! Sessionization, rollups and uniques as pure functions.

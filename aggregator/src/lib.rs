@@ -1,0 +1,1 @@
+//! The centre: log, engine, state, API and dashboard.

@@ -1,0 +1,2 @@
+//! `wakeline-aggregator`.
+fn main() {}

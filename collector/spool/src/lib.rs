@@ -1,0 +1,1 @@
+//! A segment log: CRC-framed records, group-committed.

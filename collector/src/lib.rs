@@ -1,0 +1,1 @@
+//! The edge: takes hits, makes them durable, forwards them.

@@ -1,0 +1,2 @@
+//! `wakeline-collector`.
+fn main() {}

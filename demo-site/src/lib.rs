@@ -1,0 +1,1 @@
+//! A shop to click through, both servers in one process, and a traffic simulator.

@@ -1,0 +1,2 @@
+//! `wakeline-demo-site`.
+fn main() {}

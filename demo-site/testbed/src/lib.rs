@@ -1,0 +1,1 @@
+//! Starts the real browsers and servers that tests and demos need.

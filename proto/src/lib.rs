@@ -1,0 +1,84 @@
+//! The wire contract of Wakeline: generated messages, limits, refusal reasons and event ids.
+//!
+//! No I/O; builds for `wasm32`. Messages of the browser and app SDKs, of collectors and of the aggregator are in
+//! [`v1`]; the `.proto` files beside this crate document each field and the rules of change.
+
+pub mod event_id;
+pub mod limits;
+mod reason;
+/// Generated from `wakeline/v1/*.proto`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::expect_used
+)]
+pub mod v1 {
+    include!(concat!(env!("OUT_DIR"), "/wakeline.v1.rs"));
+}
+
+pub use event_id::EventId;
+pub use reason::Reason;
+
+/// All `.proto` files as an encoded `FileDescriptorSet`, for gRPC reflection.
+#[cfg(feature = "grpc")]
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Hash that spreads visitors over partitions: the partition is this modulo their number. Part of the wire contract
+/// (XXH3-64 of the site id, little endian, then the visitor's bytes).
+pub fn partition_hash(site: u64, visitor: &str) -> u64 {
+    let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
+    hasher.update(&site.to_le_bytes());
+    hasher.update(visitor.as_bytes());
+    hasher.digest()
+}
+
+impl v1::EventType {
+    /// Every type with the name that JSON, reports and the log of fates use.
+    pub const NAMES: [(Self, &'static str); 14] = [
+        (Self::PageView, "page_view"),
+        (Self::ScreenView, "screen_view"),
+        (Self::Click, "click"),
+        (Self::Scroll, "scroll"),
+        (Self::Swipe, "swipe"),
+        (Self::Form, "form"),
+        (Self::Engagement, "engagement"),
+        (Self::ProductView, "product_view"),
+        (Self::Cart, "cart"),
+        (Self::Checkout, "checkout"),
+        (Self::Order, "order"),
+        (Self::Identify, "identify"),
+        (Self::Exposure, "exposure"),
+        (Self::Custom, "custom"),
+    ];
+
+    /// The name that JSON and reports use; `"custom"` for a number this version does not know.
+    pub fn name(self) -> &'static str {
+        Self::NAMES
+            .iter()
+            .find(|(kind, _)| *kind == self)
+            .map_or("custom", |(_, name)| name)
+    }
+
+    /// The type of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES
+            .iter()
+            .find(|(_, known)| *known == name)
+            .map(|(kind, _)| *kind)
+    }
+
+    /// Whether events of this type are passive whatever they say: they do not end a bounce.
+    pub const fn is_passive(self) -> bool {
+        matches!(
+            self,
+            Self::Engagement | Self::Scroll | Self::ProductView | Self::Exposure | Self::Identify
+        )
+    }
+
+    /// Whether events of this type count as page views.
+    pub const fn is_pageview(self) -> bool {
+        matches!(self, Self::PageView | Self::ScreenView)
+    }
+}

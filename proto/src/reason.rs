@@ -1,0 +1,86 @@
+/// Why an event was refused. A closed set: one reason each, shown in answers, in the ledger and as a metric label.
+///
+/// Changing a name is a breaking change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Reason {
+    /// It can't be decoded: an index outside its table, a value of the wrong kind, an unknown key.
+    Malformed,
+    /// A text or list is over its limit in [`limits`](crate::limits).
+    TooLarge,
+    /// No visitor, or one over its limit.
+    InvalidVisitor,
+    /// No type, or one that is not known.
+    InvalidType,
+    /// A custom event without a name, or a name that is not allowed.
+    InvalidName,
+    /// The URL can't be parsed, or is not http(s) or an app's.
+    InvalidUrl,
+    /// A time that can't be read or is before 2000.
+    InvalidTime,
+    /// Older than 30 days.
+    TooOld,
+    /// An amount out of range, or a currency that is not three upper-case letters.
+    InvalidMoney,
+    /// A property of an unknown kind, NaN or infinite.
+    InvalidProperty,
+    /// Consent is denied or pending. Counted, not kept.
+    NoConsent,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 11] = [
+        Self::Malformed,
+        Self::TooLarge,
+        Self::InvalidVisitor,
+        Self::InvalidType,
+        Self::InvalidName,
+        Self::InvalidUrl,
+        Self::InvalidTime,
+        Self::TooOld,
+        Self::InvalidMoney,
+        Self::InvalidProperty,
+        Self::NoConsent,
+    ];
+
+    /// The name on the wire and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::InvalidVisitor => "invalid_visitor",
+            Self::InvalidType => "invalid_type",
+            Self::InvalidName => "invalid_name",
+            Self::InvalidUrl => "invalid_url",
+            Self::InvalidTime => "invalid_time",
+            Self::TooOld => "too_old",
+            Self::InvalidMoney => "invalid_money",
+            Self::InvalidProperty => "invalid_property",
+            Self::NoConsent => "no_consent",
+        }
+    }
+
+    /// The reason of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reason;
+
+    #[test]
+    fn every_reason_is_found_by_its_name() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_name(reason.as_str()), Some(reason));
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Builds the Wakeline npm package from Rust.
