@@ -1,1 +1,3 @@
-//! A shop to click through, both servers in one process, and a traffic simulator.
+//! The Wakeline demo: a shop that uses the SDK, both servers in one process, and a traffic simulator.
+
+pub mod shop;

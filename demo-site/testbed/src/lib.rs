@@ -1,1 +1,45 @@
-//! Starts the real browsers and servers that tests and demos need.
+//! Starts the real browsers and servers that tests need.
+//!
+//! What is missing is installed where `WAKELINE_TESTBED_INSTALL=1` allows it (Debian packages, as root), and is otherwise
+//! an error that names the command. Nothing is ever skipped silently. Everything that is started is ended on drop.
+
+mod browser;
+mod debian;
+mod process;
+
+pub use browser::Browser;
+pub use process::{Process, binary};
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+/// Asks `condition` again and again until it gives a value.
+///
+/// # Errors
+/// When nothing came within `limit`; the message says what was waited for and what was seen last.
+pub async fn eventually<T, F, Fut>(
+    what: &str,
+    limit: Duration,
+    mut condition: F,
+) -> anyhow::Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = anyhow::Result<Option<T>>>,
+{
+    let start = Instant::now();
+    loop {
+        let seen = condition().await;
+        if let Ok(Some(value)) = seen {
+            return Ok(value);
+        }
+        if start.elapsed() > limit {
+            let why = seen
+                .err()
+                .map_or_else(String::new, |error| format!(": {error:#}"));
+            anyhow::bail!("{what}: not within {limit:?}{why}");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,96 @@
+//! Headless Chromium, driven by WebDriver.
+
+use std::{process::Command, time::Duration};
+
+use anyhow::Context as _;
+use fantoccini::{Client, ClientBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{debian, process::Process};
+
+/// A browser with an empty profile. One window at a time; a new session has a new profile.
+pub struct Browser {
+    /// The WebDriver session.
+    pub page: Client,
+    driver: Process,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Starts Chromium with a window of `width` × `height` CSS pixels.
+    ///
+    /// # Errors
+    /// If Chromium or its driver are missing and may not be installed, or don't start.
+    pub async fn start(width: u32, height: u32) -> anyhow::Result<Self> {
+        let chromium = debian::program("chromium", &["chromium"])?;
+        let chromedriver = debian::program("chromedriver", &["chromium-driver"])?;
+        let profile = TempDir::new()?;
+        let mut driver =
+            Process::start("chromedriver", Command::new(chromedriver).arg("--port=0"))?;
+        let port: u16 = driver.wait_for(Duration::from_secs(30), |line| {
+            line.strip_prefix("ChromeDriver was started successfully on port ")?
+                .trim_end_matches('.')
+                .parse()
+                .ok()
+        })?;
+        let options = json!({
+            "binary": chromium,
+            "args": [
+                "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                "--disable-dev-shm-usage",
+                format!("--user-data-dir={}", profile.path().display()),
+                format!("--window-size={width},{height}"),
+            ],
+        });
+        let mut capabilities = serde_json::Map::new();
+        capabilities.insert("goog:chromeOptions".to_owned(), options);
+        capabilities.insert("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" }));
+        let page = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .with_context(|| format!("start chromium:\n{}", driver.output()))?;
+        Ok(Self {
+            page,
+            driver,
+            _profile: profile,
+        })
+    }
+
+    /// Runs JavaScript in the page and gives what it returns.
+    ///
+    /// # Errors
+    /// If it throws.
+    pub async fn run(&self, script: &str) -> anyhow::Result<Value> {
+        Ok(self.page.execute(script, Vec::new()).await?)
+    }
+
+    /// Text that a person can read on the page.
+    ///
+    /// # Errors
+    /// If the page can't be asked.
+    pub async fn text(&self) -> anyhow::Result<String> {
+        let text = self.run("return document.body.innerText").await?;
+        Ok(text.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// What the page looks like, as PNG.
+    ///
+    /// # Errors
+    /// If the page can't be asked.
+    pub async fn screenshot(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(self.page.screenshot().await?)
+    }
+
+    /// Ends the session and the processes.
+    ///
+    /// # Errors
+    /// If the driver does not answer.
+    pub async fn close(mut self) -> anyhow::Result<()> {
+        self.page.close().await?;
+        self.driver.kill()
+    }
+}
