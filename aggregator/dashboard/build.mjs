@@ -1,0 +1,70 @@
+// Builds the dashboard: `node build.mjs [--outdir DIR] [--modules DIR]`.
+//
+// Writes DIR/index.html and DIR/assets/NAME-HASH.EXT. Cargo's build script calls it with the folder into which it
+// installed the packages (`--modules`); without that they come from node_modules beside this file.
+// Fails if what a browser loads first is larger than the budget.
+import { createRequire } from "node:module";
+import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { gzipSync } from "node:zlib";
+
+/** HTML, styles and scripts of the first load, gzipped. */
+const BUDGET_BYTES = 100_000;
+
+const here = dirname(fileURLToPath(import.meta.url));
+const { values: args } = parseArgs({ options: { outdir: { type: "string" }, modules: { type: "string" } } });
+const outdir = resolve(args.outdir ?? join(here, "dist"));
+const modules = resolve(args.modules ?? join(here, "node_modules"));
+const esbuild = createRequire(join(modules, "_"))("esbuild");
+
+await rm(outdir, { recursive: true, force: true });
+await mkdir(outdir, { recursive: true });
+
+const { metafile } = await esbuild.build({
+  absWorkingDir: here,
+  // `theme` runs before the first paint, `app` is everything else.
+  entryPoints: { app: "src/main.tsx", theme: "src/theme-boot.ts", icon: "src/icon.svg" },
+  outdir: join(outdir, "assets"),
+  entryNames: "[name]-[hash]",
+  assetNames: "[name]-[hash]",
+  bundle: true,
+  minify: true,
+  format: "esm",
+  target: ["es2022", "chrome109", "firefox115", "safari16.4"],
+  jsx: "automatic",
+  jsxImportSource: "preact",
+  loader: { ".svg": "copy" },
+  nodePaths: [modules],
+  legalComments: "eof",
+  charset: "utf8",
+  metafile: true,
+  logLevel: "warning",
+});
+
+const emitted = new Map(
+  Object.keys(metafile.outputs).map((path) => {
+    const name = basename(path);
+    return [name.replace(/-[A-Z0-9]{8}\./, "."), `/${relative(outdir, resolve(here, path)).replaceAll("\\", "/")}`];
+  }),
+);
+const html = (await readFile(join(here, "src/index.html"), "utf8")).replace(/\{\{(.+?)\}\}/g, (_, name) => {
+  const path = emitted.get(name);
+  if (!path) throw new Error(`index.html names ${name}, which was not built (${[...emitted.keys()].join(", ")})`);
+  return path;
+});
+await writeFile(join(outdir, "index.html"), html);
+
+let total = 0;
+for (const name of ["index.html", ...(await readdir(join(outdir, "assets"))).map((file) => `assets/${file}`)]) {
+  const bytes = await readFile(join(outdir, name));
+  const zipped = gzipSync(bytes, { level: 9 }).length;
+  total += zipped;
+  console.log(`${name}: ${bytes.length} B, ${zipped} B gzipped`);
+}
+console.log(`first load: ${total} B gzipped of ${BUDGET_BYTES}`);
+if (total > BUDGET_BYTES) {
+  console.error(`the first load is ${total - BUDGET_BYTES} B over its budget of ${BUDGET_BYTES} B gzipped`);
+  process.exit(1);
+}
