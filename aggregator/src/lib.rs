@@ -1,1 +1,19 @@
 //! The centre: log, engine, state, API and dashboard.
+//!
+//! `Aggregator` is the whole server: collectors push blocks of events over gRPC into the [`log`], workers let the engine
+//! apply them to the [`state`], and the [`api`] answers from what the state holds, through [`metrics`], and pushes
+//! what happens through [`live`]. Sites and keys are in [`control`]; commands of the CLI come through [`admin`].
+
+pub mod admin;
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod control;
+mod grpc;
+pub mod live;
+pub mod log;
+pub mod metrics;
+mod process;
+mod server;
+pub mod state;
+

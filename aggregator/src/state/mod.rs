@@ -1,0 +1,1 @@
+//! What the aggregator knows of visitors and windows.
