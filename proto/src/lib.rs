@@ -3,6 +3,7 @@
 //! No I/O; builds for `wasm32`. Messages of the browser and app SDKs, of collectors and of the aggregator are in
 //! [`v1`]; the `.proto` files beside this crate document each field and the rules of change.
 
+pub mod batch;
 pub mod event_id;
 pub mod limits;
 mod reason;
