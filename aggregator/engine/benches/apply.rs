@@ -1,0 +1,3 @@
+//! Events per second through decode, apply and encode.
+
+fn main() {}
