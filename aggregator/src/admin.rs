@@ -1,1 +1,291 @@
-//! Placeholder.
+//! What an operator can ask for: one request type for the command line, the socket and programs.
+//!
+//! A running server answers on `DATA/admin.sock` (mode 0600): a line of JSON in, a line of JSON out. Without a server
+//! the command opens the folder itself.
+
+use clap::{Args, Subcommand};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::control::{
+    Control, ControlError, Currency, Domain, InvalidSetting, KeyKind, NewSite, SessionGap, Zone,
+};
+
+mod socket;
+
+pub use self::socket::{AdminSocket, SOCKET, ask};
+
+/// A command for the control store.
+#[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminRequest {
+    /// Make, change and list sites.
+    #[command(subcommand)]
+    Site(SiteRequest),
+    /// Make, revoke and list the keys that pages, apps and servers send with.
+    #[command(subcommand)]
+    Key(KeyRequest),
+    /// Make, revoke and list the tokens that people sign in and call the API with.
+    #[command(subcommand)]
+    Token(TokenRequest),
+}
+
+/// A command about sites.
+#[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "snake_case")]
+pub enum SiteRequest {
+    /// Make a site with a write key and a server key.
+    Create(CreateSite),
+    /// Change a site's domain or currency.
+    Set(SetSite),
+    /// List all sites.
+    List,
+}
+
+/// A site to be made.
+#[derive(Clone, Debug, Serialize, Deserialize, Args)]
+#[serde(deny_unknown_fields)]
+pub struct CreateSite {
+    /// Host name of the site, such as shop.example.
+    #[arg(long)]
+    pub domain: String,
+    /// IANA time zone in which its days begin; fixed once the site is made.
+    #[arg(long, default_value = "UTC")]
+    #[serde(default = "default_timezone")]
+    pub timezone: String,
+    /// ISO 4217 code of the currency its reports are in.
+    #[arg(long, default_value = "USD")]
+    #[serde(default = "default_currency")]
+    pub currency: String,
+    /// Minutes without an event after which a visit is over, 1 to 240; fixed once the site is made.
+    #[arg(long, value_name = "MINUTES", default_value_t = DEFAULT_SESSION_GAP)]
+    #[serde(default = "default_session_gap")]
+    pub session_gap: u32,
+}
+
+const DEFAULT_SESSION_GAP: u32 = 30;
+
+fn default_timezone() -> String {
+    "UTC".to_owned()
+}
+
+fn default_currency() -> String {
+    "USD".to_owned()
+}
+
+const fn default_session_gap() -> u32 {
+    DEFAULT_SESSION_GAP
+}
+
+/// What of a site is to change.
+#[derive(Clone, Debug, Serialize, Deserialize, Args)]
+#[serde(deny_unknown_fields)]
+pub struct SetSite {
+    /// Id or domain of the site.
+    #[arg(long)]
+    pub site: String,
+    /// Its new host name.
+    #[arg(long)]
+    #[serde(default)]
+    pub domain: Option<String>,
+    /// The ISO 4217 code of its new currency.
+    #[arg(long)]
+    #[serde(default)]
+    pub currency: Option<String>,
+    /// Only the one it has: all that was counted so far was counted by it.
+    #[arg(long)]
+    #[serde(default)]
+    pub timezone: Option<String>,
+    /// Only the one it has: all that was counted so far was counted by it.
+    #[arg(long, value_name = "MINUTES")]
+    #[serde(default)]
+    pub session_gap: Option<u32>,
+}
+
+/// A command about keys.
+#[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyRequest {
+    /// Make a key for a site.
+    Create {
+        /// Id or domain of the site.
+        #[arg(long)]
+        site: String,
+        /// `write` for pages and apps, `server` for servers.
+        #[arg(long, value_enum, default_value = "write")]
+        kind: KeyKind,
+    },
+    /// End a key. Collectors that are connected obey within seconds.
+    Revoke {
+        /// The whole key.
+        key: String,
+    },
+    /// List the keys that work.
+    List {
+        /// Only those of this site: its id or domain.
+        #[arg(long)]
+        #[serde(default)]
+        site: Option<String>,
+    },
+}
+
+/// A command about admin tokens.
+#[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenRequest {
+    /// Make an admin token. It is shown this once.
+    Create {
+        /// What it is for.
+        #[arg(long, default_value = "admin")]
+        name: String,
+    },
+    /// End a token and the sessions that were opened with it.
+    Revoke {
+        /// Its id, as listed.
+        id: u64,
+    },
+    /// List all tokens, without their secrets.
+    List,
+}
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Invalid(#[from] InvalidSetting),
+    /// Nothing was asked for, or something that cannot be.
+    #[error("{0}")]
+    Refused(String),
+    /// The control store said no.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// A running server said no.
+    #[error("{0}")]
+    Server(String),
+    /// Another process holds the folder but does not answer.
+    #[error("{0}")]
+    InUse(String),
+    /// The folder or the socket cannot be used.
+    #[error("{0}")]
+    Io(String, #[source] std::io::Error),
+}
+
+/// Carries a request out. The answer is what `--json` prints.
+pub fn execute(control: &Control, request: AdminRequest) -> Result<Value, AdminError> {
+    match request {
+        AdminRequest::Site(request) => site(control, request),
+        AdminRequest::Key(request) => key(control, request),
+        AdminRequest::Token(request) => token(control, request),
+    }
+}
+
+fn site(control: &Control, request: SiteRequest) -> Result<Value, AdminError> {
+    match request {
+        SiteRequest::Create(new) => {
+            let made = control.create_site(&NewSite {
+                domain: new.domain.parse()?,
+                timezone: new.timezone.parse()?,
+                currency: new.currency.parse()?,
+                session_gap: new.session_gap.to_string().parse()?,
+            })?;
+            Ok(json!({
+                "site_id": made.site.id,
+                "domain": made.site.domain,
+                "timezone": made.site.timezone,
+                "currency": made.site.currency,
+                "session_gap_minutes": made.site.session_gap_minutes,
+                "write_key": made.write_key,
+                "server_key": made.server_key,
+            }))
+        }
+        SiteRequest::Set(change) => set_site(control, &change),
+        SiteRequest::List => Ok(json!({ "sites": control.snapshot().sites })),
+    }
+}
+
+fn set_site(control: &Control, change: &SetSite) -> Result<Value, AdminError> {
+    let site = site_id(control, &change.site)?;
+    let snapshot = control.snapshot();
+    let now = snapshot.site(site);
+    let domain = change
+        .domain
+        .as_deref()
+        .map(str::parse::<Domain>)
+        .transpose()?;
+    let currency = change
+        .currency
+        .as_deref()
+        .map(str::parse::<Currency>)
+        .transpose()?;
+    let timezone = change
+        .timezone
+        .as_deref()
+        .map(str::parse::<Zone>)
+        .transpose()?;
+    let gap = change
+        .session_gap
+        .map(|gap| gap.to_string().parse::<SessionGap>())
+        .transpose()?;
+    let other_zone = |zone: &Zone| now.is_none_or(|site| site.timezone != zone.as_str());
+    let other_gap =
+        |gap: &SessionGap| now.is_none_or(|site| site.session_gap_minutes != gap.minutes());
+    if timezone.as_ref().is_some_and(other_zone) || gap.as_ref().is_some_and(other_gap) {
+        return Err(AdminError::Refused(
+            "a site keeps the time zone and session gap it was made with: what has been counted was counted by them"
+                .to_owned(),
+        ));
+    }
+    if domain.is_none() && currency.is_none() && timezone.is_none() && gap.is_none() {
+        return Err(AdminError::Refused(
+            "nothing to change was given".to_owned(),
+        ));
+    }
+    let site = control.update_site(site, domain.as_ref(), currency.as_ref())?;
+    Ok(json!(site))
+}
+
+fn key(control: &Control, request: KeyRequest) -> Result<Value, AdminError> {
+    match request {
+        KeyRequest::Create { site, kind } => {
+            let key = control.create_key(site_id(control, &site)?, kind)?;
+            Ok(json!(key))
+        }
+        KeyRequest::Revoke { key } => {
+            control.revoke_key(&key)?;
+            Ok(json!({ "revoked": key }))
+        }
+        KeyRequest::List { site } => {
+            let site = site.map(|site| site_id(control, &site)).transpose()?;
+            let snapshot = control.snapshot();
+            let keys: Vec<_> = snapshot
+                .keys
+                .iter()
+                .filter(|key| site.is_none_or(|site| key.site == site))
+                .collect();
+            Ok(json!({ "keys": keys }))
+        }
+    }
+}
+
+fn token(control: &Control, request: TokenRequest) -> Result<Value, AdminError> {
+    match request {
+        TokenRequest::Create { name } => {
+            let (token, secret) = control.create_token(&name)?;
+            Ok(json!({ "id": token.id, "name": token.name, "token": secret }))
+        }
+        TokenRequest::Revoke { id } => {
+            control.revoke_token(id)?;
+            Ok(json!({ "revoked": id }))
+        }
+        TokenRequest::List => Ok(json!({ "tokens": control.tokens() })),
+    }
+}
+
+/// The id of the site of that id or domain.
+fn site_id(control: &Control, name: &str) -> Result<u64, ControlError> {
+    let snapshot = control.snapshot();
+    let site = snapshot.find_site(name);
+    site.map(|site| site.id)
+        .ok_or_else(|| ControlError::NoSite(name.to_owned()))
+}

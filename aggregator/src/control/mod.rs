@@ -1,1 +1,411 @@
-//! Placeholder.
+//! Sites, keys, admin tokens and sign-in sessions, in one SQLite file.
+//!
+//! - Every change is durable (`synchronous = FULL`) before its method returns, and raises the snapshot's version.
+//! - Readers never touch SQLite: they hold a [`ControlSnapshot`], replaced whole at each change.
+//! - Keys are kept as they are, since collectors compare them; tokens and sessions only as SHA-256.
+//! - One process at a time opens the file: the folder's lock sees to that.
+
+mod auth;
+mod rules;
+mod schema;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::tz::TimeZone;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
+use tokio::sync::watch;
+
+pub use self::auth::{Caller, SESSION_LIFETIME_MS, Token};
+pub use self::rules::{Currency, Domain, InvalidSetting, SessionGap, Zone};
+
+/// A site whose visits are counted.
+#[derive(Clone, Debug, Serialize)]
+pub struct Site {
+    /// 1, 2, … in the order of creation.
+    pub id: u64,
+    /// Host name in lower case; unique.
+    pub domain: String,
+    /// IANA name, as in [`Site::tz`].
+    pub timezone: String,
+    /// ISO 4217.
+    pub currency: String,
+    /// Minutes without an event after which a visit is over.
+    pub session_gap_minutes: u32,
+    /// Unix milliseconds.
+    pub created_at: i64,
+    /// The time zone of days and hours.
+    #[serde(skip)]
+    pub tz: TimeZone,
+}
+
+/// What a key may do.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyKind {
+    /// Public, in pages and apps: may only write.
+    Write,
+    /// Secret, for servers: may also set addresses, user agents and old times.
+    Server,
+}
+
+impl KeyKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Server => "server",
+        }
+    }
+
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Write => "wk_",
+            Self::Server => "sk_",
+        }
+    }
+}
+
+/// A key that has not been revoked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Key {
+    /// `wk_…` or `sk_…`.
+    pub key: String,
+    /// Site that its events belong to.
+    pub site: u64,
+    /// What it may do.
+    pub kind: KeyKind,
+    /// Unix milliseconds.
+    pub created_at: i64,
+}
+
+/// All that collectors and workers need of the control store, at one version.
+#[derive(Debug, Default)]
+pub struct ControlSnapshot {
+    /// Grows with each change, also across restarts.
+    pub version: u64,
+    /// Ascending by id.
+    pub sites: Vec<Site>,
+    /// Live keys, ascending by time of creation.
+    pub keys: Vec<Key>,
+}
+
+impl ControlSnapshot {
+    /// The site of that id.
+    pub fn site(&self, id: u64) -> Option<&Site> {
+        let at = self.sites.binary_search_by_key(&id, |site| site.id).ok()?;
+        self.sites.get(at)
+    }
+
+    /// The site that `name` means: its id in decimal digits, or its domain.
+    pub fn find_site(&self, name: &str) -> Option<&Site> {
+        match name.parse() {
+            Ok(id) => self.site(id),
+            Err(_) => {
+                let domain = name.to_ascii_lowercase();
+                self.sites.iter().find(|site| site.domain == domain)
+            }
+        }
+    }
+}
+
+/// A site to be made.
+#[derive(Clone, Debug)]
+pub struct NewSite {
+    /// Host name; no other site may have it.
+    pub domain: Domain,
+    /// Time zone of its days.
+    pub timezone: Zone,
+    /// Currency of its reports.
+    pub currency: Currency,
+    /// When its visits end.
+    pub session_gap: SessionGap,
+}
+
+/// What a site and its first keys are when just made.
+#[derive(Clone, Debug)]
+pub struct CreatedSite {
+    /// The site.
+    pub site: Site,
+    /// Its public key.
+    pub write_key: String,
+    /// Its secret key.
+    pub server_key: String,
+}
+
+/// Why the control store could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The file or folder cannot be used.
+    #[error("control store: {0}")]
+    Store(#[from] rusqlite::Error),
+    /// Written by a later version.
+    #[error("control store has schema {found}, this version knows up to {known}")]
+    TooNew {
+        /// Schema of the file.
+        found: u32,
+        /// Newest schema of this program.
+        known: u32,
+    },
+    /// A row that cannot have been written by this program.
+    #[error("control store: site {site} has a setting this version cannot use: {source}")]
+    BadSite {
+        /// Its id.
+        site: u64,
+        /// Which one.
+        source: InvalidSetting,
+    },
+    /// Domains are unique.
+    #[error("there is a site with domain {0} already")]
+    DomainTaken(String),
+    /// No such site.
+    #[error("there is no site {0}")]
+    NoSite(String),
+    /// No such live key.
+    #[error("there is no live key {0}")]
+    NoKey(String),
+    /// No such token.
+    #[error("there is no token {0}")]
+    NoToken(u64),
+    /// Somebody would be locked out.
+    #[error("token {0} is the only one left: create another before revoking it")]
+    LastToken(u64),
+    /// The system gave no random bytes.
+    #[error("no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+/// The control store. Calls block for one small SQLite transaction at most.
+#[derive(Debug)]
+pub struct Control {
+    db: Mutex<Connection>,
+    snapshot: watch::Sender<Arc<ControlSnapshot>>,
+    auth: auth::Auth,
+}
+
+impl Control {
+    /// Opens the file, making or migrating it as needed.
+    pub fn open(path: &Path) -> Result<Self, ControlError> {
+        let mut db = Connection::open(path)?;
+        schema::prepare(&mut db)?;
+        let snapshot = Arc::new(load_snapshot(&db)?);
+        let auth = auth::Auth::load(&db)?;
+        Ok(Self {
+            db: Mutex::new(db),
+            snapshot: watch::Sender::new(snapshot),
+            auth,
+        })
+    }
+
+    /// Sites and keys as they are now.
+    pub fn snapshot(&self) -> Arc<ControlSnapshot> {
+        self.snapshot.borrow().clone()
+    }
+
+    /// The snapshot, and every later one.
+    pub fn watch(&self) -> watch::Receiver<Arc<ControlSnapshot>> {
+        self.snapshot.subscribe()
+    }
+
+    /// Makes a site with a key of each kind.
+    pub fn create_site(&self, new: &NewSite) -> Result<CreatedSite, ControlError> {
+        let write_key = secret(KeyKind::Write.prefix())?;
+        let server_key = secret(KeyKind::Server.prefix())?;
+        let id = self.change(|db| {
+            if site_of_domain(db, new.domain.as_str())?.is_some() {
+                return Err(ControlError::DomainTaken(new.domain.to_string()));
+            }
+            db.execute(
+                "INSERT INTO sites (domain, timezone, currency, session_gap_minutes) VALUES (?1, ?2, ?3, ?4)",
+                params![
+                    new.domain.as_str(),
+                    new.timezone.as_str(),
+                    new.currency.as_str(),
+                    new.session_gap.minutes(),
+                ],
+            )?;
+            let id = db.last_insert_rowid() as u64;
+            insert_key(db, &write_key, id, KeyKind::Write)?;
+            insert_key(db, &server_key, id, KeyKind::Server)?;
+            Ok(id)
+        })?;
+        Ok(CreatedSite {
+            site: self.site(id)?,
+            write_key,
+            server_key,
+        })
+    }
+
+    /// Gives a site another domain or currency; `None` leaves it as it is.
+    ///
+    /// Time zone and session gap stay what they were made with: all that has been counted was counted by them.
+    pub fn update_site(
+        &self,
+        id: u64,
+        domain: Option<&Domain>,
+        currency: Option<&Currency>,
+    ) -> Result<Site, ControlError> {
+        self.site(id)?;
+        self.change(|db| {
+            if let Some(domain) = domain {
+                match site_of_domain(db, domain.as_str())? {
+                    Some(other) if other != id => {
+                        return Err(ControlError::DomainTaken(domain.to_string()));
+                    }
+                    _ => db.execute(
+                        "UPDATE sites SET domain = ?2 WHERE id = ?1",
+                        params![id as i64, domain.as_str()],
+                    )?,
+                };
+            }
+            if let Some(currency) = currency {
+                db.execute(
+                    "UPDATE sites SET currency = ?2 WHERE id = ?1",
+                    params![id as i64, currency.as_str()],
+                )?;
+            }
+            Ok(())
+        })?;
+        self.site(id)
+    }
+
+    /// Makes a key for a site.
+    pub fn create_key(&self, site: u64, kind: KeyKind) -> Result<Key, ControlError> {
+        self.site(site)?;
+        let key = secret(kind.prefix())?;
+        self.change(|db| insert_key(db, &key, site, kind))?;
+        let snapshot = self.snapshot();
+        let made = snapshot.keys.iter().find(|live| live.key == key);
+        made.cloned().ok_or(ControlError::NoKey(key))
+    }
+
+    /// Ends a key; collectors learn of it through their watch.
+    pub fn revoke_key(&self, key: &str) -> Result<(), ControlError> {
+        self.change(|db| {
+            let ended = db.execute(
+                "UPDATE keys SET revoked_at = CAST(unixepoch('subsec') * 1000 AS INTEGER)
+                 WHERE key = ?1 AND revoked_at IS NULL",
+                [key],
+            )?;
+            if ended == 0 {
+                return Err(ControlError::NoKey(key.to_owned()));
+            }
+            Ok(())
+        })
+    }
+
+    fn site(&self, id: u64) -> Result<Site, ControlError> {
+        let snapshot = self.snapshot();
+        let site = snapshot.site(id).cloned();
+        site.ok_or_else(|| ControlError::NoSite(id.to_string()))
+    }
+
+    /// Runs `change` in a transaction, raises the version and publishes the new snapshot.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&Connection) -> Result<T, ControlError>,
+    ) -> Result<T, ControlError> {
+        let mut db = self.db();
+        let transaction = db.transaction()?;
+        let result = change(&transaction)?;
+        transaction.execute("UPDATE meta SET version = version + 1", [])?;
+        transaction.commit()?;
+        // Published under the lock, so that watchers see versions in order.
+        self.snapshot.send_replace(Arc::new(load_snapshot(&db)?));
+        Ok(result)
+    }
+
+    fn db(&self) -> MutexGuard<'_, Connection> {
+        // A panic under the lock leaves SQLite consistent: an open transaction rolls back when dropped.
+        self.db.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn site_of_domain(db: &Connection, domain: &str) -> Result<Option<u64>, ControlError> {
+    let id: Option<i64> = db
+        .query_row("SELECT id FROM sites WHERE domain = ?1", [domain], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(id.map(|id| id as u64))
+}
+
+fn insert_key(db: &Connection, key: &str, site: u64, kind: KeyKind) -> Result<(), ControlError> {
+    db.execute(
+        "INSERT INTO keys (key, site, kind) VALUES (?1, ?2, ?3)",
+        params![key, site as i64, kind.as_str()],
+    )?;
+    Ok(())
+}
+
+fn load_snapshot(db: &Connection) -> Result<ControlSnapshot, ControlError> {
+    let version: i64 = db.query_row("SELECT version FROM meta", [], |row| row.get(0))?;
+    let mut statement = db.prepare(
+        "SELECT id, domain, timezone, currency, session_gap_minutes, created_at FROM sites ORDER BY id",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut sites = Vec::new();
+    while let Some(row) = rows.next()? {
+        let id = row.get::<_, i64>(0)? as u64;
+        let timezone: String = row.get(2)?;
+        let zone: Zone = timezone
+            .parse()
+            .map_err(|source| ControlError::BadSite { site: id, source })?;
+        sites.push(Site {
+            id,
+            domain: row.get(1)?,
+            timezone,
+            currency: row.get(3)?,
+            session_gap_minutes: row.get(4)?,
+            created_at: row.get(5)?,
+            tz: zone.into_time_zone(),
+        });
+    }
+    let mut statement = db.prepare(
+        "SELECT key, site, kind, created_at FROM keys WHERE revoked_at IS NULL ORDER BY created_at, rowid",
+    )?;
+    let keys = statement
+        .query_map([], |row| {
+            Ok(Key {
+                key: row.get(0)?,
+                site: row.get::<_, i64>(1)? as u64,
+                kind: match row.get::<_, String>(2)?.as_str() {
+                    "server" => KeyKind::Server,
+                    _ => KeyKind::Write,
+                },
+                created_at: row.get(3)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(ControlSnapshot {
+        version: version as u64,
+        sites,
+        keys,
+    })
+}
+
+/// A new secret: the prefix and 32 base62 digits (190 bits).
+fn secret(prefix: &str) -> Result<String, ControlError> {
+    const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut secret = String::with_capacity(prefix.len() + 32);
+    secret.push_str(prefix);
+    while secret.len() < prefix.len() + 32 {
+        let mut bytes = [0; 48];
+        getrandom::fill(&mut bytes).map_err(ControlError::Random)?;
+        // Bytes from 248 on would make some digits likelier than others.
+        let fair = bytes.into_iter().filter(|byte| *byte < 248);
+        let missing = prefix.len() + 32 - secret.len();
+        secret.extend(
+            fair.take(missing)
+                .map(|byte| char::from(DIGITS[usize::from(byte % 62)])),
+        );
+    }
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests;

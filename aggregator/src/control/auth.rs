@@ -1,0 +1,225 @@
+//! Admin tokens, and the sessions that browsers get for one.
+//!
+//! Both are looked up in memory by SHA-256, so a request costs no I/O; SQLite keeps them over restarts.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock, RwLockReadGuard},
+};
+
+use rusqlite::{Connection, params};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::{Control, ControlError, secret};
+
+/// How long a browser stays signed in, in milliseconds.
+pub const SESSION_LIFETIME_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+type Hash = [u8; 32];
+
+/// An admin token; the secret itself is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Token {
+    /// Names it in lists and when revoking.
+    pub id: u64,
+    /// What it is for.
+    pub name: String,
+    /// Unix milliseconds.
+    pub created_at: i64,
+}
+
+/// Who is calling.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Caller {
+    /// Id of the token shown, or signed in with.
+    pub token: u64,
+    /// The token's name.
+    pub name: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Auth(RwLock<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    tokens: Vec<(Hash, Token)>,
+    sessions: HashMap<Hash, Session>,
+}
+
+#[derive(Debug)]
+struct Session {
+    token: u64,
+    expires_at: i64,
+}
+
+impl Auth {
+    pub(super) fn load(db: &Connection) -> Result<Self, ControlError> {
+        Ok(Self(RwLock::new(Known::load(db)?)))
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        // Replaced whole, so a poisoned lock still holds a good value.
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reload(&self, db: &Connection) -> Result<(), ControlError> {
+        let known = Known::load(db)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = known;
+        Ok(())
+    }
+}
+
+impl Known {
+    fn load(db: &Connection) -> Result<Self, ControlError> {
+        let mut statement =
+            db.prepare("SELECT hash, id, name, created_at FROM tokens ORDER BY id")?;
+        let tokens = statement
+            .query_map([], |row| {
+                Ok((
+                    row.get(0)?,
+                    Token {
+                        id: row.get::<_, i64>(1)? as u64,
+                        name: row.get(2)?,
+                        created_at: row.get(3)?,
+                    },
+                ))
+            })?
+            .collect::<Result<_, _>>()?;
+        let mut statement = db.prepare("SELECT hash, token, expires_at FROM sessions")?;
+        let sessions = statement
+            .query_map([], |row| {
+                let session = Session {
+                    token: row.get::<_, i64>(1)? as u64,
+                    expires_at: row.get(2)?,
+                };
+                Ok((row.get(0)?, session))
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(Self { tokens, sessions })
+    }
+
+    fn token(&self, secret: &str) -> Option<&Token> {
+        let hash = hash(secret);
+        let mut found = None;
+        // All are compared, each in constant time: the time taken says nothing of how near a guess was.
+        for (known, token) in &self.tokens {
+            if bool::from(known.ct_eq(&hash)) {
+                found = Some(token);
+            }
+        }
+        found
+    }
+}
+
+impl Control {
+    /// Makes an admin token and gives its secret, which cannot be had again.
+    pub fn create_token(&self, name: &str) -> Result<(Token, String), ControlError> {
+        let secret = secret("at_")?;
+        let token = self.adopt_token(name, &secret)?;
+        Ok((token, secret))
+    }
+
+    /// Takes a secret that somebody else made as an admin token; one that is known already stays as it is.
+    pub fn adopt_token(&self, name: &str, secret: &str) -> Result<Token, ControlError> {
+        self.change_auth(|db| {
+            db.execute(
+                "INSERT INTO tokens (hash, name, role) VALUES (?1, ?2, 'admin') ON CONFLICT (hash) DO NOTHING",
+                params![hash(secret), name],
+            )?;
+            Ok(())
+        })?;
+        let token = self.auth.known().token(secret).cloned();
+        token.ok_or(ControlError::NoToken(0))
+    }
+
+    /// All admin tokens, the oldest first.
+    pub fn tokens(&self) -> Vec<Token> {
+        let known = self.auth.known();
+        known
+            .tokens
+            .iter()
+            .map(|(_, token)| token.clone())
+            .collect()
+    }
+
+    /// Ends a token and the sessions that were opened with it.
+    pub fn revoke_token(&self, id: u64) -> Result<(), ControlError> {
+        let tokens = self.tokens();
+        if !tokens.iter().any(|token| token.id == id) {
+            return Err(ControlError::NoToken(id));
+        }
+        if tokens.len() == 1 {
+            return Err(ControlError::LastToken(id));
+        }
+        self.change_auth(|db| {
+            db.execute("DELETE FROM tokens WHERE id = ?1", [id as i64])?;
+            Ok(())
+        })
+    }
+
+    /// Who shows this token.
+    pub fn caller_by_token(&self, secret: &str) -> Option<Caller> {
+        let known = self.auth.known();
+        let token = known.token(secret)?;
+        Some(Caller {
+            token: token.id,
+            name: token.name.clone(),
+        })
+    }
+
+    /// Who is signed in with this session at `now` (Unix milliseconds).
+    pub fn caller_by_session(&self, session: &str, now: i64) -> Option<Caller> {
+        let known = self.auth.known();
+        let session = known.sessions.get(&hash(session))?;
+        if session.expires_at <= now {
+            return None;
+        }
+        let (_, token) = known
+            .tokens
+            .iter()
+            .find(|(_, token)| token.id == session.token)?;
+        Some(Caller {
+            token: token.id,
+            name: token.name.clone(),
+        })
+    }
+
+    /// Signs a browser in at `now` (Unix milliseconds) and gives the session's secret.
+    pub fn open_session(&self, token: u64, now: i64) -> Result<String, ControlError> {
+        let session = secret("")?;
+        self.change_auth(|db| {
+            db.execute("DELETE FROM sessions WHERE expires_at <= ?1", [now])?;
+            db.execute(
+                "INSERT INTO sessions (hash, token, expires_at) VALUES (?1, ?2, ?3)",
+                params![hash(&session), token as i64, now + SESSION_LIFETIME_MS],
+            )?;
+            Ok(())
+        })?;
+        Ok(session)
+    }
+
+    /// Signs a browser out; an unknown session is no error.
+    pub fn close_session(&self, session: &str) -> Result<(), ControlError> {
+        self.change_auth(|db| {
+            db.execute("DELETE FROM sessions WHERE hash = ?1", [hash(session)])?;
+            Ok(())
+        })
+    }
+
+    fn change_auth(
+        &self,
+        change: impl FnOnce(&Connection) -> Result<(), ControlError>,
+    ) -> Result<(), ControlError> {
+        let mut db = self.db();
+        let transaction = db.transaction()?;
+        change(&transaction)?;
+        transaction.commit()?;
+        self.auth.reload(&db)
+    }
+}
+
+fn hash(secret: &str) -> Hash {
+    Sha256::digest(secret.as_bytes()).into()
+}

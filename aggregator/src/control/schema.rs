@@ -1,0 +1,64 @@
+//! The tables, and how an older file becomes a newer one.
+
+use rusqlite::Connection;
+
+use super::ControlError;
+
+/// Step `n` brings a file from `user_version` n to n + 1. Steps are never edited once released.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE meta (version INTEGER NOT NULL);
+    INSERT INTO meta VALUES (1);
+
+    CREATE TABLE sites (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        domain TEXT NOT NULL UNIQUE,
+        timezone TEXT NOT NULL,
+        currency TEXT NOT NULL,
+        session_gap_minutes INTEGER NOT NULL CHECK (session_gap_minutes BETWEEN 1 AND 240),
+        created_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER))
+    ) STRICT;
+
+    CREATE TABLE keys (
+        key TEXT NOT NULL UNIQUE,
+        site INTEGER NOT NULL REFERENCES sites (id),
+        kind TEXT NOT NULL CHECK (kind IN ('write', 'server')),
+        created_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER)),
+        revoked_at INTEGER
+    ) STRICT;
+
+    CREATE TABLE tokens (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        hash BLOB NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        role TEXT NOT NULL CHECK (role IN ('admin')),
+        created_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER))
+    ) STRICT;
+
+    CREATE TABLE sessions (
+        hash BLOB NOT NULL PRIMARY KEY,
+        token INTEGER NOT NULL REFERENCES tokens (id) ON DELETE CASCADE,
+        expires_at INTEGER NOT NULL
+    ) STRICT;
+"];
+
+/// Sets the connection up and runs the migrations that are due.
+pub(super) fn prepare(db: &mut Connection) -> Result<(), ControlError> {
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    let found: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = MIGRATIONS.len() as u32;
+    let due = MIGRATIONS
+        .get(found as usize..)
+        .ok_or(ControlError::TooNew { found, known })?;
+    if due.is_empty() {
+        return Ok(());
+    }
+    let transaction = db.transaction()?;
+    for step in due {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", known)?;
+    transaction.commit()?;
+    Ok(())
+}
