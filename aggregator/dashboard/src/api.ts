@@ -1,0 +1,76 @@
+/** The aggregator's HTTP API, as far as the dashboard uses it. The session is a cookie that scripts can't read. */
+import type { DateRange } from "./period";
+
+export interface Site {
+  readonly id: number;
+  readonly domain: string;
+  readonly timezone: string;
+  readonly currency: string;
+}
+
+export interface Key {
+  readonly key: string;
+  readonly kind: string;
+}
+
+export interface Query {
+  readonly site_id: number;
+  readonly metrics: readonly string[];
+  readonly date_range: DateRange;
+  readonly dimensions?: readonly string[];
+  readonly include?: Readonly<Record<string, boolean>>;
+  readonly pagination?: { readonly limit: number; readonly offset: number };
+}
+
+export interface Answer {
+  readonly results: readonly { readonly dimensions: readonly string[]; readonly metrics: readonly (number | null)[] }[];
+  readonly meta: { readonly time_labels?: readonly string[]; readonly total_rows?: number };
+}
+
+/** The server said no, or nothing (`status` 0). */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+export const signIn = (token: string): Promise<unknown> => call("POST", "/api/v1/session", { token });
+export const signOut = (): Promise<unknown> => call("DELETE", "/api/v1/session");
+export const session = (): Promise<unknown> => call("GET", "/api/v1/session");
+export const sites = (): Promise<Site[]> => call<Site[]>("GET", "/api/v1/sites");
+export const keys = (site: number): Promise<Key[]> => call<Key[]>("GET", `/api/v1/keys?site=${site}`);
+export const query = (body: Query, signal: AbortSignal): Promise<Answer> => call<Answer>("POST", "/api/v2/query", body, signal);
+export const liveUrl = (site: number): string => `/api/v1/live?site=${site}`;
+
+async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers: body === undefined ? {} : { "content-type": "application/json" },
+      body: body === undefined ? null : JSON.stringify(body),
+      signal: signal ?? null,
+      cache: "no-store",
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError(0, "The server can't be reached.");
+  }
+  if (!response.ok) throw new ApiError(response.status, await problem(response));
+  if (response.status === 204) return undefined as T;
+  const text = await response.text();
+  return (text === "" ? undefined : JSON.parse(text)) as T;
+}
+
+/** What a problem+json answer says, in its own words. */
+async function problem(response: Response): Promise<string> {
+  try {
+    const said = (await response.json()) as { detail?: string; title?: string; error?: string };
+    return said.detail ?? said.error ?? said.title ?? `The server answered ${response.status}.`;
+  } catch {
+    return `The server answered ${response.status}.`;
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * What the dashboard knows, and what it does about it. Components read signals and call the functions here;
+ * the view (site, period, metric, interval) also stands in the address.
+ */
+import { batch, computed, signal } from "@preact/signals";
+import * as api from "./api";
+import { ApiError, type Site } from "./api";
+import { Coalescer } from "./coalesce";
+import { localStamp } from "./format";
+import { LiveConnection, type Connection } from "./live";
+import type { Metric } from "./metrics";
+import { includesNow, intervals, shift, type Period } from "./period";
+import { everSeen, fetchReport, type Report } from "./report";
+import { arrive, EMPTY_STREAM, MAX_EVENTS, pause, resume, type StreamItem } from "./stream";
+import { storedTheme, storeTheme, type Theme } from "./theme";
+import { searchOf, tokenFrom, viewFrom, type View } from "./url";
+
+export type Screen = "starting" | "signed-out" | "no-sites" | "site";
+
+export const screen = signal<Screen>("starting");
+export const signInError = signal("");
+export const sites = signal<readonly Site[]>([]);
+export const view = signal<View>(viewFrom(location.search));
+export const report = signal<Report | undefined>(undefined);
+/** Why the figures are not up to date; empty if they are. */
+export const reportError = signal("");
+export const loading = signal(false);
+export const connection = signal<Connection>("connecting");
+export const visitorsNow = signal<number | undefined>(undefined);
+export const stream = signal(EMPTY_STREAM);
+/** Whether the site has ever had an event; unknown until asked. */
+export const seen = signal<boolean | undefined>(undefined);
+export const allPages = signal(false);
+export const theme = signal<Theme>(storedTheme());
+export const helpOpen = signal(false);
+export const customRangeOpen = signal(false);
+
+export const site = computed<Site | undefined>(() => {
+  const wanted = view.value.site;
+  return sites.value.find((each) => each.domain === wanted || String(each.id) === wanted) ?? sites.value[0];
+});
+
+/** Today on the site's calendar. */
+export const today = (): string => localStamp(Date.now(), site.value?.timezone ?? "UTC").slice(0, 10);
+
+const LIVE_GAP_MS = 250;
+/** Figures of the past only change by events that come late. */
+const PAST_GAP_MS = 5_000;
+const PAGES_SHORT = 9;
+const PAGES_LONG = 100;
+/** A page that nobody sees for so long lets go of its connection: a browser has few for one server. */
+const HIDDEN_MS = 5 * 60_000;
+
+const refresh = new Coalescer(load, () => (includesNow(view.value.period, today()) ? LIVE_GAP_MS : PAST_GAP_MS));
+let live: LiveConnection | undefined;
+
+async function load(signal: AbortSignal): Promise<void> {
+  const current = site.value;
+  if (!current) return;
+  const { period, interval } = view.value;
+  try {
+    const next = await fetchReport(
+      { site: current, period, interval, pageLimit: allPages.value ? PAGES_LONG : PAGES_SHORT },
+      signal,
+    );
+    const known = seen.value || (next.totals.events ?? 0) > 0 || (await everSeen(current, signal));
+    if (signal.aborted) return;
+    batch(() => {
+      report.value = next;
+      seen.value = known;
+      reportError.value = "";
+      loading.value = false;
+    });
+  } catch (error) {
+    if (signal.aborted) return;
+    if (error instanceof ApiError && error.status === 401) return signedOut();
+    batch(() => {
+      reportError.value = error instanceof Error ? error.message : String(error);
+      loading.value = false;
+    });
+  }
+}
+
+/** Reads the address, signs in if it brings a token, and shows what there is. */
+export async function start(): Promise<void> {
+  addEventListener("popstate", () => show(viewFrom(location.search), "keep"));
+  // A token put into the address of a page that is open already.
+  addEventListener("hashchange", () => void enter());
+  watchVisibility();
+  followMinutes();
+  await enter();
+}
+
+async function enter(): Promise<void> {
+  const token = tokenFrom(location.hash);
+  if (token) {
+    // Out of the address bar and of the history before anything else.
+    history.replaceState(null, "", location.pathname + location.search);
+    await submitToken(token);
+    return;
+  }
+  if (screen.value === "site") return;
+  try {
+    await api.session();
+    await open();
+  } catch (error) {
+    signedOut(error instanceof ApiError && error.status === 401 ? "" : messageOf(error));
+  }
+}
+
+export async function submitToken(token: string): Promise<void> {
+  signInError.value = "";
+  try {
+    await api.signIn(token);
+    await open();
+  } catch (error) {
+    signedOut(
+      error instanceof ApiError && (error.status === 401 || error.status === 403)
+        ? "This token is not known here, or was revoked."
+        : messageOf(error),
+    );
+  }
+}
+
+async function open(): Promise<void> {
+  sites.value = await api.sites();
+  if (sites.value.length === 0) {
+    screen.value = "no-sites";
+    return;
+  }
+  screen.value = "site";
+  enterSite();
+}
+
+/** Everything that belongs to one site begins anew. */
+function enterSite(): void {
+  const current = site.value;
+  if (!current) return;
+  batch(() => {
+    report.value = undefined;
+    reportError.value = "";
+    visitorsNow.value = undefined;
+    stream.value = EMPTY_STREAM;
+    seen.value = undefined;
+    allPages.value = false;
+    loading.value = true;
+  });
+  arrived = [];
+  document.title = `${current.domain} · Wakeline`;
+  refresh.restart();
+  connect(current);
+}
+
+function connect(to: Site): void {
+  live?.close();
+  live = new LiveConnection(api.liveUrl(to.id), {
+    onEvent: (event) => {
+      arrived.push({ ...event, id: ++lastItem });
+      if (event.fate === "counted" && !seen.value) seen.value = true;
+      scheduleArrivals();
+    },
+    onChanged: () => refresh.request(),
+    onNow: (visitors) => (visitorsNow.value = visitors),
+    onState: (state) => (connection.value = state),
+    onLost: () => void checkSession(),
+  });
+  live.connect();
+}
+
+async function checkSession(): Promise<void> {
+  try {
+    await api.session();
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 401 && screen.value === "site") signedOut("Your session has ended.");
+  }
+}
+
+/** Events are shown a few times a second at most, however many come. */
+const ARRIVALS_MS = 120;
+let arrived: StreamItem[] = [];
+let lastItem = 0;
+let arrivals: ReturnType<typeof setTimeout> | undefined;
+
+function scheduleArrivals(): void {
+  if (arrived.length > 2 * MAX_EVENTS) arrived = arrived.slice(-MAX_EVENTS);
+  arrivals ??= setTimeout(() => {
+    arrivals = undefined;
+    const items = arrived;
+    arrived = [];
+    stream.value = arrive(stream.value, items);
+  }, ARRIVALS_MS);
+}
+
+export function pauseStream(): void {
+  stream.value = pause(stream.value);
+}
+
+export function resumeStream(): void {
+  stream.value = resume(stream.value);
+}
+
+export async function leave(): Promise<void> {
+  try {
+    await api.signOut();
+  } catch {
+    // Then the cookie stays; it is refused or renewed by the next sign-in.
+  }
+  signedOut();
+}
+
+function signedOut(why = ""): void {
+  live?.close();
+  live = undefined;
+  refresh.stop();
+  batch(() => {
+    screen.value = "signed-out";
+    signInError.value = why;
+    report.value = undefined;
+    sites.value = [];
+  });
+  document.title = "Wakeline";
+}
+
+/** Shows another view; `push` makes a step of the browser's history, `keep` leaves the address alone. */
+function show(next: View, address: "push" | "replace" | "keep"): void {
+  const before = view.value;
+  const siteBefore = site.value?.id;
+  view.value = next;
+  if (address !== "keep") {
+    const url = location.pathname + searchOf(next);
+    if (address === "push") history.pushState(null, "", url);
+    else history.replaceState(null, "", url);
+  }
+  if (screen.value !== "site") return;
+  if (site.value?.id !== siteBefore) enterSite();
+  else if (before.period !== next.period || before.interval !== next.interval) {
+    loading.value = true;
+    refresh.restart();
+  }
+}
+
+export function chooseSite(domain: string): void {
+  if (domain !== site.value?.domain) show({ ...view.value, site: domain }, "push");
+}
+
+export function choosePeriod(period: Period): void {
+  show({ ...view.value, period, interval: "" }, "push");
+}
+
+export function shiftPeriod(by: -1 | 1): void {
+  const next = shift(view.value.period, by, today());
+  if (next) show({ ...view.value, period: next }, "push");
+}
+
+export function chooseMetric(metric: Metric): void {
+  show({ ...view.value, metric }, "replace");
+}
+
+/** The next of the steps that the period can be shown in. */
+export function nextInterval(): void {
+  const choices = intervals(view.value.period);
+  const at = choices.findIndex((each) => each === (report.value?.series.interval ?? view.value.interval));
+  const next = choices[(at + 1) % choices.length];
+  if (next && choices.length > 1) show({ ...view.value, interval: next }, "replace");
+}
+
+export function toggleAllPages(): void {
+  allPages.value = !allPages.value;
+  refresh.restart();
+}
+
+export function chooseTheme(next: Theme): void {
+  theme.value = next;
+  storeTheme(next);
+}
+
+export function retry(): void {
+  refresh.restart();
+}
+
+function watchVisibility(): void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let released = false;
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(timer);
+    if (document.visibilityState === "hidden") {
+      timer = setTimeout(() => {
+        released = true;
+        live?.close();
+        connection.value = "waiting";
+      }, HIDDEN_MS);
+    } else if (released) {
+      released = false;
+      if (screen.value === "site") live?.connect();
+    }
+  });
+}
+
+/** Time passes without events, too: buckets begin and days turn. */
+function followMinutes(): void {
+  const untilNext = () => 60_000 - (Date.now() % 60_000) + 50;
+  const tick = (): void => {
+    if (screen.value === "site" && document.visibilityState === "visible") refresh.request();
+    setTimeout(tick, untilNext());
+  };
+  setTimeout(tick, untilNext());
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

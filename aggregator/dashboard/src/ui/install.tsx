@@ -1,0 +1,71 @@
+/** What to do while there is nothing to show. */
+import { useEffect, useState } from "preact/hooks";
+import { keys, type Site } from "../api";
+import { leave, retry } from "../state";
+import { Copy, Mark } from "./icons";
+
+export function NoSites() {
+  return (
+    <main class="gate">
+      <div class="gate-card">
+        <Mark />
+        <h1>No site yet</h1>
+        <p class="muted">Create the first one where the aggregator runs, then reload this page:</p>
+        <Snippet text="wakeline-aggregator site create --domain example.com --timezone Europe/Berlin" />
+        <div class="gate-actions">
+          <button type="button" class="button primary" onClick={() => location.reload()}>Reload</button>
+          <button type="button" class="button" onClick={() => void leave()}>Sign out</button>
+        </div>
+      </div>
+    </main>
+  );
+}
+
+/** Shown until the site's first event arrives. */
+export function Install({ site }: { site: Site }) {
+  const [key, setKey] = useState("KEY");
+  useEffect(() => {
+    keys(site.id).then(
+      (all) => setKey(all.find(({ kind }) => kind === "write")?.key ?? "KEY"),
+      () => setKey("KEY"), // the steps hold without it
+    );
+  }, [site.id]);
+  // The collector's usual port; where it runs elsewhere the text below says what to change.
+  const collector = `${location.protocol}//${location.hostname}:8080`;
+  return (
+    <section class="panel install" aria-labelledby="install-title">
+      <p class="install-wait"><span class="pulse" aria-hidden="true" /> Listening for the first event</p>
+      <h1 id="install-title">Add Wakeline to {site.domain}</h1>
+      <ol>
+        <li>
+          Put this line into the <code>&lt;head&gt;</code> of every page:
+          <Snippet text={`<script defer src="${collector}/w/sdk/wakeline.js" data-key="${key}"></script>`} />
+          <span class="muted">If your collector is not at <code>{collector}</code>, write its address there.</span>
+        </li>
+        <li>Open a page of the site. It shows up here within a second; nothing needs to be reloaded.</li>
+      </ol>
+      <button type="button" class="button" onClick={retry}>Check now</button>
+    </section>
+  );
+}
+
+function Snippet({ text }: { text: string }) {
+  const [copied, setCopied] = useState(false);
+  useEffect(() => {
+    if (!copied) return;
+    const timer = setTimeout(() => setCopied(false), 2000);
+    return () => clearTimeout(timer);
+  }, [copied]);
+  const copy = () => navigator.clipboard?.writeText(text).then(() => setCopied(true), () => setCopied(false));
+  return (
+    <div class="snippet">
+      <pre tabIndex={0}><code>{text}</code></pre>
+      {/* Browsers give the clipboard to secure pages only. */}
+      {navigator.clipboard && (
+        <button type="button" class="button" onClick={() => void copy()}>
+          <Copy /> <span aria-live="polite">{copied ? "Copied" : "Copy"}</span>
+        </button>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,72 @@
+import { useEffect, useState } from "preact/hooks";
+import { chooseSite, chooseTheme, connection, helpOpen, leave, site, sites, theme } from "../state";
+import { Keyboard, Mark, Moon, SignOutIcon, Sun } from "./icons";
+import { Menu } from "./menu";
+
+export function TopBar() {
+  const current = site.value;
+  return (
+    <header class="topbar">
+      <div class="topbar-inner">
+        <span class="brand"><Mark /><span class="brand-name">Wakeline</span></span>
+        <Menu label={`Site: ${current?.domain ?? ""}`} chosen={current?.domain ?? ""} choose={chooseSite}
+          choices={sites.value.map(({ domain }, index) => ({ value: domain, name: domain, ...(index < 9 && { shortcut: String(index + 1) }) }))}>
+          <span class="site-name">{current?.domain}</span>
+        </Menu>
+        <span class="spacer" />
+        <ConnectionState />
+        <ThemeButton />
+        <button type="button" class="button icon-only wide-only" aria-label="Keyboard shortcuts" title="Keyboard shortcuts (?)"
+          onClick={() => (helpOpen.value = true)}>
+          <Keyboard />
+        </button>
+        <button type="button" class="button icon-only" aria-label="Sign out" title="Sign out" onClick={() => void leave()}>
+          <SignOutIcon />
+        </button>
+      </div>
+    </header>
+  );
+}
+
+const STATES = {
+  live: ["Live", "Figures are updated as events arrive"],
+  connecting: ["Connecting", "Connecting to the server"],
+  waiting: ["Offline", "The connection was lost; trying again"],
+} as const;
+
+function ConnectionState() {
+  const [name, meaning] = STATES[connection.value];
+  return (
+    <span class={`connection connection-${connection.value}`} role="status" title={meaning}>
+      <span class="dot" aria-hidden="true" /><span class="connection-name">{name}</span>
+    </span>
+  );
+}
+
+const systemDark = matchMedia("(prefers-color-scheme: dark)");
+
+/** Whether the page is dark now, by choice or by the system's setting. */
+export function useDark(): boolean {
+  const [system, setSystem] = useState(systemDark.matches);
+  useEffect(() => {
+    const listen = () => setSystem(systemDark.matches);
+    systemDark.addEventListener("change", listen);
+    return () => systemDark.removeEventListener("change", listen);
+  }, []);
+  return theme.value === "auto" ? system : theme.value === "dark";
+}
+
+function ThemeButton() {
+  const dark = useDark();
+  const toggle = () => {
+    const next = dark ? "light" : "dark";
+    // Choosing what the system says anyway means to follow it again.
+    chooseTheme((next === "dark") === systemDark.matches ? "auto" : next);
+  };
+  const name = dark ? "Light colours" : "Dark colours";
+  return (
+    <button type="button" class="button icon-only" aria-label={name} title={name} onClick={toggle}>
+      {dark ? <Sun /> : <Moon />}
+    </button>
+  );
+}
