@@ -1,114 +1,166 @@
-use wakeline_proto::EventId;
-use wakeline_proto::v1::Consent;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
+use prost::Message as _;
+use wakeline_proto::limits::{
+    MAX_EVENT_BYTES, MAX_EVENTS_PER_BATCH, MAX_SEQ, MAX_URL_BYTES, MAX_VISITOR_BYTES,
+};
+use wakeline_proto::v1::{BatchReply, Consent, EventType};
+use wakeline_proto::{EventId, Reason, batch};
+
+use crate::check;
 use crate::config::{Config, Now, Start};
+use crate::encode;
 use crate::event::{Event, Page};
-use crate::fate::{Counts, Fate, Refused};
-
-/// What the shell does next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Send these bytes to `POST /w/1/batch` and report the reply, whatever it is, with [`Client::on_reply`].
-    Send {
-        /// Names the batch in the reply.
-        batch: BatchHandle,
-        /// An encoded `Batch`.
-        bytes: Vec<u8>,
-    },
-    /// Ask again at this time of the monotonic clock, in ms, or after the next call.
-    WaitUntil(u64),
-    /// Ask again after the next call: nothing is queued, or a batch is in flight.
-    Idle,
-}
-
-/// Names a batch in flight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchHandle(u64);
-
-/// How a batch was answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// 202, with the body. A body that isn't an answer to the batch (a captive portal's) counts as unreachable.
-    Accepted(Vec<u8>),
-    /// Any status that asks to come back: 408, 425, 429, 5xx; with `Retry-After` in ms, if there was one.
-    RetryAfter(Option<u64>),
-    /// 413: the batch is split.
-    TooLarge,
-    /// Any other status. 400: the event that spoils the batch is searched and dropped; else all is kept for a
-    /// later try.
-    Refused {
-        /// HTTP status.
-        status: u16,
-    },
-    /// No answer: no network, timed out, cut.
-    Unreachable,
-}
-
-impl Reply {
-    /// The reply by its HTTP status, `Retry-After` in ms, and body.
-    pub fn of_status(status: u16, retry_after_ms: Option<u64>, body: &[u8]) -> Self {
-        match status {
-            202 => Self::Accepted(body.to_vec()),
-            408 | 425 | 429 | 500..=599 => Self::RetryAfter(retry_after_ms),
-            413 => Self::TooLarge,
-            _ => Self::Refused { status },
-        }
-    }
-}
-
-/// A batch for `sendBeacon`, by [`Client::leave`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Beacon {
-    bytes: Vec<u8>,
-    ids: Vec<EventId>,
-}
-
-impl Beacon {
-    /// An encoded `Batch`.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-/// What [`Client::restore`] found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Restored {
-    /// Events taken over.
-    pub events: usize,
-    /// Something could not be read. Counted; whatever could be was taken over.
-    pub corrupt: bool,
-}
+use crate::fate::{Counts, DropReason, Fate, Refused, bump};
+use crate::queue::{self, At, Entry, Identity, Queue};
+use crate::retry::Retry;
+use crate::snapshot::{self, Head};
+use crate::step::{BatchHandle, Beacon, Reply, Restored, Step};
 
 /// See the [crate's documentation](crate).
 #[derive(Debug)]
-pub struct Client {}
+pub struct Client {
+    config: Config,
+    stream: u64,
+    next_seq: u64,
+    predecessor: Option<EventId>,
+    /// Of the next events, as is `page`.
+    identity: Arc<Identity>,
+    page: Option<Arc<Page>>,
+    queue: Queue,
+    in_flight: Option<InFlight>,
+    batches: u64,
+    retry: Retry,
+    /// Entries that arrived before this one don't wait for company.
+    flush_before: u64,
+    /// Events and bytes of the next batches, while the server finds them too large.
+    split: Option<(usize, usize)>,
+    counts: Counts,
+    fates: VecDeque<(EventId, Fate)>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    handle: BatchHandle,
+    /// In the order in which the batch has them.
+    entries: Vec<Entry>,
+    bytes: usize,
+}
 
 impl Client {
     /// A client with an empty queue.
-    pub fn new(config: Config, start: Start) -> Self {
-        todo!()
+    pub fn new(mut config: Config, start: Start) -> Self {
+        config.max_batch_events = config.max_batch_events.clamp(1, MAX_EVENTS_PER_BATCH);
+        let identity = Identity {
+            visitor: start.install,
+            first_day: start.first_day,
+            ..Identity::default()
+        };
+        Self {
+            config,
+            stream: start.stream.get(),
+            next_seq: 0,
+            predecessor: None,
+            identity: Arc::new(identity),
+            page: None,
+            queue: Queue::default(),
+            in_flight: None,
+            batches: 0,
+            retry: Retry::new(start.seed),
+            flush_before: 0,
+            split: None,
+            counts: Counts::default(),
+            fates: VecDeque::new(),
+        }
     }
 
     /// Takes over what an earlier page or process of this install left, by its [`snapshot`](Self::snapshot); may be
     /// called for several, the most recent first: that one becomes this stream's predecessor. Call it before the
-    /// first event is sent. Once the own snapshot is stored, the restored ones can be deleted.
+    /// first event is recorded. Once the own snapshot is stored, the restored ones can be deleted.
     pub fn restore(&mut self, snapshot: &[u8], now: Now) -> Restored {
-        todo!()
+        let (head, frames, mut corrupt) = snapshot::read(snapshot);
+        if let Some(head) = head {
+            if head.stream == self.stream {
+                return Restored::default(); // what it holds is here already
+            }
+            self.predecessor = self.predecessor.or(head.last);
+            let longest = self.config.retry_after_cap_ms.max(self.config.pause_ms);
+            let wait = head.wait_until.saturating_sub(now.wall_ms).min(longest);
+            if wait > 0 {
+                self.retry.inherit(now.mono_ms.saturating_add(wait));
+            }
+        }
+        let mut known: Vec<EventId> = self.entries().map(|entry| entry.id).collect();
+        known.sort_unstable();
+        let mut events = 0;
+        for frame in frames {
+            let Ok(batch) = batch::decode(frame.batch) else {
+                corrupt = true;
+                continue;
+            };
+            let grace = self.config.beacon_grace_ms;
+            let held_until = match frame.held_until.saturating_sub(now.wall_ms).min(grace) {
+                0 => 0,
+                left => now.mono_ms.saturating_add(left),
+            };
+            let identity = Arc::new(Identity {
+                visitor: batch.visitor.clone(),
+                first_day: batch.first_day,
+                user: batch.user.clone(),
+                consent: batch.consent(),
+            });
+            let mut page: Option<Arc<Page>> = None;
+            for event in batch::expand(&batch) {
+                let Ok(event) = event else {
+                    corrupt = true;
+                    continue;
+                };
+                if event.id.stream == self.stream || known.binary_search(&event.id).is_ok() {
+                    continue;
+                }
+                page = page_of(&event, page);
+                let recorded_at = (batch.sent_at as i64).saturating_sub(event.age_ms);
+                let owned = Event::from(&event);
+                self.queue.push(Entry {
+                    id: event.id,
+                    at: At::Wall(recorded_at.max(0) as u64),
+                    weight: queue::weight(&owned, page.as_deref()),
+                    event: owned,
+                    page: page.clone(),
+                    identity: Arc::clone(&identity),
+                    predecessor: event.predecessor,
+                    queued_at: now.mono_ms,
+                    held_until,
+                    suspect: false,
+                    arrival: 0,
+                });
+                events += 1;
+            }
+        }
+        self.counts.restored += events as u64;
+        self.counts.corrupt_snapshots += u64::from(corrupt);
+        self.shed();
+        Restored { events, corrupt }
     }
 
-    /// The page on which the next events happen.
+    /// The page on which the next events happen. Texts over their limit are cut.
     pub fn set_page(&mut self, page: Page) {
-        todo!()
+        self.page = Some(Arc::new(Page {
+            url: check::cut(page.url, MAX_URL_BYTES),
+            referrer: check::cut(page.referrer, MAX_URL_BYTES),
+            title: check::cut(page.title, MAX_URL_BYTES),
+        }));
     }
 
     /// What the person agreed to, for the next events. While denied or pending, events are refused.
     pub fn set_consent(&mut self, consent: Consent) {
-        todo!()
+        Arc::make_mut(&mut self.identity).consent = consent;
     }
 
     /// Queues an event and gives it its id. What breaks a limit is refused, and counted.
     pub fn record(&mut self, event: Event, now: Now) -> Result<EventId, Refused> {
-        todo!()
+        self.enqueue(self.next_seq, event, now.mono_ms, now)
     }
 
     /// Queues an event that a loader recorded at `at_mono_ms` and gave the number `seq` in this client's stream.
@@ -120,70 +172,377 @@ impl Client {
         at_mono_ms: u64,
         now: Now,
     ) -> Result<EventId, Refused> {
-        todo!()
+        let next_seq = self.next_seq;
+        // The number is used up even if the event is refused.
+        self.next_seq = next_seq.max(seq.saturating_add(1));
+        if seq < next_seq {
+            let refused = check::ensure(false, Reason::Malformed, "the number is taken");
+            return self.counted(refused).map(|()| self.id(seq));
+        }
+        self.enqueue(seq, event, at_mono_ms, now)
     }
 
     /// Names the person for this and later events, and records an identify event.
     pub fn identify(&mut self, user: &str, now: Now) -> Result<EventId, Refused> {
-        todo!()
+        let fine = (1..=MAX_VISITOR_BYTES).contains(&user.len());
+        self.counted(check::ensure(
+            fine,
+            Reason::InvalidVisitor,
+            "the user's id is empty or too long",
+        ))?;
+        user.clone_into(&mut Arc::make_mut(&mut self.identity).user);
+        self.record(Event::new(EventType::Identify), now)
     }
 
     /// Sends what is queued as soon as the server allows, without waiting for more.
     pub fn flush(&mut self) {
-        todo!()
+        self.flush_before = self.queue.arrivals();
     }
 
     /// What to do now.
     pub fn next_step(&mut self, now: Now) -> Step {
-        todo!()
+        loop {
+            if self.in_flight.is_some() {
+                return Step::Idle;
+            }
+            let Some(due) = self.due(now.mono_ms) else {
+                return Step::Idle;
+            };
+            let due = due.max(self.retry.wait(now.mono_ms).unwrap_or(0));
+            if due > now.mono_ms {
+                return Step::WaitUntil(due);
+            }
+            for id in self.queue.expire(&self.config, now) {
+                self.settle(id, Fate::Dropped(DropReason::QueueAge));
+            }
+            if let Some(step) = self.send(now) {
+                return step;
+            }
+        }
     }
 
     /// Takes in the reply to a batch. Ignored if it isn't the batch in flight.
     pub fn on_reply(&mut self, batch: BatchHandle, reply: Reply, now: Now) {
-        todo!()
+        let Some(InFlight { entries, bytes, .. }) = self
+            .in_flight
+            .take_if(|in_flight| in_flight.handle == batch)
+        else {
+            return;
+        };
+        let mono_ms = now.mono_ms;
+        match reply {
+            Reply::Accepted(body) => {
+                if let Some(fates) = fates(&body, entries.len()) {
+                    self.retry.succeeded();
+                    for (entry, fate) in std::iter::zip(entries, fates) {
+                        self.settle(entry.id, fate);
+                    }
+                } else {
+                    self.queue.put_back(entries);
+                    self.retry.back_off(&self.config, mono_ms);
+                }
+            }
+            Reply::RetryAfter(Some(wait)) => {
+                self.queue.put_back(entries);
+                let wait = wait.min(self.config.retry_after_cap_ms);
+                self.retry.wait_as_asked(wait, &self.config, mono_ms);
+            }
+            Reply::RetryAfter(None) | Reply::Unreachable => {
+                self.queue.put_back(entries);
+                self.retry.back_off(&self.config, mono_ms);
+            }
+            Reply::TooLarge => self.split(entries, bytes, mono_ms),
+            Reply::Refused { status: 400 } => self.bisect(entries, mono_ms),
+            Reply::Refused { .. } => {
+                self.queue.put_back(entries);
+                let pause = self.config.pause_ms;
+                self.retry.wait_as_asked(pause, &self.config, mono_ms);
+            }
+        }
+        self.shed();
     }
 
-    /// When the page goes: batches of all that is queued (in flight or not), orders first, of at most `max_bytes`
+    /// When the page goes: batches of all that is queued or in flight, orders first, of at most `max_bytes`
     /// together. Empty while the server asked to wait. Nothing leaves the queue: tell
     /// [`beaconed`](Self::beaconed) what the user agent took, then store a snapshot.
-    pub fn leave(&mut self, now: Now, max_bytes: usize) -> Vec<Beacon> {
-        todo!()
+    pub fn leave(&self, now: Now, max_bytes: usize) -> Vec<Beacon> {
+        let mut beacons = Vec::new();
+        if self.retry.asked_wait(now.mono_ms).is_some() {
+            return beacons;
+        }
+        let mut entries: Vec<&Entry> = self
+            .entries()
+            .filter(|entry| entry.held_until <= now.mono_ms)
+            .collect();
+        queue::by_priority(&mut entries);
+        let mut left = max_bytes;
+        while let Some(first) = entries.first() {
+            let header = encode::header(Some(&self.config), &first.identity, now);
+            let room = left.saturating_sub(header.encoded_len());
+            let most = self.config.max_batch_events;
+            let mut chunk = queue::chunk(&mut entries, most, room, false, |_, _| true);
+            let Some(first) = chunk.first() else { break };
+            let header = encode::header(Some(&self.config), &first.identity, now);
+            encode::sort(&mut chunk);
+            let bytes = encode::batch(header, &chunk, now);
+            if bytes.len() > left {
+                break;
+            }
+            left -= bytes.len();
+            let ids = chunk.iter().map(|entry| entry.id).collect();
+            beacons.push(Beacon { bytes, ids });
+        }
+        beacons
     }
 
     /// The user agent took the beacon, whose answer nobody will see: its events are sent once more, after
     /// `beacon_grace_ms`, under the same ids.
     pub fn beaconed(&mut self, beacon: &Beacon, now: Now) {
-        todo!()
+        let mut ids = beacon.ids.clone();
+        ids.sort_unstable();
+        let held_until = now.mono_ms.saturating_add(self.config.beacon_grace_ms);
+        let in_flight = self.in_flight.iter_mut().flat_map(|f| f.entries.iter_mut());
+        for entry in in_flight.chain(self.queue.iter_mut()) {
+            if ids.binary_search(&entry.id).is_ok() {
+                entry.held_until = held_until;
+            }
+        }
     }
 
     /// All that the next page needs: what is queued or in flight, with wall-clock times, and this stream's last
     /// number. Bounded like the queue. Worth storing even if nothing is queued.
     pub fn snapshot(&self, now: Now) -> Vec<u8> {
-        todo!()
+        let own = self.next_seq.checked_sub(1).map(|seq| self.id(seq));
+        let wait = self.retry.asked_wait(now.mono_ms);
+        let head = Head {
+            stream: self.stream,
+            last: own.or(self.predecessor),
+            wait_until: wait.map_or(0, |at| now.wall_ms.saturating_add(at - now.mono_ms)),
+        };
+        snapshot::write(head, self.entries().collect(), now)
     }
 
-    /// Whether a snapshot would hold events.
+    /// Whether a snapshot would hold no events.
     pub fn is_empty(&self) -> bool {
-        todo!()
+        self.len() == 0
     }
 
     /// Events queued or in flight.
     pub fn len(&self) -> usize {
-        todo!()
+        let in_flight = self.in_flight.as_ref();
+        self.queue.len() + in_flight.map_or(0, |in_flight| in_flight.entries.len())
     }
 
     /// What was counted since the start.
     pub fn counts(&self) -> &Counts {
-        todo!()
+        &self.counts
     }
 
     /// The fates since the last call, oldest first; at most `keep_fates`.
     pub fn take_fates(&mut self) -> Vec<(EventId, Fate)> {
-        todo!()
+        std::mem::take(&mut self.fates).into()
     }
 
     /// This client's stream.
     pub fn stream(&self) -> u64 {
-        todo!()
+        self.stream
     }
+
+    fn id(&self, seq: u64) -> EventId {
+        EventId {
+            stream: self.stream,
+            seq,
+        }
+    }
+
+    /// In flight, then queued.
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let in_flight = self.in_flight.iter().flat_map(|f| f.entries.iter());
+        in_flight.chain(self.queue.iter())
+    }
+
+    fn counted<T>(&mut self, result: Result<T, Refused>) -> Result<T, Refused> {
+        result.inspect_err(|refused| bump(&mut self.counts.refused, refused.reason))
+    }
+
+    fn enqueue(
+        &mut self,
+        seq: u64,
+        event: Event,
+        at_mono_ms: u64,
+        now: Now,
+    ) -> Result<EventId, Refused> {
+        let weight = queue::weight(&event, self.page.as_deref());
+        let checked = check::ensure(
+            matches!(
+                self.identity.consent,
+                Consent::Unspecified | Consent::Granted
+            ),
+            Reason::NoConsent,
+            "consent is denied or pending",
+        )
+        .and_then(|()| {
+            check::ensure(
+                seq <= MAX_SEQ,
+                Reason::Malformed,
+                "the stream's numbers are used up",
+            )
+        })
+        .and_then(|()| check::event(&event))
+        .and_then(|()| {
+            check::ensure(
+                weight <= MAX_EVENT_BYTES,
+                Reason::TooLarge,
+                "the event is too large",
+            )
+        });
+        self.counted(checked)?;
+        let id = self.id(seq);
+        self.next_seq = seq + 1;
+        self.counts.recorded += 1;
+        self.queue.push(Entry {
+            id,
+            at: At::Mono(at_mono_ms),
+            event,
+            page: self.page.clone(),
+            identity: Arc::clone(&self.identity),
+            predecessor: self.predecessor,
+            queued_at: now.mono_ms,
+            held_until: 0,
+            suspect: false,
+            arrival: 0,
+            weight,
+        });
+        self.shed();
+        Ok(id)
+    }
+
+    /// When the next batch is due by what is queued: 0 = at once. `None`: nothing is.
+    fn due(&self, now: u64) -> Option<u64> {
+        let (mut events, mut bytes, mut at_once) = (0, 0, false);
+        let mut due: Option<u64> = None;
+        let mut previous = None;
+        for entry in self.queue.iter() {
+            let entry_due = if entry.held_until > now {
+                entry.held_until
+            } else {
+                events += 1;
+                bytes += entry.weight_after(previous);
+                previous = Some(entry);
+                at_once |= entry.suspect
+                    || entry.event.event_type == EventType::Order
+                    || entry.arrival < self.flush_before;
+                entry.queued_at.saturating_add(self.config.batch_wait_ms)
+            };
+            due = Some(due.map_or(entry_due, |due| due.min(entry_due)));
+        }
+        let full = events >= self.config.batch_events || bytes >= self.config.batch_bytes;
+        due.map(|due| if at_once || full { 0 } else { due })
+    }
+
+    fn send(&mut self, now: Now) -> Option<Step> {
+        let ready = |entry: &&Entry| entry.held_until <= now.mono_ms;
+        let mut entries: Vec<&Entry> = self.queue.iter().filter(ready).collect();
+        let (mut most, mut bytes) = self
+            .split
+            .unwrap_or((self.config.max_batch_events, self.config.max_batch_bytes));
+        if entries.iter().any(|entry| entry.suspect) {
+            entries.retain(|entry| entry.suspect);
+            most = most.min(entries.len().div_ceil(2));
+        }
+        queue::by_priority(&mut entries);
+        let identity = Arc::clone(&entries.first()?.identity);
+        let header = encode::header(Some(&self.config), &identity, now);
+        bytes = bytes.saturating_sub(header.encoded_len());
+        let mut chunk = queue::chunk(&mut entries, most, bytes, true, |_, _| true);
+        encode::sort(&mut chunk);
+        let bytes = encode::batch(header, &chunk, now);
+        let mut arrivals: Vec<u64> = chunk.iter().map(|entry| entry.arrival).collect();
+        arrivals.sort_unstable();
+        let mut entries = self.queue.take(&arrivals);
+        entries.sort_unstable_by_key(encode::key);
+        let handle = BatchHandle(self.batches);
+        self.batches += 1;
+        self.in_flight = Some(InFlight {
+            handle,
+            entries,
+            bytes: bytes.len(),
+        });
+        Some(Step::Send {
+            batch: handle,
+            bytes,
+        })
+    }
+
+    /// The batch was too large: the next ones are half of it, until a single event is found to be.
+    fn split(&mut self, entries: Vec<Entry>, bytes: usize, mono_ms: u64) {
+        if let [entry] = entries.as_slice() {
+            self.split = None;
+            self.settle(entry.id, Fate::Dropped(DropReason::TooLarge));
+            self.retry.back_off(&self.config, mono_ms);
+        } else {
+            self.split = Some((entries.len() / 2, bytes / 2));
+            self.queue.put_back(entries);
+        }
+    }
+
+    /// The batch can't be read: the next one is half of it, until the event that spoils it stands alone.
+    fn bisect(&mut self, mut entries: Vec<Entry>, mono_ms: u64) {
+        for entry in self.queue.iter_mut() {
+            entry.suspect = false;
+        }
+        if let [entry] = entries.as_slice() {
+            self.settle(entry.id, Fate::Dropped(DropReason::Unreadable));
+            // A server that reads nothing is not to be emptied into.
+            self.retry.back_off(&self.config, mono_ms);
+        } else {
+            for entry in &mut entries {
+                entry.suspect = true;
+            }
+            self.queue.put_back(entries);
+        }
+    }
+
+    fn shed(&mut self) {
+        for (id, reason) in self.queue.shed(&self.config) {
+            self.settle(id, Fate::Dropped(reason));
+        }
+    }
+
+    fn settle(&mut self, id: EventId, fate: Fate) {
+        bump(&mut self.counts.fates, fate);
+        self.fates.push_back((id, fate));
+        if self.fates.len() > self.config.keep_fates {
+            self.fates.pop_front();
+        }
+    }
+}
+
+/// The fates by a reply to a batch of `events`; `None` if it can't be the answer to it.
+fn fates(body: &[u8], events: usize) -> Option<Vec<Fate>> {
+    let reply = BatchReply::decode(body).ok()?;
+    let mut fates = vec![Fate::Accepted; events];
+    for rejection in &reply.rejected {
+        let fate = fates.get_mut(rejection.index as usize)?;
+        *fate = Fate::Rejected(Reason::from_name(&rejection.reason));
+    }
+    let accepted = fates.iter().filter(|fate| **fate == Fate::Accepted).count();
+    (reply.accepted as usize == accepted).then_some(fates)
+}
+
+/// The page of a restored event, shared with the event before it if that had the same one.
+fn page_of(event: &batch::ExpandedEvent<'_>, previous: Option<Arc<Page>>) -> Option<Arc<Page>> {
+    let [url, referrer, title] = [event.url, event.referrer, event.title];
+    if [url, referrer, title].iter().all(|text| text.is_empty()) {
+        return None;
+    }
+    let same =
+        |page: &Arc<Page>| page.url == url && page.referrer == referrer && page.title == title;
+    previous.filter(same).or_else(|| {
+        Some(Arc::new(Page {
+            url: url.to_owned(),
+            referrer: referrer.to_owned(),
+            title: title.to_owned(),
+        }))
+    })
 }

@@ -1,3 +1,4 @@
+use wakeline_proto::batch::{ExpandedEvent, ValueRef};
 use wakeline_proto::v1::{Engagement, EventType, Exposure, Order};
 
 /// What happened, as the caller says it.
@@ -132,4 +133,34 @@ pub struct Page {
     pub referrer: String,
     /// Empty: none.
     pub title: String,
+}
+
+impl From<&ExpandedEvent<'_>> for Event {
+    fn from(event: &ExpandedEvent<'_>) -> Self {
+        Self {
+            event_type: event.event_type,
+            name: event.name.to_owned(),
+            properties: event
+                .properties
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), Value::from(*value)))
+                .collect(),
+            order: event.order.cloned(),
+            engagement: event.engagement.copied(),
+            exposure: event.exposure.cloned(),
+            passive: event.passive,
+        }
+    }
+}
+
+impl From<ValueRef<'_>> for Value {
+    fn from(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Text(text) => Self::Text(text.to_owned()),
+            ValueRef::Integer(integer) => Self::Integer(integer),
+            ValueRef::Number(number) => Self::Number(number),
+            ValueRef::Flag(flag) => Self::Flag(flag),
+            ValueRef::Timestamp(ms) => Self::Timestamp(ms),
+        }
+    }
 }

@@ -1,6 +1,4 @@
-use std::collections::VecDeque;
-
-use wakeline_proto::{EventId, Reason};
+use wakeline_proto::Reason;
 
 /// What became of an event. Each recorded event has one fate, in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,4 +74,12 @@ pub struct Counts {
     pub refused: Vec<(Reason, u64)>,
     /// Events whose fate is known.
     pub fates: Vec<(Fate, u64)>,
+}
+
+/// Counts one more of `key`.
+pub(crate) fn bump<K: PartialEq>(counts: &mut Vec<(K, u64)>, key: K) {
+    match counts.iter_mut().find(|(known, _)| *known == key) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((key, 1)),
+    }
 }

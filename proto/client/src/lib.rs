@@ -39,13 +39,20 @@
 //! # Ok::<(), wakeline_client::Refused>(())
 //! ```
 
+mod check;
 mod client;
 mod config;
+mod encode;
 mod event;
 mod fate;
+mod queue;
+mod retry;
+mod snapshot;
+mod step;
 
-pub use client::{BatchHandle, Beacon, Client, Reply, Restored, Step};
+pub use client::Client;
 pub use config::{Config, Now, Start};
 pub use event::{Event, Page, Value};
 pub use fate::{Counts, DropReason, Fate, Refused};
+pub use step::{BatchHandle, Beacon, Reply, Restored, Step};
 pub use wakeline_proto::{EventId, Reason, v1};
