@@ -32,7 +32,7 @@ const { metafile } = await esbuild.build({
   bundle: true,
   minify: true,
   format: "esm",
-  target: ["es2022", "chrome109", "firefox115", "safari16.4"],
+  target: ["es2022", "chrome123", "firefox120", "safari17.5"],
   jsx: "automatic",
   jsxImportSource: "preact",
   loader: { ".svg": "copy" },

@@ -48,16 +48,22 @@ class Drawing {
   ) {
     this.#tip.className = "chart-tip";
     this.#now.className = "chart-now";
-    const style = getComputedStyle(host);
-    const colour = (name: string) => style.getPropertyValue(name).trim();
+        // A canvas knows no variables: the value is read from an element that has the colour.
+    const colour = (name: string) => {
+      host.style.color = `var(${name})`;
+      const value = getComputedStyle(host).color;
+      host.style.color = "";
+      return value;
+    };
     const line = colour("--accent");
+    const [from, to, surface, muted, grid] = ["--chart-fill", "--chart-fill-end", "--surface", "--muted", "--grid"].map(colour) as [string, string, string, string, string];
     const fill = (plot: uPlot) => {
       const gradient = plot.ctx.createLinearGradient(0, plot.bbox.top, 0, plot.bbox.top + plot.bbox.height);
-      gradient.addColorStop(0, colour("--chart-fill"));
-      gradient.addColorStop(1, colour("--chart-fill-end"));
+      gradient.addColorStop(0, from);
+      gradient.addColorStop(1, to);
       return gradient;
     };
-    const font = `11px ${style.fontFamily}`;
+    const font = `11px ${getComputedStyle(host).fontFamily}`;
     const common = { stroke: line, width: 2, points: { show: false }, spanGaps: true } satisfies Partial<uPlot.Series>;
     const paths = bars && uPlot.paths.bars ? { paths: uPlot.paths.bars({ size: [0.72, 28], radius: 0.2 }), width: 0, fill: line } : { fill };
     this.#plot = new uPlot(
@@ -68,24 +74,24 @@ class Drawing {
         cursor: {
           y: false,
           drag: { x: false, y: false },
-          points: { size: 9, width: 2, fill: line, stroke: () => colour("--surface") },
+          points: { size: 9, width: 2, fill: line, stroke: () => surface },
         },
         scales: {
-          x: { time: false, range: (_, from, to) => (bars ? [from - 0.5, to + 0.5] : from === to ? [from - 1, to + 1] : [from, to]) },
-          y: { range: (_, __, to) => [0, niceTop(to, this.#metric)] },
+          x: { time: false, range: (_, first, last) => (bars ? [first - 0.5, last + 0.5] : first === last ? [first - 1, last + 1] : [first, last]) },
+          y: { range: (_, __, highest) => [0, niceTop(highest, this.#metric)] },
         },
         series: [{}, { ...common, ...paths }, { ...common, fill, dash: [4, 5] }],
         axes: [
           {
-            font, stroke: colour("--muted"), size: 30, gap: 8,
+            font, stroke: muted, size: 30, gap: 8,
             grid: { show: false }, ticks: { show: false },
             splits: (plot) => this.#xSplits(plot),
             values: (_, splits) => splits.map((at) => this.#xLabel(at)),
           },
           {
-            font, stroke: colour("--muted"), size: (_, values) => 14 + 7 * Math.max(2, ...(values ?? []).map((text) => text.length)),
+            font, stroke: muted, size: (_, values) => 14 + 7 * Math.max(2, ...(values ?? []).map((text) => text.length)),
             gap: 8,
-            grid: { stroke: colour("--grid"), width: 1 }, ticks: { show: false },
+            grid: { stroke: grid, width: 1 }, ticks: { show: false },
             splits: (plot) => ySplits(plot.scales.y?.max ?? 1),
             values: (_, splits) => splits.map((value) => METRIC_INFO[this.#metric].short(value)),
           },
