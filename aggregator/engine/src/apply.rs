@@ -1,6 +1,9 @@
 //! One visitor's record meets some of their events.
 
-use crate::{Changes, Dimension, Event, Grain, Kind, RowKey, Visitor, window};
+use crate::{
+    Changes, Dimension, Event, Grain, Kind, RowKey, Visitor,
+    window::{self, Calendar, minute_window},
+};
 use jiff::tz::TimeZone;
 
 /// How a site counts. To change it is to start the site's records and rows anew.
@@ -29,22 +32,49 @@ pub fn apply(
     events: &[Event],
     changes: &mut Changes,
 ) -> Vec<Fate> {
-    let _ = (visitor, rules);
-    events
+    let mut calendar = Calendar::new(&rules.timezone);
+    let fates = events
         .iter()
         .map(|event| {
-            let row = changes.row(RowKey {
-                grain: Grain::Minute,
-                window: window::minute_window(event.time_ms),
-                dimension: Dimension::Total,
-                value: 0,
-            });
-            row.events += i64::from(event.kind != Kind::Engagement);
-            if let Some(order) = event.order {
-                row.add_revenue(order.currency, order.minor);
+            if !visitor.learn(event) {
+                return Fate::Duplicate;
             }
-            row.add_visitors((event.id.hash() % 2) as u32, 1);
+            let event = Event {
+                time_ms: window::clamp(event.time_ms),
+                ..*event
+            };
+            count(&event, &mut calendar, changes);
+            visitor.place(&event, rules.gap_ms, &mut calendar, changes);
             Fate::Counted
         })
-        .collect()
+        .collect();
+    visitor.settle(&mut calendar, changes);
+    fates
+}
+
+/// Adds what an event adds whatever else happened.
+fn count(event: &Event, calendar: &mut Calendar<'_>, changes: &mut Changes) {
+    let mut add = |grain, window, dimension, value| {
+        let row = changes.row(RowKey {
+            grain,
+            window,
+            dimension,
+            value,
+        });
+        row.pageviews += i64::from(event.kind == Kind::Pageview);
+        row.events += i64::from(event.kind != Kind::Engagement);
+        row.engagement_ms = row.engagement_ms.wrapping_add(event.engagement_ms.into());
+        if let Some(order) = event.order {
+            row.orders += 1;
+            row.add_revenue(order.currency, order.minor);
+        }
+    };
+    let minute = minute_window(event.time_ms);
+    let day = calendar.day(minute);
+    add(Grain::Minute, minute, Dimension::Total, 0);
+    add(Grain::Hour, calendar.hour(minute), Dimension::Total, 0);
+    add(Grain::Day, day, Dimension::Total, 0);
+    if let Some(page) = event.page {
+        add(Grain::Day, day, Dimension::Page, page);
+    }
 }
