@@ -41,8 +41,12 @@ function noise(...seed) {
   return ((Math.imul(hash, 2246822519) ^ (hash >>> 13)) >>> 0) / 2 ** 32;
 }
 
+const clocks = Object.fromEntries(
+  SITES.map(({ timezone }) => [timezone, new Intl.DateTimeFormat("sv-SE", { timeZone: timezone, dateStyle: "short", timeStyle: "medium" })]),
+);
+
 function localParts(ms, timezone) {
-  const text = new Intl.DateTimeFormat("sv-SE", { timeZone: timezone, dateStyle: "short", timeStyle: "medium" }).format(ms);
+  const text = clocks[timezone].format(ms);
   return { day: text.slice(0, 10), hour: Number(text.slice(11, 13)), text };
 }
 

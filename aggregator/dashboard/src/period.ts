@@ -130,8 +130,8 @@ export function includesNow(period: Period, today: Day): boolean {
   }
 }
 
-/** The days shown, where the period is made of days that can be told without asking. */
-function days(period: Period, today: Day): readonly [Day, Day] | undefined {
+/** First and last day shown, where the period is made of days that can be told without asking. */
+export function days(period: Period, today: Day): readonly [Day, Day] | undefined {
   const back = (count: number) => [addDays(today, -count), addDays(today, -1)] as const;
   switch (period.key) {
     case "day":

@@ -9,7 +9,7 @@ import { Coalescer } from "./coalesce";
 import { localStamp } from "./format";
 import { LiveConnection, type Connection } from "./live";
 import type { Metric } from "./metrics";
-import { includesNow, intervals, shift, type Period } from "./period";
+import { includesNow, intervals, shift, type Interval, type Period } from "./period";
 import { everSeen, fetchReport, type Report } from "./report";
 import { arrive, EMPTY_STREAM, MAX_EVENTS, pause, resume, type StreamItem } from "./stream";
 import { storedTheme, storeTheme, type Theme } from "./theme";
@@ -261,7 +261,11 @@ export function nextInterval(): void {
   const choices = intervals(view.value.period);
   const at = choices.findIndex((each) => each === (report.value?.series.interval ?? view.value.interval));
   const next = choices[(at + 1) % choices.length];
-  if (next && choices.length > 1) show({ ...view.value, interval: next }, "replace");
+  if (next && choices.length > 1) chooseInterval(next);
+}
+
+export function chooseInterval(interval: Interval): void {
+  show({ ...view.value, interval }, "replace");
 }
 
 export function toggleAllPages(): void {

@@ -3,7 +3,7 @@ import { useRef, useState } from "preact/hooks";
 import { fullLabel } from "../labels";
 import { METRIC_INFO, METRICS, type Metric } from "../metrics";
 import { intervals, periodName, type Interval } from "../period";
-import { chooseMetric, loading, nextInterval, report, view } from "../state";
+import { chooseInterval, chooseMetric, loading, report, view } from "../state";
 import type { Report } from "../report";
 import { Chart } from "./chart";
 import { ChartIcon, TableIcon } from "./icons";
@@ -11,6 +11,8 @@ import { ChartIcon, TableIcon } from "./icons";
 const STEP_NAMES: Readonly<Record<Interval, string>> = {
   minute: "by minute", hour: "by hour", day: "by day", week: "by week", month: "by month",
 };
+
+const STEPS = Object.keys(STEP_NAMES) as Interval[];
 
 export function ChartPanel() {
   const [asTable, setAsTable] = useState(false);
@@ -23,9 +25,7 @@ export function ChartPanel() {
       </div>
       <div class="chart-head">
         <h2>{METRIC_INFO[metric].name} <span class="muted">{shown && STEP_NAMES[shown.series.interval]}</span></h2>
-        {intervals(view.value.period).length > 1 && (
-          <button type="button" class="button quiet" onClick={nextInterval} title="Other steps (I)">Change steps</button>
-        )}
+        <Steps shown={shown?.series.interval} />
         <button type="button" class="button quiet icon-only" aria-pressed={asTable} onClick={() => setAsTable(!asTable)}
           aria-label="Show as a table" title={asTable ? "Show as a chart" : "Show as a table"}>
           {asTable ? <ChartIcon /> : <TableIcon />}
@@ -35,6 +35,19 @@ export function ChartPanel() {
         : asTable ? <SeriesTable report={shown} metric={metric} />
         : <Chart series={shown.series} metric={metric} description={describe(shown, metric)} />}
     </section>
+  );
+}
+
+/** Which steps the chart goes in, where there is a choice. */
+function Steps({ shown }: { shown: Interval | undefined }) {
+  const choices = intervals(view.value.period);
+  if (choices.length < 2) return null;
+  return (
+    <div class="segments" role="group" aria-label="Steps of the chart" title="Steps of the chart (I)">
+      {STEPS.filter((step) => choices.includes(step)).map((step) => (
+        <button key={step} type="button" aria-pressed={step === shown} onClick={() => chooseInterval(step)}>{step}</button>
+      ))}
+    </div>
   );
 }
 

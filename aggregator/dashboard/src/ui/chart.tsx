@@ -69,10 +69,12 @@ class Drawing {
     this.#plot = new uPlot(
       {
         ...this.#size(),
-        padding: [12, 6, 0, 0],
+        padding: [12, 20, 0, 0],
         legend: { show: false },
         cursor: {
           y: false,
+          // The line stands where the value is, not where the mouse is.
+          move: (plot, left, top) => [left < 0 ? left : plot.valToPos(plot.posToIdx(left), "x"), top],
           drag: { x: false, y: false },
           points: { size: 9, width: 2, fill: line, stroke: () => surface },
         },
@@ -190,7 +192,7 @@ function niceTop(highest: number | null, metric: Metric): number {
   if (value <= 4) return 4;
   const rough = value / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10].map((each) => each * power).find((each) => each >= rough && Number.isInteger(each)) ?? 10 * power;
+  const step = [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map((each) => each * power).find((each) => each >= rough && Number.isInteger(each)) ?? 10 * power;
   return 4 * step;
 }
 

@@ -17,7 +17,7 @@ export function Dashboard() {
       <main id="main" class="page" tabIndex={-1}>
         <div class="toolbar">
           <VisitorsNow />
-          <PeriodPicker />
+          {seen.value !== false && <PeriodPicker />}
         </div>
         {reportError.value && (
           <div class="banner" role="alert">

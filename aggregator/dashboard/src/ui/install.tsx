@@ -1,7 +1,7 @@
 /** What to do while there is nothing to show. */
 import { useEffect, useState } from "preact/hooks";
 import { keys, type Site } from "../api";
-import { leave, retry } from "../state";
+import { leave } from "../state";
 import { Copy, Mark } from "./icons";
 
 export function NoSites() {
@@ -44,7 +44,6 @@ export function Install({ site }: { site: Site }) {
         </li>
         <li>Open a page of the site. It shows up here within a second; nothing needs to be reloaded.</li>
       </ol>
-      <button type="button" class="button" onClick={retry}>Check now</button>
     </section>
   );
 }

@@ -1,12 +1,12 @@
 import { fullNumber, percent, shortNumber } from "../format";
 import { periodName } from "../period";
-import { allPages, loading, report, toggleAllPages, view } from "../state";
+import { allPages, loading, report, toggleAllPages } from "../state";
 
 export function Pages() {
   const shown = report.value;
   const rows = shown?.pages ?? [];
   const most = Math.max(1, ...rows.map(({ visitors }) => visitors));
-  const others = shown && shown.pagesPeriod.key !== view.value.period.key;
+  const others = shown && shown.pagesPeriod.key !== shown.period.key;
   return (
     <section class="panel" aria-labelledby="pages-title" aria-busy={loading.value}>
       <header class="panel-head">

@@ -1,5 +1,5 @@
 import { useRef } from "preact/hooks";
-import { PERIODS, periodName, shift } from "../period";
+import { days, PERIODS, periodName, shift } from "../period";
 import { choosePeriod, customRangeOpen, shiftPeriod, today, view } from "../state";
 import { Dialog } from "./dialog";
 import { Calendar, Left, Right } from "./icons";
@@ -35,19 +35,19 @@ export function CustomRange() {
   const to = useRef<HTMLInputElement>(null);
   if (!customRangeOpen.value) return null;
   const day = today();
-  const { period } = view.value;
+  const [first, last] = days(view.value.period, day) ?? [day, day];
   const close = () => (customRangeOpen.value = false);
   const submit = (event: Event) => {
     event.preventDefault();
-    const days = [from.current?.value ?? "", to.current?.value ?? ""].sort();
+    const [earlier = day, later = day] = [from.current?.value ?? day, to.current?.value ?? day].sort();
     close();
-    choosePeriod({ key: "custom", from: days[0] ?? day, to: days[1] ?? day });
+    choosePeriod({ key: "custom", from: earlier, to: later });
   };
   return (
     <Dialog title="Custom range" close={close}>
       <form class="range" onSubmit={submit}>
-        <label>First day<input ref={from} type="date" required max={day} defaultValue={period.from ?? day} /></label>
-        <label>Last day<input ref={to} type="date" required max={day} defaultValue={period.to ?? day} /></label>
+        <label>First day<input ref={from} type="date" required autoFocus max={day} defaultValue={first} /></label>
+        <label>Last day<input ref={to} type="date" required max={day} defaultValue={last < day ? last : day} /></label>
         <button type="submit" class="button primary">Show</button>
       </form>
     </Dialog>

@@ -41,7 +41,7 @@ function Row({ item, timezone }: { item: StreamItem; timezone: string }) {
     <li class="event">
       <time dateTime={new Date(item.time).toISOString()}>{clock(item.time, timezone)}</time>
       <span class="event-what">
-        <span class="event-type">{item.name || eventTypeName(item.event_type)}</span>
+        <span class="event-type" title={item.name}>{item.name || eventTypeName(item.event_type)}</span>
         {item.path && <span class="event-path" title={item.path}>{item.path}</span>}
       </span>
       <span class="event-who">
