@@ -1,0 +1,31 @@
+// For bundlers: `import { init } from "wakeline"`. Importing it does nothing, so that it can be rendered on servers.
+
+import type { Options, Wakeline } from "./api";
+import { start } from "./core";
+import type { SdkModule } from "./event";
+
+export type * from "./api";
+
+/** Name of the built module beside this one. */
+declare const SDK_FILE: string;
+
+const nothing = () => {};
+
+/** Starts recording on this page. On a server it gives a client that does nothing. */
+export const init = (options: Options): Wakeline => {
+  if (typeof document == "undefined") {
+    return {
+      track: nothing,
+      page: nothing,
+      identify: nothing,
+      productView: nothing,
+      cart: nothing,
+      checkout: nothing,
+      order: nothing,
+      flush: nothing,
+      debug: false,
+    };
+  }
+  const collector = new URL(`${options.collector ?? "/w"}/`, location.href).href.replace(/\/+$/, "/");
+  return start({ ...options, collector }, () => import(SDK_FILE) as Promise<SdkModule>);
+};
