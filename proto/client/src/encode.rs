@@ -67,14 +67,14 @@ fn stream<'a>(tables: &mut Tables<'a>, entries: &[&'a Entry], now: Now) -> v1::S
     if let Some(EventId { stream: id, seq }) = entries.iter().find_map(|entry| entry.predecessor) {
         (stream.predecessor, stream.predecessor_last_seq) = (id, seq);
     }
-    let (mut next_seq, mut last_age, mut last_page) = (0, 0, 0);
+    let (mut next_seq, mut older, mut shown) = (0, 0, 0);
     for entry in entries {
         let event = &entry.event;
         let age = entry.at.age(now);
         let page = match &entry.page {
             Some(page) => index(&mut stream.pages, tables.page(page)) + 1,
             // After an event with a page, none is an empty one.
-            None if last_page == 0 => 0,
+            None if shown == 0 => 0,
             None => index(&mut stream.pages, v1::Page::default()) + 1,
         };
         stream.events.push(v1::BatchEvent {
@@ -84,14 +84,14 @@ fn stream<'a>(tables: &mut Tables<'a>, entries: &[&'a Entry], now: Now) -> v1::S
                 .iter()
                 .map(|(_, value)| tables.value(value))
                 .collect(),
-            age_delta: age - last_age,
-            page: if page == last_page { 0 } else { page },
+            age_delta: age - older,
+            page: if page == shown { 0 } else { page },
             skip: entry.id.seq.saturating_sub(next_seq),
             order: event.order.clone(),
             engagement: event.engagement,
             exposure: event.exposure.clone(),
         });
-        (next_seq, last_age, last_page) = (entry.id.seq + 1, age, page);
+        (next_seq, older, shown) = (entry.id.seq + 1, age, page);
     }
     stream
 }

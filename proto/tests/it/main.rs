@@ -1,0 +1,5 @@
+//! The wire contract, seen from outside.
+
+mod expand;
+mod golden;
+mod unknown_fields;
