@@ -1,22 +1,48 @@
 //! The edge: takes hits, makes them durable, forwards them.
 //!
-//! A [`Collector`] owns a data folder (spool, edge id, cached config snapshot) and the tasks that forward the spool and
-//! watch the aggregator's config. It binds nothing: [`Collector::router`] is served by [`serve`](crate::serve()), alone
-//! or merged with other routes.
+//! A [`Collector`] owns a data folder and the tasks that forward the spool and follow the aggregator's config. It binds
+//! nothing: [`Collector::router`] is served by [`serve`](crate::serve()), alone or merged with other routes.
 //!
-//! Promise: a 2xx is answered after what it acknowledges was fsynced in the spool.
+//! The data folder holds `spool/` (segments), `edge` (the collector's id) and `snapshot.pb` (the config snapshot).
+//!
+//! Promises: a 2xx is answered after what it acknowledges was fsynced in the spool; each event has one fate, accepted
+//! or rejected with a reason; one bad event never sinks others; no address of a visitor is stored.
 
 pub mod config;
+mod edge;
+mod http;
+pub mod inspect;
+mod judge;
+mod keys;
 mod serve;
 pub mod snapshot;
+mod stats;
+pub mod upstream;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wakeline_spool::{OpenError, Options, SegmentLog};
 
 pub use config::{Config, ConfigError};
 pub use serve::{ServeOptions, serve};
+
+use http::Doors;
+use http::body::Budget;
+use http::problem::Refusal;
+use http::sdk_files::SdkFiles;
+use keys::Keys;
+use snapshot::Watcher;
+use upstream::{Upstream, UpstreamError};
+
+/// The spool's folder in the data folder.
+pub(crate) const SPOOL: &str = "spool";
+/// The file of the collector's id in the data folder.
+pub(crate) const EDGE: &str = "edge";
+const SNAPSHOT: &str = "snapshot.pb";
 
 /// Why a collector can't start.
 #[derive(Debug, thiserror::Error)]
@@ -34,31 +60,129 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The spool can't be opened.
+    #[error("open spool")]
+    Spool(#[from] OpenError),
+    /// The way to the aggregator can't be set up.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
 }
 
 /// A running collector.
 #[derive(Debug)]
 pub struct Collector {
+    doors: Arc<Doors>,
+    prefix: String,
     stop: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl Collector {
     /// Opens the data folder and starts the tasks; binds nothing.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.check()?;
+        let upstream = Upstream::new(&config.upstream)?;
+        let opening = config.clone();
+        let opened = tokio::task::spawn_blocking(move || Opened::open(&opening));
+        let Opened { log, edge, sdk } = opened.await.map_err(|error| StartError::Io {
+            path: config.data.clone(),
+            source: std::io::Error::other(error),
+        })??;
+
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let (watcher, rules) = Watcher::open(upstream.clone(), edge, config.data.join(SNAPSHOT));
+        tasks.spawn(watcher.run(stop.clone()));
+        let doors = Arc::new(Doors {
+            keys: Keys::new(rules, upstream),
+            log,
+            stats: stats::Stats::default(),
+            budget: Budget::new(config.limits.in_flight_bytes),
+            sdk,
+            limits: config.limits,
+            spool: config.spool,
+            body_timeout: Duration::from_millis(config.http.body_timeout_ms),
+        });
         Ok(Self {
-            stop: CancellationToken::new(),
+            doors,
+            prefix: config.http.prefix,
+            stop,
+            tasks,
         })
     }
 
-    /// All doors, without a fallback, so that it merges with other routers.
+    /// All doors, without a fallback for paths outside of `http.prefix`, so that it merges with other routers.
     pub fn router(&self) -> axum::Router {
-        axum::Router::new()
+        Arc::clone(&self.doors).router(&self.prefix)
     }
 
-    /// Ends the tasks and closes the spool; gives up waiting for them at `deadline`. Stop serving the router first.
+    /// [`Collector::router`], answering other paths with 404: for a server that has nothing else.
+    pub fn alone(&self) -> axum::Router {
+        let doors = Arc::clone(&self.doors);
+        self.router()
+            .fallback(async move || doors.answer(Err(Refusal::NotFound)))
+    }
+
+    /// Ends the tasks and closes the spool, waiting for `deadline` at most. Stop serving the router first: requests that
+    /// come later are refused with 503.
     pub async fn shutdown(self, deadline: Duration) {
         self.stop.cancel();
-        let _ = deadline;
+        self.tasks.close();
+        let ending = async {
+            self.tasks.wait().await;
+            self.doors.log.clone().close().await;
+        };
+        if tokio::time::timeout(deadline, ending).await.is_err() {
+            tracing::warn!("tasks were left at the shutdown deadline");
+        }
+    }
+}
+
+/// What is read from disk at start.
+struct Opened {
+    log: SegmentLog,
+    edge: u64,
+    sdk: SdkFiles,
+}
+
+impl Opened {
+    fn open(config: &Config) -> Result<Self, StartError> {
+        let sdk = match &config.sdk.dir {
+            Some(dir) => {
+                SdkFiles::read(dir, &config.sdk.script).map_err(|source| at(dir, source))?
+            }
+            None => SdkFiles::default(),
+        };
+        std::fs::create_dir_all(&config.data).map_err(|source| at(&config.data, source))?;
+        let options = Options {
+            segment_bytes: config.spool.segment_bytes,
+            max_bytes: config.spool.max_bytes,
+            reserve_bytes: config.spool.reserve_bytes,
+            ..Options::default()
+        };
+        let (log, recovery) = SegmentLog::open(&config.data.join(SPOOL), options)?;
+        if recovery.lost_corrupt > 0 {
+            tracing::error!(
+                records = recovery.lost_corrupt,
+                "the spool has corrupt records"
+            );
+        }
+        let path = config.data.join(EDGE);
+        let edge = edge::open(&path, recovery.next_position).map_err(|source| at(&path, source))?;
+        tracing::info!(
+            edge = format!("{edge:016x}"),
+            next_position = recovery.next_position,
+            torn_bytes = recovery.torn_bytes,
+            segments = recovery.segments,
+            "spool opened"
+        );
+        Ok(Self { log, edge, sdk })
+    }
+}
+
+fn at(path: &Path, source: std::io::Error) -> StartError {
+    StartError::Io {
+        path: path.to_owned(),
+        source,
     }
 }

@@ -3,16 +3,31 @@
 //! Invariants:
 //! - the newest snapshot is on disk (`DATA/snapshot.pb`, mode 0600, replaced by a rename), so that a collector starts
 //!   without the aggregator;
-//! - readers take an [`Rules`] from a watch channel and never wait for a writer.
+//! - readers take the [`Rules`] from a watch channel and never wait for the network or the disk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use prost::Message as _;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use wakeline_proto::v1;
+use wakeline_proto::v1::config_client::ConfigClient;
+
+use crate::upstream::Upstream;
 
 /// The newest rules; `None` until a first snapshot has come.
 pub type RulesWatch = watch::Receiver<Option<Arc<Rules>>>;
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// Below the 5 s in which a revoked key must stop working once the aggregator is back.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(3);
+/// A snapshot has all keys of all sites, so it may be large.
+const MAX_SNAPSHOT_BYTES: usize = 64 << 20;
 
 /// A config snapshot, made for lookup.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,8 +48,8 @@ pub struct Grant {
     pub server: bool,
 }
 
-impl Grant {
-    fn of(key: &v1::Key) -> Self {
+impl From<&v1::Key> for Grant {
+    fn from(key: &v1::Key) -> Self {
         Self {
             site: key.site,
             server: key.kind() == v1::KeyKind::Server,
@@ -52,8 +67,7 @@ impl Rules {
 impl From<&v1::Snapshot> for Rules {
     /// Keys of sites that the snapshot does not have are left out.
     fn from(snapshot: &v1::Snapshot) -> Self {
-        let sites: std::collections::HashSet<u64> =
-            snapshot.sites.iter().map(|site| site.id).collect();
+        let sites: HashSet<u64> = snapshot.sites.iter().map(|site| site.id).collect();
         Self {
             version: snapshot.version,
             partitions: snapshot.partitions.max(1),
@@ -61,8 +75,203 @@ impl From<&v1::Snapshot> for Rules {
                 .keys
                 .iter()
                 .filter(|key| sites.contains(&key.site))
-                .map(|key| (key.key.clone(), Grant::of(key)))
+                .map(|key| (key.key.clone(), Grant::from(key)))
                 .collect(),
         }
+    }
+}
+
+/// Follows the aggregator's config.
+pub(crate) struct Watcher {
+    upstream: Upstream,
+    edge: u64,
+    path: PathBuf,
+    rules: watch::Sender<Option<Arc<Rules>>>,
+}
+
+impl Watcher {
+    /// Begins with the snapshot in `path`, if there is one.
+    pub(crate) fn open(upstream: Upstream, edge: u64, path: PathBuf) -> (Self, RulesWatch) {
+        let (rules, receiver) = watch::channel(load(&path).map(Arc::new));
+        let watcher = Self {
+            upstream,
+            edge,
+            path,
+            rules,
+        };
+        (watcher, receiver)
+    }
+
+    /// Returns when `stop` fires. Connects again whenever the stream ends.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            let seen = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                seen = self.follow() => seen,
+            };
+            match seen {
+                Ok(snapshots) => {
+                    tracing::debug!(snapshots, "config stream ended");
+                    if snapshots > 0 {
+                        backoff = FIRST_BACKOFF;
+                    }
+                }
+                Err(error) => {
+                    tracing::info!(error = %error.message(), code = %error.code(), "config can't be followed");
+                }
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(jittered(backoff)) => {}
+            }
+            backoff = (backoff * 2).min(LONGEST_BACKOFF);
+        }
+    }
+
+    /// Takes snapshots until the stream ends; how many came.
+    async fn follow(&self) -> Result<u64, tonic::Status> {
+        let mut client = ConfigClient::new(self.upstream.channel())
+            .max_decoding_message_size(MAX_SNAPSHOT_BYTES);
+        // Version 0: the whole snapshot at once. An aggregator whose control store was made anew begins with small
+        // versions again, and must not be taken for old.
+        let request = self.upstream.request(v1::WatchRequest {
+            edge: self.edge,
+            version: 0,
+        });
+        let mut stream = client.watch(request).await?.into_inner();
+        let mut snapshots = 0;
+        while let Some(snapshot) = stream.message().await? {
+            self.take(snapshot).await;
+            snapshots += 1;
+        }
+        Ok(snapshots)
+    }
+
+    async fn take(&self, snapshot: v1::Snapshot) {
+        let rules = Rules::from(&snapshot);
+        tracing::info!(
+            version = rules.version,
+            keys = rules.keys.len(),
+            "config snapshot"
+        );
+        // First of all it counts: a revocation must not wait for a disk.
+        self.rules.send_replace(Some(Arc::new(rules)));
+        let path = self.path.clone();
+        let saved =
+            tokio::task::spawn_blocking(move || save(&path, &snapshot.encode_to_vec())).await;
+        match saved {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "config snapshot can't be kept"),
+            Err(error) => tracing::error!(%error, "config snapshot can't be kept"),
+        }
+    }
+}
+
+/// Half to all of `backoff`, so that collectors do not come back all at once.
+fn jittered(backoff: Duration) -> Duration {
+    let random = getrandom::u32().unwrap_or(u32::MAX);
+    backoff.mul_f64(0.5 + f64::from(random) / f64::from(u32::MAX) / 2.0)
+}
+
+fn load(path: &Path) -> Option<Rules> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::error!(%error, path = %path.display(), "kept config snapshot can't be read");
+            return None;
+        }
+    };
+    match v1::Snapshot::decode(bytes.as_slice()) {
+        Ok(snapshot) => Some(Rules::from(&snapshot)),
+        Err(error) => {
+            tracing::error!(%error, path = %path.display(), "kept config snapshot is broken");
+            None
+        }
+    }
+}
+
+/// Replaces the file at `path`, durably: after a crash there is the old one or the new one.
+pub(crate) fn save(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    match path.parent() {
+        Some(folder) => std::fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn snapshot() -> v1::Snapshot {
+        v1::Snapshot {
+            version: 3,
+            partitions: 0,
+            sites: vec![v1::Site {
+                id: 1,
+                ..v1::Site::default()
+            }],
+            keys: vec![
+                v1::Key {
+                    key: "a".to_owned(),
+                    site: 1,
+                    kind: v1::KeyKind::Server.into(),
+                },
+                v1::Key {
+                    key: "b".to_owned(),
+                    site: 2,
+                    kind: v1::KeyKind::Write.into(),
+                },
+            ],
+        }
+    }
+
+    #[test]
+    fn a_kept_snapshot_is_read_back_and_only_its_owner_may_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("snapshot.pb");
+        assert_eq!(load(&path), None);
+        save(&path, &snapshot().encode_to_vec()).unwrap();
+        let rules = load(&path).unwrap();
+        assert_eq!(rules, Rules::from(&snapshot()));
+        assert_eq!(rules.partitions, 1);
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_key_of_a_site_that_is_not_known_grants_nothing() {
+        let rules = Rules::from(&snapshot());
+        assert_eq!(
+            rules.grant("a"),
+            Some(Grant {
+                site: 1,
+                server: true
+            })
+        );
+        assert_eq!(rules.grant("b"), None);
+    }
+
+    #[test]
+    fn a_broken_snapshot_does_not_keep_a_collector_from_starting() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("snapshot.pb");
+        std::fs::write(&path, [0xff; 20]).unwrap();
+        assert_eq!(load(&path), None);
     }
 }

@@ -1,0 +1,94 @@
+//! `POST /w/1/batch`: a native batch, answered with a `BatchReply`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use hyper::HeaderMap;
+use prost::Message as _;
+use wakeline_proto::batch::{self, DecodeError};
+use wakeline_proto::v1;
+
+use super::{Arrived, accepted, compute, take};
+use crate::http::Doors;
+use crate::http::body::{check_content_type, decompress};
+use crate::http::problem::Refusal;
+use crate::judge::{Verdict, native};
+
+const CONTENT_TYPES: [&str; 3] = [
+    "application/x-protobuf",
+    "application/octet-stream",
+    "text/plain",
+];
+
+pub(crate) async fn door(
+    State(doors): State<Arc<Doors>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let outcome = handle(&doors, &headers, body).await;
+    doors.answer(outcome)
+}
+
+async fn handle(doors: &Arc<Doors>, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
+    check_content_type(
+        headers,
+        &CONTENT_TYPES,
+        "application/x-protobuf or text/plain",
+    )?;
+    let Arrived {
+        bytes,
+        encoding,
+        received_at,
+        share: _share,
+    } = take(doors, headers, body).await?;
+    let size = bytes.len();
+    let limits = doors.limits.clone();
+    let batch = compute(size, move || {
+        let decoded = decompress(encoding, bytes, limits.decoded_bytes)?;
+        let batch = batch::decode(&decoded)?;
+        let events: usize = batch.streams.iter().map(|stream| stream.events.len()).sum();
+        if events > limits.events {
+            return Err(Refusal::TooLarge(format!(
+                "more than {} events",
+                limits.events
+            )));
+        }
+        Ok(batch)
+    })
+    .await?;
+    let arrival = doors.arrival(&batch.key, headers, received_at).await?;
+    let verdict = compute(size, move || Ok(native::judge(batch, arrival))).await?;
+    let verdict = doors.store(verdict).await?;
+    Ok(accepted(
+        "application/x-protobuf",
+        reply(verdict).encode_to_vec(),
+    ))
+}
+
+fn reply(verdict: Verdict) -> v1::BatchReply {
+    v1::BatchReply {
+        accepted: verdict.accepted,
+        rejected: verdict
+            .rejected
+            .into_iter()
+            .map(|one| v1::BatchRejection {
+                index: one.index,
+                reason: one.refused.reason.as_str().to_owned(),
+                detail: one.refused.detail.into_owned(),
+            })
+            .collect(),
+    }
+}
+
+impl From<DecodeError> for Refusal {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::TooManyEvents | DecodeError::TooManyParts => {
+                Self::TooLarge(error.to_string())
+            }
+            other => Self::Malformed(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! `POST /w/1/events`: events as JSON, for servers, curl and the SDK's fallback.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use hyper::HeaderMap;
+use serde::Serialize;
+
+use super::{Arrived, accepted, compute, key_of, parameter, take};
+use crate::http::Doors;
+use crate::http::body::{check_content_type, decompress};
+use crate::http::problem::Refusal;
+use crate::judge::Verdict;
+use crate::judge::json::{BodyError, JsonBody};
+
+const CONTENT_TYPES: [&str; 2] = ["application/json", "text/plain"];
+const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+pub(crate) async fn door(
+    State(doors): State<Arc<Doors>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let outcome = handle(&doors, query.as_deref(), &headers, body).await;
+    doors.answer(outcome)
+}
+
+async fn handle(
+    doors: &Arc<Doors>,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    check_content_type(headers, &CONTENT_TYPES, "application/json or text/plain")?;
+    let key = key_of(headers, parameter(query, "k"))?;
+    let idempotency_key = headers
+        .get("idempotency-key")
+        .map(|value| value.as_bytes().to_vec());
+    if idempotency_key
+        .as_ref()
+        .is_some_and(|key| key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY_BYTES)
+    {
+        return Err(Refusal::Malformed(
+            "Idempotency-Key has 1 to 255 bytes".to_owned(),
+        ));
+    }
+    let Arrived {
+        bytes,
+        encoding,
+        received_at,
+        share: _share,
+    } = take(doors, headers, body).await?;
+    // Before any work on the body: who has no key gets no decompression either.
+    let arrival = doors.arrival(&key, headers, received_at).await?;
+    let limits = doors.limits.clone();
+    let verdict = compute(bytes.len(), move || {
+        let decoded = decompress(encoding, bytes, limits.decoded_bytes)?;
+        let body = JsonBody::parse(&decoded, limits.events)?;
+        Ok(body.judge(arrival, idempotency_key.as_deref())?)
+    })
+    .await?;
+    let verdict = doors.store(verdict).await?;
+    let reply = serde_json::to_vec(&Reply::of(&verdict)).unwrap_or_default();
+    Ok(accepted("application/json", reply))
+}
+
+#[derive(Serialize)]
+struct Reply<'a> {
+    accepted: u32,
+    rejected: Vec<Rejected<'a>>,
+}
+
+#[derive(Serialize)]
+struct Rejected<'a> {
+    index: u32,
+    reason: &'a str,
+    detail: &'a str,
+}
+
+impl<'a> Reply<'a> {
+    fn of(verdict: &'a Verdict) -> Self {
+        Self {
+            accepted: verdict.accepted,
+            rejected: verdict
+                .rejected
+                .iter()
+                .map(|one| Rejected {
+                    index: one.index,
+                    reason: one.refused.reason.as_str(),
+                    detail: &one.refused.detail,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Syntax(_) | BodyError::Utf8(_) => Self::Malformed(error.to_string()),
+            BodyError::TooMany(_) => Self::TooLarge(error.to_string()),
+            BodyError::HistoricalByWriteKey => {
+                Self::Forbidden("only a server key may send historical events")
+            }
+        }
+    }
+}

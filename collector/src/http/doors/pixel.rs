@@ -1,0 +1,82 @@
+//! `GET /w/1/pixel.gif?k=&v=&t=&u=&r=&n=`: one event where no script runs.
+//!
+//! `k` key, `v` visitor, `t` type (`page_view` if absent), `u` URL (the `Referer` if absent), `r` referrer, `n` name.
+//! The answer is an image with 200 also if the event was refused: `Wakeline-Rejected` then says why.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use hyper::HeaderMap;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, REFERER};
+use wakeline_proto::{Reason, v1};
+
+use super::{key_of, parameter};
+use crate::http::problem::Refusal;
+use crate::http::{Doors, now_ms};
+use crate::judge::{Claim, Draft, Judge, Refused, json};
+
+/// One transparent pixel.
+const GIF: &[u8] = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\0\0\0!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+
+pub(crate) async fn door(
+    State(doors): State<Arc<Doors>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let outcome = handle(&doors, query.as_deref(), &headers).await;
+    doors.answer(outcome)
+}
+
+async fn handle(
+    doors: &Arc<Doors>,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    let get = |name| parameter(query, name).unwrap_or_default();
+    let key = key_of(headers, parameter(query, "k"))?;
+    let arrival = doors.arrival(&key, headers, now_ms()).await?;
+    let type_name =
+        parameter(query, "t").unwrap_or_else(|| v1::EventType::PageView.name().to_owned());
+    let url =
+        parameter(query, "u").or_else(|| Some(headers.get(REFERER)?.to_str().ok()?.to_owned()));
+    let visitor = get("v");
+    let mut judge = Judge::new(json::context(arrival, false));
+    let payload = serde_json::json!({
+        "type": type_name, "name": get("n"), "visitor": visitor, "url": url, "referrer": get("r"),
+    });
+    let payload = |_: &_| payload.to_string().into_bytes();
+    if let Some(kind) = v1::EventType::from_name(&type_name) {
+        judge.event(
+            Draft {
+                visitor: Cow::Borrowed(&visitor),
+                consent: v1::Consent::Unspecified,
+                claim: Claim::Now,
+                url: Cow::Owned(url.unwrap_or_default()),
+                event: v1::Event {
+                    r#type: kind.into(),
+                    name: get("n"),
+                    referrer: get("r"),
+                    ..v1::Event::default()
+                },
+            },
+            payload,
+        );
+    } else {
+        let refused = Refused::new(Reason::InvalidType, "there is no such type");
+        judge.unreadable(&visitor, v1::Consent::Unspecified, refused, payload);
+    }
+    let verdict = doors.store(judge.finish()).await?;
+    let mut response = Response::new(Body::from(GIF));
+    let response_headers = response.headers_mut();
+    response_headers.insert(CONTENT_TYPE, HeaderValue::from_static("image/gif"));
+    if let Some(one) = verdict.rejected.first() {
+        response_headers.insert(
+            HeaderName::from_static("wakeline-rejected"),
+            HeaderValue::from_static(one.refused.reason.as_str()),
+        );
+    }
+    Ok(response)
+}

@@ -1,0 +1,222 @@
+//! The HTTP doors.
+//!
+//! | path | door |
+//! | --- | --- |
+//! | `POST PREFIX/1/batch` | a native batch |
+//! | `POST PREFIX/1/events` | events as JSON |
+//! | `GET PREFIX/1/pixel.gif` | one event in a query |
+//! | `GET PREFIX/sdk/*` | the SDK's files |
+//! | `GET /healthz`, `/readyz`, `/metrics` | for operators |
+//!
+//! A refusal is a [`problem::Refusal`]; it is counted and answered in one place, [`Doors::answer`].
+
+pub(crate) mod body;
+mod doors;
+mod metrics;
+pub(crate) mod problem;
+pub(crate) mod sdk_files;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, get, post};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, HeaderName, HeaderValue,
+    ORIGIN, VARY,
+};
+use hyper::{HeaderMap, StatusCode};
+use wakeline_proto::Reason;
+use wakeline_spool::SegmentLog;
+
+use crate::config::{LimitsConfig, SpoolConfig};
+use crate::judge::Verdict;
+use crate::judge::native::Arrival;
+use crate::keys::{KeyError, Keys};
+use crate::stats::Stats;
+use body::Budget;
+use problem::Refusal;
+use sdk_files::SdkFiles;
+
+/// Room that readiness asks for: the largest record that one request can make.
+const ROOM_BYTES: u64 = 16 << 20;
+
+/// What all doors share.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    pub(crate) keys: Keys,
+    pub(crate) log: SegmentLog,
+    pub(crate) stats: Stats,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) sdk: SdkFiles,
+    pub(crate) limits: LimitsConfig,
+    pub(crate) spool: SpoolConfig,
+    pub(crate) body_timeout: Duration,
+}
+
+impl Doors {
+    /// All routes, without a fallback for other paths.
+    pub(crate) fn router(self: Arc<Self>, prefix: &str) -> Router {
+        let doors = [
+            ("/1/batch", post(doors::batch::door), "POST, OPTIONS"),
+            ("/1/events", post(doors::events::door), "POST, OPTIONS"),
+            (
+                "/1/pixel.gif",
+                get(doors::pixel::door),
+                "GET, HEAD, OPTIONS",
+            ),
+            ("/sdk/{*path}", get(sdk_files::door), "GET, HEAD, OPTIONS"),
+        ];
+        let mut public = Router::new().route(
+            &format!("{prefix}/{{*path}}"),
+            MethodRouter::new().fallback(not_found),
+        );
+        for (path, door, methods) in doors {
+            let door = door
+                .options(move || async move { preflight(methods) })
+                .fallback(move |State(doors): State<Arc<Self>>| async move {
+                    doors.answer(Err(Refusal::Method(methods)))
+                });
+            public = public.route(&format!("{prefix}{path}"), door);
+        }
+        public
+            .layer(middleware::from_fn(allow_origin))
+            .route("/healthz", get(async || "ok\n"))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(metrics::door))
+            .with_state(self)
+    }
+
+    /// What is answered; a refusal is counted.
+    pub(crate) fn answer(&self, outcome: Result<Response, Refusal>) -> Response {
+        outcome.unwrap_or_else(|refusal| {
+            self.stats.refused(&refusal);
+            match &refusal {
+                Refusal::Spool(error) => tracing::error!(%error, "events can't be stored"),
+                other => tracing::debug!(refusal = %other, "refused"),
+            }
+            refusal.into_response()
+        })
+    }
+
+    /// What comes with a request whose body has come.
+    pub(crate) async fn arrival(
+        &self,
+        key: &str,
+        headers: &HeaderMap,
+        received_at: u64,
+    ) -> Result<Arrival, Refusal> {
+        let pass = self.keys.pass(key).await.map_err(|error| match error {
+            KeyError::Unknown => Refusal::Key,
+            KeyError::CannotAsk => Refusal::KeyUnknowable,
+        })?;
+        let says_yes = |name| {
+            headers
+                .get(name)
+                .is_some_and(|value: &HeaderValue| value == "1")
+        };
+        Ok(Arrival {
+            pass,
+            received_at,
+            opted_out: says_yes("sec-gpc") || says_yes("dnt"),
+        })
+    }
+
+    /// Makes the verdict durable and counts it. Goes on if the client leaves meanwhile, so that counts stay true.
+    pub(crate) async fn store(self: &Arc<Self>, verdict: Verdict) -> Result<Verdict, Refusal> {
+        let doors = Arc::clone(self);
+        let Some((payload, span)) = verdict.record.clone() else {
+            doors.count(&verdict);
+            return Ok(verdict);
+        };
+        let appended = self.log.append(payload, span);
+        let storing = tokio::spawn(async move {
+            appended.await?;
+            doors.count(&verdict);
+            Ok(verdict)
+        });
+        storing.await.unwrap_or(Err(Refusal::NotReady)) // the runtime is going down
+    }
+
+    fn count(&self, verdict: &Verdict) {
+        let reasons: Vec<Reason> = verdict
+            .rejected
+            .iter()
+            .map(|one| one.refused.reason)
+            .collect();
+        self.stats.decided(
+            u64::from(verdict.received),
+            u64::from(verdict.accepted),
+            reasons.into_iter(),
+        );
+    }
+
+    /// Whether the spool takes any request's record.
+    pub(crate) fn has_room(&self) -> bool {
+        self.log.stats().bytes + self.spool.reserve_bytes + ROOM_BYTES.min(self.spool.max_bytes / 4)
+            <= self.spool.max_bytes
+    }
+}
+
+/// The time now, in ms since 1970-01-01 UTC.
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}
+
+async fn not_found(State(doors): State<Arc<Doors>>) -> Response {
+    doors.answer(Err(Refusal::NotFound))
+}
+
+async fn ready(State(doors): State<Arc<Doors>>) -> Response {
+    if doors.keys.ready() && doors.has_room() {
+        "ready\n".into_response()
+    } else {
+        Refusal::NotReady.into_response()
+    }
+}
+
+fn preflight(methods: &'static str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static(methods),
+    );
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("authorization, content-encoding, content-type, idempotency-key"),
+    );
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200"));
+    response
+}
+
+/// Pages of any origin may send and read: a write key is public, and no cookie is looked at.
+async fn allow_origin(request: Request, next: Next) -> Response {
+    let origin = request.headers().get(ORIGIN).cloned();
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.append(VARY, HeaderValue::from_static("origin"));
+    headers.insert(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("cross-origin"),
+    );
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("retry-after"),
+        );
+    }
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}

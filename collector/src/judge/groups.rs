@@ -1,0 +1,163 @@
+//! From judged events to a [`SpoolRecord`](v1::SpoolRecord).
+//!
+//! Events of one visitor stand in one group, in order; a group that grows beyond [`MAX_GROUP_BYTES`] is followed by
+//! another of the same visitor.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use prost::Message as _;
+use wakeline_proto::{limits, partition_hash, v1};
+
+use super::{Context, Refused};
+
+/// Bytes of an encoded group, so that a few fit a block.
+pub(crate) const MAX_GROUP_BYTES: usize = 512 << 10;
+/// Bytes of a group besides its events: what is common, with tags and lengths.
+const COMMON_BYTES: usize = 4 << 10;
+/// Tag and length of an event in its group.
+const ENTRY_BYTES: usize = 6;
+/// Longest payload of a refused event that is kept whole.
+const MAX_PAYLOAD_BYTES: usize = 256 << 10;
+/// What is kept of a longer one.
+const CUT_PAYLOAD_BYTES: usize = 4 << 10;
+/// Bytes of all payloads of a request. Texts that a batch says once are in the payload of each event.
+const MAX_PAYLOADS_BYTES: usize = limits::MAX_DECODED_BYTES;
+
+#[derive(Debug)]
+pub(super) struct Groups {
+    common: v1::Group,
+    all: Vec<Open>,
+    /// The group that takes the next event of a visitor and consent.
+    open: HashMap<(String, v1::Consent), usize>,
+    /// The group of the event before: mostly the next one's as well.
+    last: usize,
+    payload_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Open {
+    group: v1::Group,
+    bytes: usize,
+}
+
+impl Groups {
+    pub(super) fn new(context: &Context) -> Self {
+        Self {
+            common: v1::Group {
+                site: context.site,
+                received_at: context.received_at,
+                first_day: context.first_day,
+                client: Some(context.client.clone())
+                    .filter(|client| *client != v1::Client::default()),
+                device: Some(context.device.clone())
+                    .filter(|device| *device != v1::Device::default()),
+                rules_version: context.rules_version,
+                ..v1::Group::default()
+            },
+            all: Vec::new(),
+            open: HashMap::new(),
+            last: 0,
+            payload_bytes: 0,
+        }
+    }
+
+    pub(super) fn accept(&mut self, visitor: &str, consent: v1::Consent, event: v1::Event) {
+        let bytes = event.encoded_len();
+        self.group(visitor, consent, bytes).events.push(event);
+    }
+
+    /// Keeps a refused event. A visitor that is too long is left out: there is no group for it.
+    pub(super) fn reject(
+        &mut self,
+        visitor: &str,
+        consent: v1::Consent,
+        refused: &Refused,
+        payload: Vec<u8>,
+    ) {
+        let visitor = if visitor.len() > limits::MAX_VISITOR_BYTES {
+            ""
+        } else {
+            visitor
+        };
+        let rejected = v1::Rejected {
+            reason: refused.reason.as_str().to_owned(),
+            detail: refused.detail.clone().into_owned(),
+            payload: self.kept(payload).into(),
+        };
+        let bytes = rejected.encoded_len();
+        self.group(visitor, consent, bytes).rejected.push(rejected);
+    }
+
+    /// `payload`, or a JSON object with its beginning if it is too long.
+    fn kept(&mut self, payload: Vec<u8>) -> Vec<u8> {
+        let payload = if payload.len() > MAX_PAYLOAD_BYTES
+            || self.payload_bytes + payload.len() > MAX_PAYLOADS_BYTES
+        {
+            let room = MAX_PAYLOADS_BYTES.saturating_sub(self.payload_bytes);
+            let beginning = &payload[..payload.len().min(CUT_PAYLOAD_BYTES).min(room)];
+            let cut = serde_json::json!({
+                "cut": String::from_utf8_lossy(beginning),
+                "bytes": payload.len(),
+            });
+            cut.to_string().into_bytes()
+        } else {
+            payload
+        };
+        self.payload_bytes += payload.len();
+        payload
+    }
+
+    fn group(&mut self, visitor: &str, consent: v1::Consent, bytes: usize) -> &mut v1::Group {
+        let bytes = bytes + ENTRY_BYTES;
+        let is_last = self
+            .all
+            .get(self.last)
+            .is_some_and(|open| open.group.visitor == visitor && open.group.consent() == consent);
+        let known = if is_last {
+            Some(self.last)
+        } else {
+            self.open.get(&(visitor.to_owned(), consent)).copied()
+        };
+        let at = match known {
+            Some(at) if self.all[at].bytes + bytes <= MAX_GROUP_BYTES => at,
+            _ => {
+                self.all.push(Open {
+                    group: v1::Group {
+                        visitor: visitor.to_owned(),
+                        consent: consent.into(),
+                        ..self.common.clone()
+                    },
+                    bytes: COMMON_BYTES,
+                });
+                let at = self.all.len() - 1;
+                self.open.insert((visitor.to_owned(), consent), at);
+                at
+            }
+        };
+        self.last = at;
+        let open = &mut self.all[at];
+        open.bytes += bytes;
+        &mut open.group
+    }
+
+    /// The record and how many positions it takes; `None` if there is nothing to keep.
+    pub(super) fn into_record(self) -> Option<(Bytes, u32)> {
+        if self.all.is_empty() {
+            return None;
+        }
+        let mut record = v1::SpoolRecord::default();
+        let mut span = 0;
+        for Open { group, .. } in &self.all {
+            let header = v1::GroupHeader {
+                partition_hash: partition_hash(group.site, &group.visitor),
+                events: group.events.len() as u32,
+                rejected: group.rejected.len() as u32,
+            };
+            span += header.events + header.rejected;
+            record.headers.push(header);
+            record.groups.push(group.encode_to_vec().into());
+        }
+        Some((record.encode_to_vec().into(), span))
+    }
+}

@@ -1,0 +1,185 @@
+//! From events as a door understood them to events as they are counted: each is accepted, or refused with a reason.
+//!
+//! Judging is a list of steps, [`STEPS`]; the first that refuses decides. No I/O and no clock: `received_at` is given.
+//!
+//! Invariants: every event that goes in comes out in a [`Verdict`], accepted or rejected; one that is refused for
+//! consent leaves nothing but its count; no step can make others' events fail.
+
+mod groups;
+pub(crate) mod json;
+pub(crate) mod native;
+mod place;
+mod steps;
+mod time;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use wakeline_proto::{Reason, v1};
+
+use groups::Groups;
+pub(crate) use time::Claim;
+
+/// What all events of a request have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) site: u64,
+    /// The collector's clock when the last byte had come, in ms since 1970-01-01 UTC.
+    pub(crate) received_at: u64,
+    pub(crate) rules_version: u64,
+    /// The browser says that the person wants no tracking (GPC or DNT).
+    pub(crate) opted_out: bool,
+    /// A server vouches for the times, at any age.
+    pub(crate) historical: bool,
+    pub(crate) client: v1::Client,
+    pub(crate) device: v1::Device,
+    pub(crate) first_day: u32,
+}
+
+/// An event as a door understood it. The steps complete `event` or refuse it.
+#[derive(Debug)]
+pub(crate) struct Draft<'a> {
+    pub(crate) visitor: Cow<'a, str>,
+    pub(crate) consent: v1::Consent,
+    pub(crate) claim: Claim,
+    pub(crate) url: Cow<'a, str>,
+    /// Without time, place and passive; `referrer` is as the client sent it.
+    pub(crate) event: v1::Event,
+}
+
+/// Why one event is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) reason: Reason,
+    /// For people, in English.
+    pub(crate) detail: Cow<'static, str>,
+}
+
+/// Longest detail, in characters: it may quote what the client sent.
+const MAX_DETAIL_CHARS: usize = 200;
+
+impl Refused {
+    pub(crate) fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
+        let mut detail = detail.into();
+        if detail.len() > MAX_DETAIL_CHARS && detail.chars().count() > MAX_DETAIL_CHARS {
+            let mut cut: String = detail.chars().take(MAX_DETAIL_CHARS).collect();
+            cut.push('…');
+            detail = Cow::Owned(cut);
+        }
+        Self { reason, detail }
+    }
+}
+
+/// A refused event, for the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rejection {
+    /// Position in the request, from 0.
+    pub(crate) index: u32,
+    pub(crate) refused: Refused,
+}
+
+/// The fates of a request's events.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    pub(crate) received: u32,
+    pub(crate) accepted: u32,
+    pub(crate) rejected: Vec<Rejection>,
+    /// What is to be spooled, with the number of positions it takes; nothing if no event is kept.
+    pub(crate) record: Option<(Bytes, u32)>,
+}
+
+type Step = fn(&mut Judge, &mut Draft<'_>) -> Result<(), Refused>;
+
+/// In order: what must not be kept at all, what costs nothing to check, what changes the event.
+const STEPS: &[Step] = &[
+    steps::consent,
+    steps::visitor,
+    steps::lengths,
+    steps::name,
+    steps::properties,
+    steps::order,
+    steps::details,
+    steps::time,
+    steps::place,
+    steps::size,
+];
+
+/// Judges the events of one request, in order.
+pub(crate) struct Judge {
+    context: Context,
+    groups: Groups,
+    places: place::Places,
+    received: u32,
+    accepted: u32,
+    rejected: Vec<Rejection>,
+}
+
+impl Judge {
+    pub(crate) fn new(context: Context) -> Self {
+        Self {
+            groups: Groups::new(&context),
+            context,
+            places: place::Places::default(),
+            received: 0,
+            accepted: 0,
+            rejected: Vec::new(),
+        }
+    }
+
+    /// Decides on the next event. `payload` gives the event as it came, as JSON, if it has to be kept.
+    pub(crate) fn event(
+        &mut self,
+        mut draft: Draft<'_>,
+        payload: impl FnOnce(&Context) -> Vec<u8>,
+    ) {
+        match STEPS.iter().try_for_each(|step| step(self, &mut draft)) {
+            Ok(()) => {
+                self.received += 1;
+                self.accepted += 1;
+                draft.event.passive |= draft.event.r#type().is_passive();
+                self.groups
+                    .accept(&draft.visitor, draft.consent, draft.event);
+            }
+            Err(refused) => self.refuse(&draft.visitor, draft.consent, refused, payload),
+        }
+    }
+
+    /// Takes note of an event that a door could not make a [`Draft`] of.
+    pub(crate) fn unreadable(
+        &mut self,
+        visitor: &str,
+        consent: v1::Consent,
+        refused: Refused,
+        payload: impl FnOnce(&Context) -> Vec<u8>,
+    ) {
+        let refused = steps::check_consent(&self.context, consent)
+            .err()
+            .unwrap_or(refused);
+        self.refuse(visitor, consent, refused, payload);
+    }
+
+    fn refuse(
+        &mut self,
+        visitor: &str,
+        consent: v1::Consent,
+        refused: Refused,
+        payload: impl FnOnce(&Context) -> Vec<u8>,
+    ) {
+        let index = self.received;
+        self.received += 1;
+        if refused.reason != Reason::NoConsent {
+            let payload = payload(&self.context);
+            self.groups.reject(visitor, consent, &refused, payload);
+        }
+        self.rejected.push(Rejection { index, refused });
+    }
+
+    pub(crate) fn finish(self) -> Verdict {
+        Verdict {
+            received: self.received,
+            accepted: self.accepted,
+            rejected: self.rejected,
+            record: self.groups.into_record(),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Events of a native batch.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, json};
+use wakeline_proto::batch::{ExpandedEvent, ValueRef, expand};
+use wakeline_proto::{EventId, v1};
+
+use super::steps::{fitting_client, fitting_device};
+use super::{Claim, Context, Draft, Judge, Refused, Verdict};
+use crate::keys::Pass;
+
+/// What comes with a request, besides its body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) pass: Pass,
+    /// The collector's clock when the last byte had come, in ms since 1970-01-01 UTC.
+    pub(crate) received_at: u64,
+    /// The browser says that the person wants no tracking (GPC or DNT).
+    pub(crate) opted_out: bool,
+}
+
+/// Judges the events of a batch.
+pub(crate) fn judge(mut batch: v1::Batch, arrival: Arrival) -> Verdict {
+    let context = Context {
+        site: arrival.pass.grant.site,
+        received_at: arrival.received_at,
+        rules_version: arrival.pass.rules_version,
+        opted_out: arrival.opted_out,
+        historical: false,
+        client: fitting_client(batch.client.take().unwrap_or_default()),
+        device: fitting_device(batch.device.take().unwrap_or_default()),
+        first_day: batch.first_day,
+    };
+    let consent = batch.consent();
+    let mut judge = Judge::new(context);
+    for item in expand(&batch) {
+        match item {
+            Ok(event) => {
+                let payload = |context: &Context| payload(&event, &batch, context);
+                judge.event(draft(&event, &batch), payload);
+            }
+            Err(event) => {
+                let refused = Refused::new(event.reason, event.detail);
+                let payload = |_: &Context| {
+                    let id = event.id.map(|id| id.to_string());
+                    json!({"id": id, "visitor": batch.visitor})
+                        .to_string()
+                        .into_bytes()
+                };
+                judge.unreadable(&batch.visitor, consent, refused, payload);
+            }
+        }
+    }
+    judge.finish()
+}
+
+fn draft<'a>(event: &ExpandedEvent<'a>, batch: &'a v1::Batch) -> Draft<'a> {
+    let properties = event
+        .properties
+        .iter()
+        .map(|(name, value)| v1::Property {
+            name: (*name).to_owned(),
+            value: Some((*value).into()),
+        })
+        .collect();
+    Draft {
+        visitor: Cow::Borrowed(&batch.visitor),
+        consent: batch.consent(),
+        claim: Claim::of_batch(event.age_ms, event.clock, batch.sent_at),
+        url: Cow::Borrowed(event.url),
+        event: v1::Event {
+            stream: event.id.stream,
+            seq: event.id.seq,
+            r#type: event.event_type.into(),
+            name: event.name.to_owned(),
+            referrer: event.referrer.to_owned(),
+            title: event.title.to_owned(),
+            properties,
+            order: event.order.cloned(),
+            engagement: event.engagement.copied(),
+            exposure: event.exposure.cloned(),
+            passive: event.passive,
+            user: batch.user.clone(),
+            predecessor: event.predecessor.map_or(0, |id| id.stream),
+            predecessor_last_seq: event.predecessor.map_or(0, |id| id.seq),
+            ..v1::Event::default()
+        },
+    }
+}
+
+/// The event as the JSON door would have it, so that it can be sent there again once a fault is mended.
+fn payload(event: &ExpandedEvent<'_>, batch: &v1::Batch, context: &Context) -> Vec<u8> {
+    let mut object = Map::new();
+    let mut put = |key: &str, value: Value| {
+        object.insert(key.to_owned(), value);
+    };
+    put("type", json!(event.event_type.name()));
+    put("id", json!(EventId::to_string(&event.id)));
+    put("visitor", json!(batch.visitor));
+    let claimed = i64::try_from(context.received_at).ok().and_then(|now| {
+        let age = event.age_ms;
+        let at = match Claim::of_batch(age, event.clock, batch.sent_at) {
+            Claim::Wall { at, .. } => at,
+            Claim::Age(_) | Claim::Now => now.saturating_sub(age),
+        };
+        jiff::Timestamp::from_millisecond(at).ok()
+    });
+    if let Some(time) = claimed {
+        put("time", json!(time.to_string()));
+    }
+    for (key, text) in [
+        ("name", event.name),
+        ("user", &batch.user),
+        ("url", event.url),
+        ("referrer", event.referrer),
+        ("title", event.title),
+    ] {
+        if !text.is_empty() {
+            put(key, json!(text));
+        }
+    }
+    if event.passive {
+        put("interactive", json!(false));
+    }
+    if batch.consent() == v1::Consent::Granted {
+        put("consent", json!("granted"));
+    }
+    if !event.properties.is_empty() {
+        let properties: Map<String, Value> = event
+            .properties
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), property(*value)))
+            .collect();
+        put("properties", properties.into());
+    }
+    if let Some(order) = event.order {
+        let items: Vec<Value> = order
+            .items
+            .iter()
+            .map(|item| json!({"sku": item.sku, "name": item.name, "price": item.price, "quantity": item.quantity}))
+            .collect();
+        put(
+            "order",
+            json!({"id": order.id, "currency": order.currency, "value": order.value, "items": items}),
+        );
+    }
+    if let Some(engagement) = event.engagement {
+        put(
+            "engagement",
+            json!({"time_ms": engagement.time_ms, "scroll_percent": engagement.scroll_percent}),
+        );
+    }
+    if let Some(exposure) = event.exposure {
+        put(
+            "exposure",
+            json!({"experiment": exposure.experiment, "variant": exposure.variant}),
+        );
+    }
+    Value::Object(object).to_string().into_bytes()
+}
+
+/// NaN and infinity, which JSON does not have, become null.
+fn property(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Text(text) => json!(text),
+        ValueRef::Integer(integer) => json!(integer),
+        ValueRef::Number(number) => json!(number),
+        ValueRef::Flag(flag) => json!(flag),
+        ValueRef::Timestamp(ms) => match jiff::Timestamp::from_millisecond(ms) {
+            Ok(time) => json!({"timestamp": time.to_string()}),
+            Err(_) => json!(ms),
+        },
+    }
+}

@@ -1,0 +1,246 @@
+//! The steps of judging, one function each. See [`super::STEPS`] for their order.
+
+use prost::Message as _;
+use wakeline_proto::limits::{
+    MAX_EVENT_BYTES, MAX_ITEMS, MAX_MONEY_MINOR, MAX_NAME_BYTES, MAX_PROPERTIES, MAX_TEXT_BYTES,
+    MAX_URL_BYTES, MAX_VISITOR_BYTES,
+};
+use wakeline_proto::v1::value::Kind;
+use wakeline_proto::v1::{Consent, EventType};
+use wakeline_proto::{Reason, v1};
+
+use super::{Context, Draft, Judge, Refused, time};
+
+type Outcome = Result<(), Refused>;
+
+/// Without consent nothing is kept. A browser's general signal holds unless the person agreed to this site.
+pub(super) fn check_consent(context: &Context, consent: Consent) -> Outcome {
+    let detail = match consent {
+        Consent::Denied => "consent is denied",
+        Consent::Pending => "consent is pending",
+        Consent::Unspecified if context.opted_out => {
+            "the browser asks not to be tracked (GPC or DNT)"
+        }
+        Consent::Granted | Consent::Unspecified => return Ok(()),
+    };
+    Err(Refused::new(Reason::NoConsent, detail))
+}
+
+pub(super) fn consent(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    check_consent(&judge.context, draft.consent)
+}
+
+pub(super) fn visitor(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    let detail = match draft.visitor.len() {
+        0 => "there is no visitor",
+        1..=MAX_VISITOR_BYTES => return Ok(()),
+        _ => "the visitor is longer than 128 bytes",
+    };
+    Err(Refused::new(Reason::InvalidVisitor, detail))
+}
+
+pub(super) fn lengths(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    let event = &draft.event;
+    let texts = [
+        ("url", draft.url.len(), MAX_URL_BYTES),
+        ("referrer", event.referrer.len(), MAX_URL_BYTES),
+        ("title", event.title.len(), MAX_URL_BYTES),
+        ("user", event.user.len(), MAX_VISITOR_BYTES),
+        ("name", event.name.len(), MAX_NAME_BYTES),
+        ("id", event.client_id.len(), MAX_NAME_BYTES),
+    ];
+    for (what, length, limit) in texts {
+        within(what, length, limit)?;
+    }
+    Ok(())
+}
+
+pub(super) fn name(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    let name = &draft.event.name;
+    if draft.event.r#type() == EventType::Custom && name.trim().is_empty() {
+        return Err(Refused::new(
+            Reason::InvalidName,
+            "a custom event needs a name",
+        ));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Refused::new(
+            Reason::InvalidName,
+            "the name has control characters",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn properties(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    let properties = &draft.event.properties;
+    within("properties", properties.len(), MAX_PROPERTIES)?;
+    for property in properties {
+        if property.name.is_empty() {
+            return Err(Refused::new(
+                Reason::InvalidProperty,
+                "a property without a name",
+            ));
+        }
+        within("a property's name", property.name.len(), MAX_NAME_BYTES)?;
+        match property
+            .value
+            .as_ref()
+            .and_then(|value| value.kind.as_ref())
+        {
+            Some(Kind::Text(text)) => within("a property's text", text.len(), MAX_TEXT_BYTES)?,
+            Some(Kind::Number(number)) if !number.is_finite() => {
+                return Err(invalid_property(&property.name, "is not a finite number"));
+            }
+            Some(Kind::Number(_) | Kind::Integer(_) | Kind::Flag(_) | Kind::Timestamp(_)) => {}
+            None => {
+                return Err(invalid_property(
+                    &property.name,
+                    "is not a text, a number, a boolean or a timestamp",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn order(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    let Some(order) = &draft.event.order else {
+        return if draft.event.r#type() == EventType::Order {
+            Err(Refused::new(
+                Reason::Malformed,
+                "an order event needs its order",
+            ))
+        } else {
+            Ok(())
+        };
+    };
+    within("order.id", order.id.len(), MAX_NAME_BYTES)?;
+    within("order.items", order.items.len(), MAX_ITEMS)?;
+    let currency = order.currency.as_bytes();
+    if currency.len() != 3 || !currency.iter().all(u8::is_ascii_uppercase) {
+        return Err(Refused::new(
+            Reason::InvalidMoney,
+            "the currency is not three upper-case letters",
+        ));
+    }
+    money("order.value", order.value)?;
+    for item in &order.items {
+        within("an item's sku", item.sku.len(), MAX_NAME_BYTES)?;
+        within("an item's name", item.name.len(), MAX_TEXT_BYTES)?;
+        money("an item's price", item.price)?;
+    }
+    Ok(())
+}
+
+/// What belongs to one type of event.
+pub(super) fn details(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    if let Some(engagement) = &mut draft.event.engagement {
+        // Pages that spring back scroll by more than 100 %.
+        engagement.scroll_percent = engagement.scroll_percent.min(100);
+    }
+    match &draft.event.exposure {
+        Some(exposure) => {
+            within("the experiment", exposure.experiment.len(), MAX_NAME_BYTES)?;
+            within("the variant", exposure.variant.len(), MAX_NAME_BYTES)
+        }
+        None if draft.event.r#type() == EventType::Exposure => Err(Refused::new(
+            Reason::Malformed,
+            "an exposure event needs its exposure",
+        )),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn time(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    let corrected = time::correct(
+        draft.claim,
+        judge.context.received_at,
+        judge.context.historical,
+    )?;
+    draft.event.time = corrected.time;
+    draft.event.time_clamped = corrected.clamped;
+    Ok(())
+}
+
+pub(super) fn place(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    let kind = draft.event.r#type();
+    let event = &mut draft.event;
+    if !event.referrer.is_empty() {
+        event.referrer = judge.places.scrub_referrer(&event.referrer);
+    }
+    if !draft.url.is_empty() {
+        let place = judge.places.split(&draft.url)?;
+        if kind == EventType::PageView && !draft.url.contains("://") {
+            return Err(Refused::new(Reason::InvalidUrl, "the URL is not absolute"));
+        }
+        (event.hostname, event.path, event.query) = (place.hostname, place.path, place.query);
+        return Ok(());
+    }
+    match kind {
+        EventType::PageView => Err(Refused::new(Reason::InvalidUrl, "a page view needs a URL")),
+        EventType::ScreenView if event.name.is_empty() => Err(Refused::new(
+            Reason::InvalidName,
+            "a screen view needs a name",
+        )),
+        EventType::ScreenView => {
+            event.path.clone_from(&event.name);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn size(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    within("the event", draft.event.encoded_len(), MAX_EVENT_BYTES)
+}
+
+fn within(what: &'static str, length: usize, limit: usize) -> Outcome {
+    if length <= limit {
+        return Ok(());
+    }
+    let detail = format!("{what}: {length}, the limit is {limit}");
+    Err(Refused::new(Reason::TooLarge, detail))
+}
+
+fn money(what: &'static str, minor: i64) -> Outcome {
+    if minor.unsigned_abs() <= MAX_MONEY_MINOR as u64 {
+        return Ok(());
+    }
+    Err(Refused::new(
+        Reason::InvalidMoney,
+        format!("{what} is out of range"),
+    ))
+}
+
+fn invalid_property(name: &str, what: &str) -> Refused {
+    Refused::new(Reason::InvalidProperty, format!("property {name:?} {what}"))
+}
+
+/// The device's texts are decoration: one that is too long is left out.
+pub(crate) fn fitting_device(mut device: v1::Device) -> v1::Device {
+    for text in [
+        &mut device.language,
+        &mut device.timezone,
+        &mut device.os,
+        &mut device.os_version,
+        &mut device.model,
+        &mut device.app_version,
+    ] {
+        clear_if_long(text);
+    }
+    device
+}
+
+/// As [`fitting_device`], of the client.
+pub(crate) fn fitting_client(mut client: v1::Client) -> v1::Client {
+    clear_if_long(&mut client.name);
+    clear_if_long(&mut client.version);
+    client
+}
+
+fn clear_if_long(text: &mut String) {
+    if text.len() > MAX_NAME_BYTES {
+        text.clear();
+    }
+}

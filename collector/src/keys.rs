@@ -1,0 +1,142 @@
+//! From a key to what it allows.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use wakeline_proto::v1;
+use wakeline_proto::v1::config_client::ConfigClient;
+
+use crate::snapshot::{Grant, RulesWatch};
+use crate::upstream::Upstream;
+
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an answer holds. Also the bound for revoking a key that was learnt by asking.
+const ANSWER_HOLDS: Duration = Duration::from_secs(5);
+/// Keys asked for at a time, so that made-up keys can't flood the aggregator.
+const MAX_ASKING: usize = 16;
+/// Answers kept.
+const MAX_ANSWERS: usize = 4_096;
+/// Longer ones are no keys.
+const MAX_KEY_BYTES: usize = 256;
+
+/// Why a key allows nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyError {
+    /// There is no such key.
+    Unknown,
+    /// It is not in the snapshot, and the aggregator does not answer.
+    CannotAsk,
+}
+
+/// What a key allows, and by which version of the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pass {
+    pub(crate) grant: Grant,
+    pub(crate) rules_version: u64,
+}
+
+/// Looks keys up in the snapshot and, if they are not there, asks the aggregator.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    rules: RulesWatch,
+    upstream: Upstream,
+    answers: Mutex<HashMap<String, Answer>>,
+    asking: Semaphore,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    until: Instant,
+    grant: Option<Grant>,
+}
+
+impl Keys {
+    pub(crate) fn new(rules: RulesWatch, upstream: Upstream) -> Self {
+        Self {
+            rules,
+            upstream,
+            answers: Mutex::default(),
+            asking: Semaphore::new(MAX_ASKING),
+        }
+    }
+
+    /// Whether a snapshot is held.
+    pub(crate) fn ready(&self) -> bool {
+        self.rules.borrow().is_some()
+    }
+
+    /// Version of the snapshot held; 0 = none.
+    pub(crate) fn rules_version(&self) -> u64 {
+        self.rules
+            .borrow()
+            .as_ref()
+            .map_or(0, |rules| rules.version)
+    }
+
+    pub(crate) async fn pass(&self, key: &str) -> Result<Pass, KeyError> {
+        let (version, known) = match &*self.rules.borrow() {
+            Some(rules) => (rules.version, rules.grant(key)),
+            None => (0, None),
+        };
+        let grant = match known {
+            Some(grant) => grant,
+            None => self.ask(key).await?,
+        };
+        Ok(Pass {
+            grant,
+            rules_version: version,
+        })
+    }
+
+    async fn ask(&self, key: &str) -> Result<Grant, KeyError> {
+        if key.is_empty() || key.len() > MAX_KEY_BYTES {
+            return Err(KeyError::Unknown);
+        }
+        if let Some(answer) = self.answered(key) {
+            return answer.grant.ok_or(KeyError::Unknown);
+        }
+        let _asking = self.asking.try_acquire().map_err(|_| KeyError::CannotAsk)?;
+        let mut client = ConfigClient::new(self.upstream.channel());
+        let request = self.upstream.request(v1::LookupKeyRequest {
+            key: key.to_owned(),
+        });
+        let reply = match tokio::time::timeout(ASK_TIMEOUT, client.lookup_key(request)).await {
+            Ok(Ok(reply)) => reply.into_inner(),
+            Ok(Err(error)) => {
+                tracing::debug!(error = error.message(), code = %error.code(), "ask for a key");
+                return Err(KeyError::CannotAsk);
+            }
+            Err(_) => return Err(KeyError::CannotAsk),
+        };
+        // A key without its site can't be used; one that says another site than its own is not believed.
+        let grant = match (&reply.key, &reply.site) {
+            (Some(key), Some(site)) if key.site == site.id => Some(Grant::from(key)),
+            _ => None,
+        };
+        self.keep(key, grant);
+        grant.ok_or(KeyError::Unknown)
+    }
+
+    /// What the aggregator said about `key` a moment ago.
+    fn answered(&self, key: &str) -> Option<Answer> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers
+            .get(key)
+            .filter(|answer| answer.until > Instant::now())
+            .copied()
+    }
+
+    fn keep(&self, key: &str, grant: Option<Grant>) {
+        let now = Instant::now();
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= MAX_ANSWERS {
+            answers.retain(|_, answer| answer.until > now);
+        }
+        if answers.len() < MAX_ANSWERS {
+            let until = now + ANSWER_HOLDS;
+            answers.insert(key.to_owned(), Answer { until, grant });
+        }
+    }
+}
