@@ -35,17 +35,22 @@ export function endOfMonth(day: Day): Day {
   return addDays(addMonths(day, 1), -1);
 }
 
-const write = (options: Intl.DateTimeFormatOptions) => {
-  const format = new Intl.DateTimeFormat("en-GB", { ...options, timeZone: "UTC" });
-  return (day: Day) => format.format(toMs(day));
-};
-/** `Sat 21 Nov` */
-export const weekdayName = write({ weekday: "short", day: "numeric", month: "short" });
-/** `21 Nov` */
-export const dayName = write({ day: "numeric", month: "short" });
-/** `21 Nov 2026` */
-export const fullDayName = write({ day: "numeric", month: "short", year: "numeric" });
+// Written out, since what `Intl` makes of "short" differs between browsers.
+const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const MONTHS = [
+  "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+];
+const date = (day: Day): string => String(Number(day.slice(8, 10)));
+const year = (day: Day): string => day.slice(0, 4);
+const month = (day: Day): string => MONTHS[Number(day.slice(5, 7)) - 1] ?? "";
+
 /** `Nov` */
-export const shortMonthName = write({ month: "short" });
+export const shortMonthName = (day: Day): string => month(day).slice(0, 3);
 /** `November 2026` */
-export const monthName = write({ month: "long", year: "numeric" });
+export const monthName = (day: Day): string => `${month(day)} ${year(day)}`;
+/** `21 Nov` */
+export const dayName = (day: Day): string => `${date(day)} ${shortMonthName(day)}`;
+/** `21 Nov 2026` */
+export const fullDayName = (day: Day): string => `${dayName(day)} ${year(day)}`;
+/** `Sat 21 Nov` */
+export const weekdayName = (day: Day): string => `${WEEKDAYS[new Date(toMs(day)).getUTCDay()] ?? ""} ${dayName(day)}`;

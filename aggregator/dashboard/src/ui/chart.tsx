@@ -95,7 +95,7 @@ class Drawing {
             gap: 8,
             grid: { stroke: grid, width: 1 }, ticks: { show: false },
             splits: (plot) => ySplits(plot.scales.y?.max ?? 1),
-            values: (_, splits) => splits.map((value) => METRIC_INFO[this.#metric].short(value)),
+            values: (_, splits) => splits.map((value) => METRIC_INFO[this.#metric].short(value).replace(/ 00[sm]$/, "")),
           },
         ],
         hooks: { setCursor: [(plot) => this.#point(plot)], draw: [(plot) => this.#mark(plot)] },
