@@ -1,0 +1,142 @@
+//! `GET /api/v1/live?site=`: what happens on a site, as Server-Sent Events.
+//!
+//! - `event`: an event and its fate ([`LiveEvent`](crate::live::LiveEvent)).
+//! - `changed`: figures changed, or messages were missed: ask again.
+//! - `now`: `{"visitors": n}`, those of the last five minutes: at first, after each `changed`, and every 10 s.
+//!
+//! A stream ends when the server stops or its caller may not listen any more.
+
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Query, State, rejection::QueryRejection},
+    http::{Extensions, HeaderMap},
+    response::{
+        IntoResponse,
+        sse::{Event, Sse},
+    },
+};
+use futures_util::{Stream, stream};
+use serde_json::json;
+use tokio::{
+    sync::{OwnedSemaphorePermit, broadcast},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Shared,
+    auth::{self, Admin},
+    manage::OfSite,
+    problem::{Code, Problem},
+    query,
+};
+use crate::live::LiveMessage;
+
+/// Streams at a time.
+pub(super) const MAX_STREAMS: usize = 1_000;
+/// Longest silence: proxies close what is silent for long.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+pub(super) async fn live(
+    _: Admin,
+    State(state): State<Shared>,
+    headers: HeaderMap,
+    extensions: Extensions,
+    of: Result<Query<OfSite>, QueryRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let Query(of) = of.map_err(|error| Problem::with(Code::Invalid, error.body_text()))?;
+    let site = of.id(&state)?;
+    let permit = state.streams.clone().try_acquire_owned().map_err(|_| {
+        Problem::with(
+            Code::Unavailable,
+            format!("{MAX_STREAMS} streams are open already"),
+        )
+        .retry_after(10)
+    })?;
+    // Listens before the first figure is read, so that no change falls between.
+    let messages = state.live.subscribe(site);
+    let mut listener = Listener {
+        site,
+        messages,
+        queue: VecDeque::new(),
+        next_beat: Instant::now() + HEARTBEAT,
+        state,
+        headers,
+        extensions,
+        _permit: permit,
+    };
+    listener.push_now().await;
+    let quiet = [
+        ("cache-control", "no-store"),
+        // Asks nginx not to hold events back.
+        ("x-accel-buffering", "no"),
+    ];
+    Ok((quiet, Sse::new(listener.into_stream())))
+}
+
+struct Listener {
+    state: Shared,
+    site: u64,
+    messages: broadcast::Receiver<Arc<LiveMessage>>,
+    /// Made, but not sent yet.
+    queue: VecDeque<Event>,
+    next_beat: Instant,
+    /// What the caller showed when connecting.
+    headers: HeaderMap,
+    extensions: Extensions,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Listener {
+    fn into_stream(self) -> impl Stream<Item = Result<Event, Infallible>> {
+        stream::unfold(self, |mut listener| async {
+            let event = listener.next().await?;
+            Some((Ok(event), listener))
+        })
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.queue.pop_front() {
+                return Some(event);
+            }
+            let shutdown = self.state.shutdown.clone();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return None,
+                message = self.messages.recv() => match message.as_deref() {
+                    Ok(LiveMessage::Event(event)) => self.push("event", event),
+                    Ok(LiveMessage::Changed) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                        self.push("changed", &json!({}));
+                        self.push_now().await;
+                    }
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                },
+                () = sleep_until(self.next_beat) => {
+                    auth::caller(&self.headers, &self.extensions, &self.state).ok()?;
+                    self.push_now().await;
+                }
+            }
+        }
+    }
+
+    async fn push_now(&mut self) {
+        self.next_beat = Instant::now() + HEARTBEAT;
+        let now = (self.state.clock)();
+        match query::visitors_now(self.site, &*self.state.metrics, now).await {
+            Ok(visitors) => self.push("now", &json!({ "visitors": visitors })),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "visitors now");
+                // Keeps the connection alive all the same.
+                self.queue.push_back(Event::default().comment("no figures"));
+            }
+        }
+    }
+
+    fn push(&mut self, name: &str, data: &impl serde::Serialize) {
+        match Event::default().event(name).json_data(data) {
+            Ok(event) => self.queue.push_back(event),
+            Err(error) => tracing::error!(%error, name, "write a live event"),
+        }
+    }
+}

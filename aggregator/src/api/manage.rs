@@ -1,0 +1,165 @@
+//! Signing in and out, sites and keys.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::{Extensions, HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    Shared,
+    auth::{self, Admin, COOKIE},
+    body::Body,
+    problem::{Code, Problem},
+};
+use crate::{
+    admin::{AdminRequest, CreateSite, SetSite, SiteRequest, execute},
+    control::{Control, ControlError, Key, SESSION_LIFETIME_MS, Site},
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignIn {
+    token: String,
+}
+
+/// `POST /api/v1/session`: exchanges a token for a cookie that scripts cannot read.
+pub(super) async fn sign_in(
+    State(state): State<Shared>,
+    headers: HeaderMap,
+    extensions: Extensions,
+    Body(request): Body<SignIn>,
+) -> Result<Response, Problem> {
+    let now = (state.clock)();
+    let caller = auth::check_token(request.token.trim(), auth::peer(&extensions), &state, now)?;
+    let token = caller.token;
+    let session = blocking(&state.control, move |control| {
+        control.open_session(token, now)
+    })
+    .await?;
+    let cookie = cookie(&session, SESSION_LIFETIME_MS / 1000, &headers);
+    Ok(([(header::SET_COOKIE, cookie)], Json(caller)).into_response())
+}
+
+/// `DELETE /api/v1/session`.
+pub(super) async fn sign_out(
+    State(state): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if let Some(session) = auth::session(&headers) {
+        let session = session.to_owned();
+        blocking(&state.control, move |control| {
+            control.close_session(&session)
+        })
+        .await?;
+    }
+    let cookie = cookie("", 0, &headers);
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
+}
+
+/// `GET /api/v1/session`: who is signed in.
+pub(super) async fn who(Admin(caller): Admin) -> impl IntoResponse {
+    Json(caller)
+}
+
+fn cookie(value: &str, max_age_s: i64, headers: &HeaderMap) -> String {
+    // Behind a proxy that ends TLS, the cookie must not leave by plain HTTP.
+    let over_tls = headers
+        .get("x-forwarded-proto")
+        .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"https"));
+    let secure = if over_tls { "; Secure" } else { "" };
+    format!("{COOKIE}={value}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Strict{secure}")
+}
+
+/// `GET /api/v1/sites`.
+pub(super) async fn list_sites(_: Admin, State(state): State<Shared>) -> Json<Vec<Site>> {
+    Json(state.control.snapshot().sites.clone())
+}
+
+/// `POST /api/v1/sites`: the new site with its keys.
+pub(super) async fn create_site(
+    _: Admin,
+    State(state): State<Shared>,
+    Body(new): Body<CreateSite>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let request = AdminRequest::Site(SiteRequest::Create(new));
+    Ok((
+        StatusCode::CREATED,
+        Json(administer(&state, request).await?),
+    ))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SiteChange {
+    domain: Option<String>,
+    currency: Option<String>,
+    timezone: Option<String>,
+    session_gap: Option<u32>,
+}
+
+/// `PATCH /api/v1/sites/{site}`: changes what is given.
+pub(super) async fn change_site(
+    _: Admin,
+    State(state): State<Shared>,
+    Path(site): Path<String>,
+    Body(change): Body<SiteChange>,
+) -> Result<Json<Value>, Problem> {
+    let request = AdminRequest::Site(SiteRequest::Set(SetSite {
+        site,
+        domain: change.domain,
+        currency: change.currency,
+        timezone: change.timezone,
+        session_gap: change.session_gap,
+    }));
+    administer(&state, request).await.map(Json)
+}
+
+#[derive(Deserialize)]
+pub(super) struct OfSite {
+    pub(super) site: String,
+}
+
+impl OfSite {
+    /// The id of the site.
+    pub(super) fn id(&self, state: &Shared) -> Result<u64, Problem> {
+        let snapshot = state.control.snapshot();
+        let site = snapshot.find_site(&self.site);
+        site.map(|site| site.id)
+            .ok_or_else(|| Problem::with(Code::NotFound, format!("there is no site {}", self.site)))
+    }
+}
+
+/// `GET /api/v1/keys?site=`: the keys of a site that work.
+pub(super) async fn list_keys(
+    _: Admin,
+    State(state): State<Shared>,
+    of: Result<Query<OfSite>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<Vec<Key>>, Problem> {
+    let Query(of) = of.map_err(|error| Problem::with(Code::Invalid, error.body_text()))?;
+    let site = of.id(&state)?;
+    let snapshot = state.control.snapshot();
+    let keys = snapshot.keys.iter().filter(|key| key.site == site);
+    Ok(Json(keys.cloned().collect()))
+}
+
+async fn administer(state: &Shared, request: AdminRequest) -> Result<Value, Problem> {
+    let control = state.control.clone();
+    let done = tokio::task::spawn_blocking(move || execute(&control, request)).await;
+    Ok(done.map_err(|_| Problem::new(Code::Internal))??)
+}
+
+/// Runs what writes to the control store off the runtime's threads: it waits for the disk.
+async fn blocking<T: Send + 'static>(
+    control: &Arc<Control>,
+    work: impl FnOnce(&Control) -> Result<T, ControlError> + Send + 'static,
+) -> Result<T, Problem> {
+    let control = control.clone();
+    let done = tokio::task::spawn_blocking(move || work(&control)).await;
+    Ok(done.map_err(|_| Problem::new(Code::Internal))??)
+}

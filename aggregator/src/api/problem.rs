@@ -1,0 +1,191 @@
+//! Errors as `application/problem+json` (RFC 9457), from one table.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use super::query::AskError;
+use crate::{
+    admin::AdminError,
+    control::{ControlError, InvalidSetting},
+};
+
+/// What kind of error; clients may rely on its `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    Invalid,
+    Unauthorized,
+    NotFound,
+    MethodNotAllowed,
+    Conflict,
+    TooLarge,
+    NotJson,
+    TooManyAttempts,
+    Unavailable,
+    Internal,
+}
+
+impl Code {
+    /// Status, `type` and title. Changing one is a breaking change.
+    const fn table(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::Invalid => (
+                StatusCode::BAD_REQUEST,
+                "invalid",
+                "The request is not valid",
+            ),
+            Self::Unauthorized => (
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "Sign in, or send an admin token",
+            ),
+            Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here"),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This can't be done here",
+            ),
+            Self::Conflict => (
+                StatusCode::CONFLICT,
+                "conflict",
+                "This is not possible as things are",
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "The request is too large",
+            ),
+            Self::NotJson => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "not_json",
+                "Send application/json",
+            ),
+            Self::TooManyAttempts => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_attempts",
+                "Too many wrong tokens",
+            ),
+            Self::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "This can't be answered at the moment",
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Something went wrong",
+            ),
+        }
+    }
+}
+
+/// An error as its caller sees it. Details that are not for callers are logged where it is made.
+#[derive(Debug)]
+pub(super) struct Problem {
+    code: Code,
+    detail: Option<String>,
+    retry_after_s: Option<i64>,
+}
+
+impl Problem {
+    pub(super) const fn new(code: Code) -> Self {
+        Self {
+            code,
+            detail: None,
+            retry_after_s: None,
+        }
+    }
+
+    pub(super) fn with(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: Some(detail.into()),
+            retry_after_s: None,
+        }
+    }
+
+    pub(super) const fn retry_after(mut self, seconds: i64) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error, "a request failed");
+        Self::new(Code::Internal)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, kind, title) = self.code.table();
+        let mut body = json!({ "type": kind, "title": title, "status": status.as_u16() });
+        if let Some(detail) = self.detail {
+            body["detail"] = detail.into();
+        }
+        let content_type = (header::CONTENT_TYPE, "application/problem+json");
+        let mut response = (status, [content_type], body.to_string()).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.code == Code::Unauthorized {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<InvalidSetting> for Problem {
+    fn from(error: InvalidSetting) -> Self {
+        Self::with(Code::Invalid, error.to_string())
+    }
+}
+
+impl From<ControlError> for Problem {
+    fn from(error: ControlError) -> Self {
+        let code = match &error {
+            ControlError::DomainTaken(_) | ControlError::LastToken(_) => Code::Conflict,
+            ControlError::NoSite(_) | ControlError::NoKey(_) | ControlError::NoToken(_) => {
+                Code::NotFound
+            }
+            ControlError::Store(_)
+            | ControlError::TooNew { .. }
+            | ControlError::BadSite { .. }
+            | ControlError::Random(_) => return Self::internal(&error),
+        };
+        Self::with(code, error.to_string())
+    }
+}
+
+impl From<AdminError> for Problem {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Invalid(error) => error.into(),
+            AdminError::Control(error) => error.into(),
+            AdminError::Refused(why) => Self::with(Code::Conflict, why),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Query(error) => Self::with(Code::Invalid, error.to_string()),
+            AskError::NoSite(_) => Self::with(Code::NotFound, error.to_string()),
+            AskError::Metrics(error) => error.into(),
+        }
+    }
+}
+
+impl From<crate::metrics::MetricError> for Problem {
+    fn from(error: crate::metrics::MetricError) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "read figures");
+        Self::new(Code::Unavailable).retry_after(1)
+    }
+}

@@ -1,0 +1,296 @@
+//! What a question says, and what it means.
+
+use std::ops::Range;
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    Metric, QueryError, Step, Sums,
+    filter::Filter,
+    metric::{Figure, METRICS},
+    range::DateRange,
+};
+
+/// A question as it is sent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Request {
+    site_id: Value,
+    metrics: Vec<String>,
+    date_range: Value,
+    #[serde(default)]
+    dimensions: Vec<String>,
+    #[serde(default)]
+    filters: Vec<Value>,
+    #[serde(default)]
+    order_by: Vec<(String, Direction)>,
+    #[serde(default)]
+    include: Include,
+    #[serde(default)]
+    pagination: Pagination,
+}
+
+/// What an answer is to have besides results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "flags of a request, each on its own"
+)]
+pub(super) struct Include {
+    /// `meta.time_labels`: all buckets, also empty ones.
+    pub(super) time_labels: bool,
+    /// `meta.total_rows`: rows before paging.
+    pub(super) total_rows: bool,
+    /// `meta.freshness`: how far the figures are.
+    pub(super) freshness: bool,
+    /// A sketch would do. Answers are exact all the same.
+    approximate: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Pagination {
+    pub(super) limit: usize,
+    pub(super) offset: usize,
+}
+
+const MAX_LIMIT: usize = 10_000;
+
+impl Default for Pagination {
+    fn default() -> Self {
+        Self {
+            limit: MAX_LIMIT,
+            offset: 0,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Direction {
+    Asc,
+    Desc,
+}
+
+/// A dimension of the results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    Time,
+    Page,
+}
+
+/// What results are ordered by: the position of a metric or a dimension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OrderKey {
+    Metric(usize),
+    Column(usize),
+}
+
+/// A question that makes sense.
+#[derive(Clone, Debug)]
+pub(super) struct Query {
+    pub(super) site_id: Value,
+    pub(super) metrics: Vec<Metric>,
+    pub(super) range: DateRange,
+    pub(super) columns: Vec<Column>,
+    pub(super) filters: Vec<Value>,
+    pub(super) filter: Filter,
+    pub(super) order_by: Vec<(OrderKey, Direction)>,
+    pub(super) include: Include,
+    pub(super) pagination: Pagination,
+    time: Option<TimeDimension>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TimeDimension {
+    /// `time`: the step follows from the range.
+    Auto,
+    Step(Step),
+}
+
+const TIME_DIMENSIONS: [(&str, TimeDimension); 6] = [
+    ("time", TimeDimension::Auto),
+    ("time:minute", TimeDimension::Step(Step::Minute)),
+    ("time:hour", TimeDimension::Step(Step::Hour)),
+    ("time:day", TimeDimension::Step(Step::Day)),
+    ("time:week", TimeDimension::Step(Step::Week)),
+    ("time:month", TimeDimension::Step(Step::Month)),
+];
+const PAGE: &str = "event:page";
+
+/// Reads a question; an unknown key is refused with its name.
+pub(super) fn read(body: &[u8]) -> Result<Request, QueryError> {
+    serde_json::from_slice(body).map_err(|error| QueryError::new(error.to_string()))
+}
+
+impl Request {
+    /// The site as text: an id or a domain.
+    pub(super) fn site_name(&self) -> String {
+        match &self.site_id {
+            Value::String(name) => name.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl Query {
+    /// Checks what a question says; its times without an offset are those of `zone`.
+    pub(super) fn new(request: Request, zone: &TimeZone) -> Result<Self, QueryError> {
+        let metrics = parse_metrics(&request.metrics)?;
+        let (columns, time) = parse_dimensions(&request.dimensions)?;
+        let filter = Filter::parse(&request.filters)?;
+        if !filter.is_none() && !columns.contains(&Column::Page) && filter.single_page().is_none() {
+            return Err(QueryError::new(
+                "filters: without the dimension event:page only [\"is\", \"event:page\", [one page]] is supported: \
+                 visitors of several pages don't add up",
+            ));
+        }
+        if request.include.time_labels && time.is_none() {
+            return Err(QueryError::new(
+                "include: time_labels needs a time dimension",
+            ));
+        }
+        if request.pagination.limit == 0 || request.pagination.limit > MAX_LIMIT {
+            return Err(QueryError::new(format!(
+                "pagination: limit is from 1 to {MAX_LIMIT}"
+            )));
+        }
+        let order_by = parse_order(
+            &request.order_by,
+            &request.metrics,
+            &request.dimensions,
+            &columns,
+        )?;
+        Ok(Self {
+            range: DateRange::parse(&request.date_range, zone)?,
+            site_id: request.site_id,
+            metrics,
+            columns,
+            filters: request.filters,
+            filter,
+            order_by,
+            include: request.include,
+            pagination: request.pagination,
+            time,
+        })
+    }
+
+    /// How long the buckets are, if there is a time dimension.
+    pub(super) fn step(&self, range: &Range<i64>) -> Option<Step> {
+        match self.time? {
+            TimeDimension::Step(step) => Some(step),
+            // Pages are counted by the day.
+            TimeDimension::Auto => match Step::by_span(range) {
+                Step::Hour if self.needs_pages() => Some(Step::Day),
+                step => Some(step),
+            },
+        }
+    }
+
+    /// Whether rows by page are needed.
+    pub(super) fn needs_pages(&self) -> bool {
+        self.columns.contains(&Column::Page) || !self.filter.is_none()
+    }
+
+    pub(super) fn figures(&self, sums: &Sums) -> Vec<Figure> {
+        self.metrics
+            .iter()
+            .map(|metric| sums.figure(*metric))
+            .collect()
+    }
+
+    /// The dimensions under their names, `time` as what it became.
+    pub(super) fn dimensions(&self, step: Option<Step>) -> Vec<&'static str> {
+        let name = |column: &Column| match column {
+            Column::Time => step.map_or("time", Step::dimension),
+            Column::Page => PAGE,
+        };
+        self.columns.iter().map(name).collect()
+    }
+}
+
+fn parse_metrics(names: &[String]) -> Result<Vec<Metric>, QueryError> {
+    if names.is_empty() {
+        return Err(QueryError::new("metrics: give at least one"));
+    }
+    let mut metrics = Vec::with_capacity(names.len());
+    for name in names {
+        let Some((_, metric)) = METRICS.iter().find(|(known, _)| known == name) else {
+            let known = METRICS.map(|(name, _)| name).join(", ");
+            return Err(QueryError::new(format!(
+                "metrics: {name:?} is not supported; supported are {known}"
+            )));
+        };
+        if metrics.contains(metric) {
+            return Err(QueryError::new(format!("metrics: {name:?} is there twice")));
+        }
+        metrics.push(*metric);
+    }
+    Ok(metrics)
+}
+
+fn parse_dimensions(names: &[String]) -> Result<(Vec<Column>, Option<TimeDimension>), QueryError> {
+    let mut columns = Vec::with_capacity(names.len());
+    let mut time = None;
+    for name in names {
+        let column =
+            if let Some((_, found)) = TIME_DIMENSIONS.iter().find(|(known, _)| known == name) {
+                time = Some(*found);
+                Column::Time
+            } else if name == PAGE {
+                Column::Page
+            } else {
+                let known = TIME_DIMENSIONS.map(|(name, _)| name).join(", ");
+                return Err(QueryError::new(format!(
+                    "dimensions: {name:?} is not supported; supported are {PAGE} and one of {known}"
+                )));
+            };
+        if columns.contains(&column) {
+            return Err(QueryError::new(format!(
+                "dimensions: {name:?}: give {PAGE} and a time dimension once each at most"
+            )));
+        }
+        columns.push(column);
+    }
+    Ok((columns, time))
+}
+
+fn parse_order(
+    order: &[(String, Direction)],
+    metrics: &[String],
+    dimensions: &[String],
+    columns: &[Column],
+) -> Result<Vec<(OrderKey, Direction)>, QueryError> {
+    if order.is_empty() {
+        let time = columns.iter().position(|column| *column == Column::Time);
+        let time = time.map(|at| (OrderKey::Column(at), Direction::Asc));
+        return Ok(time
+            .into_iter()
+            .chain([(OrderKey::Metric(0), Direction::Desc)])
+            .collect());
+    }
+    let key = |name: &String| {
+        let metric = metrics
+            .iter()
+            .position(|metric| metric == name)
+            .map(OrderKey::Metric);
+        let column = || {
+            dimensions
+                .iter()
+                .position(|dimension| dimension == name)
+                .map(OrderKey::Column)
+        };
+        metric.or_else(column).ok_or_else(|| {
+            QueryError::new(format!(
+                "order_by: {name:?} is not among the metrics and dimensions of this query"
+            ))
+        })
+    };
+    order
+        .iter()
+        .map(|(name, direction)| Ok((key(name)?, *direction)))
+        .collect()
+}

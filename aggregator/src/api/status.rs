@@ -1,0 +1,50 @@
+//! Health and metrics.
+
+use axum::{
+    extract::State,
+    http::{Extensions, HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    Shared, auth,
+    problem::{Code, Problem},
+};
+
+/// `GET /healthz`: the process answers.
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: it can do its work.
+pub(super) async fn readyz(State(state): State<Shared>) -> Result<&'static str, Problem> {
+    match state.health.ready() {
+        Ok(()) => Ok("ready\n"),
+        Err(why) => Err(Problem::with(Code::Unavailable, why).retry_after(1)),
+    }
+}
+
+/// `GET /metrics`: for whoever is on this machine, or shows a token.
+pub(super) async fn metrics(
+    State(state): State<Shared>,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Result<Response, Problem> {
+    // Through a proxy on this machine everybody seems to be on it.
+    let forwarded =
+        headers.contains_key("x-forwarded-for") || headers.contains_key(header::FORWARDED);
+    let local = auth::peer(&extensions).is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    if forwarded || !local {
+        auth::caller(&headers, &extensions, &state)?;
+    }
+    let mut text = String::new();
+    state.health.write_metrics(&mut text);
+    Ok((
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        text,
+    )
+        .into_response())
+}
