@@ -1,0 +1,7 @@
+//! The client, driven by explicit clocks and replies.
+
+mod drive;
+mod limits;
+mod sending;
+mod size;
+mod snapshots;
