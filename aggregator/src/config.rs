@@ -1,1 +1,427 @@
-//! Placeholder.
+//! Configuration: a TOML file, overridden by the environment, overridden by flags.
+//!
+//! A [`Config`] that was loaded is valid. Whatever is wrong is reported at once, each error with its key.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+/// Everything that can be configured. The annotated defaults are in `wakeline-aggregator.toml`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder of all embedded state; made if it is not there.
+    pub data: PathBuf,
+    /// Threads that process events; 0: one per core.
+    pub workers: usize,
+    /// Dashboard and API.
+    pub http: HttpConfig,
+    /// The door of collectors.
+    pub grpc: GrpcConfig,
+    /// The log of everything that came in.
+    pub log: LogConfig,
+    /// The embedded state.
+    pub state: StateConfig,
+}
+
+/// Dashboard and API.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Port 0: any, printed.
+    pub listen: SocketAddr,
+}
+
+/// The door of collectors.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GrpcConfig {
+    /// Port 0: any, printed.
+    pub listen: SocketAddr,
+    /// What collectors have to show as `authorization: Bearer …`; none: whoever reaches the port may push.
+    pub token: Option<String>,
+    /// Listen on other addresses than loopback although there is no TLS.
+    pub insecure: bool,
+}
+
+/// The log of everything that came in.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Into how many parts visitors are divided. Fixed once the log is made.
+    pub partitions: NonZeroU16,
+    /// A segment file is closed once it is this long.
+    pub segment_bytes: u64,
+}
+
+/// The embedded state.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateConfig {
+    /// Memory for visitors, over all workers.
+    pub visitor_cache_bytes: usize,
+    /// Memory for rollup rows and page names, over all workers.
+    pub row_cache_bytes: usize,
+    /// Memory for blocks read from disk.
+    pub block_cache_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("data"),
+            workers: 0,
+            http: HttpConfig::default(),
+            grpc: GrpcConfig::default(),
+            log: LogConfig::default(),
+            state: StateConfig::default(),
+        }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8090)),
+        }
+    }
+}
+
+impl Default for GrpcConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            token: None,
+            insecure: false,
+        }
+    }
+}
+
+impl fmt::Debug for GrpcConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrpcConfig")
+            .field("listen", &self.listen)
+            .field("token", &self.token.as_ref().map(|_| "…"))
+            .field("insecure", &self.insecure)
+            .finish()
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            partitions: NonZeroU16::MIN.saturating_add(31),
+            segment_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Default for StateConfig {
+    fn default() -> Self {
+        Self {
+            visitor_cache_bytes: 32 << 20,
+            row_cache_bytes: 16 << 20,
+            block_cache_bytes: 16 << 20,
+        }
+    }
+}
+
+/// All that is wrong with a configuration.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError {
+    /// Each with the key that it is about.
+    pub errors: Vec<KeyError>,
+}
+
+/// What is wrong with one key.
+#[derive(Debug, PartialEq, Eq)]
+pub struct KeyError {
+    /// `section.key`, or the file.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration is not valid")?;
+        for KeyError { key, message } in &self.errors {
+            write!(f, "\n  {key}: {message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Reads `file`, then the variables of `env` that begin with `prefix` (`WAKELINE_` in the binary), then `flags`.
+    ///
+    /// A variable is `PREFIX` + `SECTION__KEY`, or `PREFIX` + `KEY` for keys without a section; a flag's key is
+    /// `section.key`. Their values are taken as strings where the key wants one, else read as TOML.
+    pub fn load(
+        file: Option<&Path>,
+        prefix: &str,
+        env: impl IntoIterator<Item = (String, String)>,
+        flags: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut errors = Vec::new();
+        let mut table = match file.map(read_file).transpose() {
+            Ok(table) => table.unwrap_or_default(),
+            Err(error) => {
+                errors.push(error);
+                Table::new()
+            }
+        };
+        let env = env
+            .into_iter()
+            .filter_map(|(name, value)| Some((env_key(name.strip_prefix(prefix)?)?, value)));
+        for (key, text) in env.chain(flags) {
+            match typed(&key, text) {
+                Ok(value) => set(&mut table, &key, value),
+                Err(error) => errors.push(error),
+            }
+        }
+        errors.extend(leaves(&table).into_iter().filter_map(|(key, leaf)| {
+            let error = Self::deserialize(leaf).err()?;
+            Some(key_error(&key, error.message()))
+        }));
+        if errors.is_empty() {
+            match Self::deserialize(table) {
+                Ok(config) => {
+                    errors.extend(config.check());
+                    if errors.is_empty() {
+                        return Ok(config);
+                    }
+                }
+                Err(error) => errors.push(key_error("configuration", error.message())),
+            }
+        }
+        errors.sort_by(|a, b| a.key.cmp(&b.key));
+        Err(ConfigError { errors })
+    }
+
+    /// What types can't say.
+    pub(crate) fn check(&self) -> Vec<KeyError> {
+        let mut errors = Vec::new();
+        if !self.grpc.listen.ip().is_loopback() && !self.grpc.insecure {
+            errors.push(key_error(
+                "grpc.listen",
+                "without TLS only a loopback address, unless grpc.insecure = true",
+            ));
+        }
+        if self.grpc.token.as_ref().is_some_and(String::is_empty) {
+            errors.push(key_error("grpc.token", "empty; leave it out for none"));
+        }
+        if !(1 << 20..=1 << 32).contains(&self.log.segment_bytes) {
+            errors.push(key_error(
+                "log.segment_bytes",
+                "from 1048576 (1 MiB) to 4294967296 (4 GiB)",
+            ));
+        }
+        if self.log.partitions.get() > 4096 {
+            errors.push(key_error("log.partitions", "from 1 to 4096"));
+        }
+        if self.workers > 1024 {
+            errors.push(key_error("workers", "from 0 to 1024"));
+        }
+        errors
+    }
+
+    /// Threads that process events: `workers`, or one per core.
+    pub(crate) fn worker_threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let wanted = if self.workers == 0 {
+            cores()
+        } else {
+            self.workers
+        };
+        wanted.min(usize::from(self.log.partitions.get()))
+    }
+}
+
+fn key_error(key: &str, message: impl Into<String>) -> KeyError {
+    KeyError {
+        key: key.to_owned(),
+        message: message.into(),
+    }
+}
+
+fn read_file(file: &Path) -> Result<Table, KeyError> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|e| key_error(&name, e.to_string()))?;
+    text.parse()
+        .map_err(|e: toml::de::Error| key_error(&name, e.to_string()))
+}
+
+/// `HTTP__LISTEN` → `http.listen`; `None` for variables that configure something else.
+fn env_key(name: &str) -> Option<String> {
+    let key = name.to_ascii_lowercase().replace("__", ".");
+    // The demo's variables for its two servers, and variables that are no configuration: WAKELINE_ADMIN_TOKEN.
+    let others = key.starts_with("collector.") || key.starts_with("aggregator.");
+    let ours = key.contains('.') || matches!(key.as_str(), "data" | "workers");
+    (ours && !others).then_some(key)
+}
+
+/// The value that `text` stands for where `key` takes it: itself if a string fits, else what it is in TOML.
+fn typed(key: &str, text: String) -> Result<Value, KeyError> {
+    let as_toml = format!("value = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"));
+    let mut first = None;
+    for value in [Some(Value::String(text)), as_toml].into_iter().flatten() {
+        let mut leaf = Table::new();
+        set(&mut leaf, key, value.clone());
+        match Config::deserialize(leaf) {
+            Ok(_) => return Ok(value),
+            Err(error) => first = first.or(Some(key_error(key, error.message()))),
+        }
+    }
+    Err(first.unwrap_or_else(|| key_error(key, "no value")))
+}
+
+fn set(table: &mut Table, key: &str, value: Value) {
+    match key.split_once('.') {
+        None => {
+            table.insert(key.to_owned(), value);
+        }
+        Some((section, rest)) => {
+            let entry = table
+                .entry(section.to_owned())
+                .or_insert_with(|| Value::Table(Table::new()));
+            if !entry.is_table() {
+                *entry = Value::Table(Table::new());
+            }
+            if let Value::Table(section) = entry {
+                set(section, rest, value);
+            }
+        }
+    }
+}
+
+/// Each key of the file, as a configuration that has nothing else.
+fn leaves(table: &Table) -> Vec<(String, Table)> {
+    let mut leaves = Vec::new();
+    for (name, value) in table {
+        match value {
+            Value::Table(section) => {
+                for (key, value) in section {
+                    let key = format!("{name}.{key}");
+                    let mut leaf = Table::new();
+                    set(&mut leaf, &key, value.clone());
+                    leaves.push((key, leaf));
+                }
+            }
+            value => leaves.push((
+                name.clone(),
+                [(name.clone(), value.clone())].into_iter().collect(),
+            )),
+        }
+    }
+    leaves
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Config, ConfigError};
+
+    fn load(
+        toml: &str,
+        env: &[(&str, &str)],
+        flags: &[(&str, &str)],
+    ) -> Result<Config, ConfigError> {
+        let own = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("aggregator.toml");
+        std::fs::write(&file, toml).unwrap();
+        Config::load(Some(&file), "WAKELINE_", own(env), own(flags))
+    }
+
+    fn wrong_keys(result: Result<Config, ConfigError>) -> Vec<String> {
+        let errors = result.unwrap_err().errors;
+        errors.into_iter().map(|error| error.key).collect()
+    }
+
+    #[test]
+    fn the_example_file_says_what_the_defaults_are() {
+        let example = include_str!("../wakeline-aggregator.toml");
+        assert_eq!(load(example, &[], &[]).unwrap(), Config::default());
+        // Keys that are commented out are named rightly, too.
+        let all: String = example
+            .lines()
+            .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+            .fold(String::new(), |text, line| text + line + "\n");
+        assert_eq!(
+            load(&all, &[], &[]).unwrap().grpc.token.as_deref(),
+            Some("SECRET")
+        );
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let config = load(
+            "[http]\nlisten = '127.0.0.1:1'\n[grpc]\nlisten = '127.0.0.1:2'\n[log]\npartitions = 3",
+            &[
+                ("WAKELINE_HTTP__LISTEN", "127.0.0.1:10"),
+                ("WAKELINE_GRPC__LISTEN", "127.0.0.1:20"),
+                ("WAKELINE_GRPC__TOKEN", "123"),
+                ("WAKELINE_GRPC__INSECURE", "true"),
+                ("WAKELINE_DATA", "there"),
+                ("WAKELINE_ADMIN_TOKEN", "no configuration"),
+                ("HOME", "/"),
+            ],
+            &[("http.listen", "127.0.0.1:100"), ("workers", "5")],
+        )
+        .unwrap();
+        assert_eq!(config.http.listen.port(), 100);
+        assert_eq!(config.grpc.listen.port(), 20);
+        assert_eq!(config.grpc.token.as_deref(), Some("123"));
+        assert!(config.grpc.insecure);
+        assert_eq!(config.log.partitions.get(), 3);
+        assert_eq!(config.workers, 5);
+        assert_eq!(config.data.to_str(), Some("there"));
+    }
+
+    #[test]
+    fn every_error_is_reported_at_once_with_its_key() {
+        let result = load(
+            "color = 'red'\nworkers = -1\n[grpc]\ntoken = 7\n[nothing]\nhere = 1",
+            &[("WAKELINE_HTTP__LISTEN", "8090"), ("WAKELINE_LOG__X", "1")],
+            &[("log.partitions", "0")],
+        );
+        assert_eq!(
+            wrong_keys(result),
+            [
+                "color",
+                "grpc.token",
+                "http.listen",
+                "log.partitions",
+                "log.x",
+                "nothing.here",
+                "workers"
+            ]
+        );
+    }
+
+    #[test]
+    fn listening_beyond_loopback_without_tls_has_to_be_wanted() {
+        let open = "[grpc]\nlisten = '0.0.0.0:9090'\n";
+        assert_eq!(wrong_keys(load(open, &[], &[])), ["grpc.listen"]);
+        let wanted = load(open, &[], &[("grpc.insecure", "true")]).unwrap();
+        assert!(wanted.grpc.insecure);
+    }
+
+    #[test]
+    fn the_token_is_not_shown_in_debug_output() {
+        let config = load("[grpc]\ntoken = 'hunter2'", &[], &[]).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+}

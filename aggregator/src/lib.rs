@@ -1,19 +1,27 @@
 //! The centre: log, engine, state, API and dashboard.
 //!
-//! `Aggregator` is the whole server: collectors push blocks of events over gRPC into the [`log`], workers let the engine
+//! [`Aggregator`] is the whole server: collectors push blocks of events over gRPC into the [`log`], workers let the engine
 //! apply them to the [`state`], and the [`api`] answers from what the state holds, through [`metrics`], and pushes
 //! what happens through [`live`]. Sites and keys are in [`control`]; commands of the CLI come through [`admin`].
 
 pub mod admin;
 pub mod api;
+mod causes;
 pub mod cli;
 pub mod config;
 pub mod control;
 mod grpc;
+mod health;
 pub mod live;
+mod lock;
 pub mod log;
 pub mod metrics;
 mod process;
 mod server;
 pub mod state;
+mod stats;
 
+pub use config::Config;
+pub use lock::{FolderLock, LockError};
+pub use process::RecoverError;
+pub use server::{Aggregator, StartError};

@@ -1,9 +1,15 @@
 //! What queries read: rollup rows by site and window.
 
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
 use wakeline_engine::{Dimension, Grain, Row};
+
+use crate::process::Board;
+use crate::state::{StateError, StateStore};
 
 /// A store of metrics could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +30,9 @@ pub struct Watermark {
     pub at_ms: u64,
 }
 
+/// A day, a value of a dimension, and its row.
+pub type ValueRow = (i64, String, Row);
+
 /// The series that queries are answered from.
 ///
 /// - A figure is as fresh as the last commit of its partition; [`watermark`](Self::watermark) says how fresh.
@@ -37,14 +46,141 @@ pub trait MetricStore: Send + Sync {
         windows: Range<i64>,
     ) -> BoxFuture<'_, Result<Vec<(i64, Row)>, MetricError>>;
 
-    /// Rows of each value of a dimension and day in `days`, as (day, value, row), ascending by day and value.
+    /// Rows of each value of a dimension and day in `days`, ascending by day and value.
     fn breakdown(
         &self,
         site: u64,
         dimension: Dimension,
         days: Range<i64>,
-    ) -> BoxFuture<'_, Result<Vec<(i64, String, Row)>, MetricError>>;
+    ) -> BoxFuture<'_, Result<Vec<ValueRow>, MetricError>>;
 
     /// How far the figures are.
     fn watermark(&self) -> Watermark;
+}
+
+/// The rollup rows of a state store, as they are.
+pub(crate) struct StateMetrics<S> {
+    pub(crate) store: Arc<S>,
+    pub(crate) partitions: u16,
+    pub(crate) board: Arc<Board>,
+}
+
+impl<S: StateStore> StateMetrics<S> {
+    /// Runs `read` where it may block.
+    async fn read<T, F>(
+        &self,
+        read: impl FnOnce(Arc<S>, Range<u16>) -> F + Send + 'static,
+    ) -> Result<T, MetricError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StateError>>,
+    {
+        let store = Arc::clone(&self.store);
+        let partitions = 0..self.partitions;
+        let runtime = Handle::current();
+        tokio::task::spawn_blocking(move || runtime.block_on(read(store, partitions)))
+            .await
+            .map_err(|error| MetricError::Read(Box::new(error)))?
+            .map_err(|error| MetricError::Read(Box::new(error)))
+    }
+}
+
+impl<S: StateStore> MetricStore for StateMetrics<S> {
+    fn totals(
+        &self,
+        site: u64,
+        grain: Grain,
+        windows: Range<i64>,
+    ) -> BoxFuture<'_, Result<Vec<(i64, Row)>, MetricError>> {
+        Box::pin(self.read(move |store, partitions| async move {
+            let sums = sum(&*store, partitions, site, grain, Dimension::Total, windows).await?;
+            let sums = sums.into_iter().filter(|(_, row)| !row.is_zero());
+            Ok(sums.map(|((window, _), row)| (window, row)).collect())
+        }))
+    }
+
+    fn breakdown(
+        &self,
+        site: u64,
+        dimension: Dimension,
+        days: Range<i64>,
+    ) -> BoxFuture<'_, Result<Vec<ValueRow>, MetricError>> {
+        Box::pin(self.read(move |store, partitions| async move {
+            let sums = sum(
+                &*store,
+                partitions.clone(),
+                site,
+                Grain::Day,
+                dimension,
+                days,
+            )
+            .await?;
+            let names = names(&*store, partitions, site, sums.keys().map(|(_, id)| *id)).await?;
+            let mut rows = Vec::with_capacity(sums.len());
+            for ((day, id), row) in sums {
+                let name = names
+                    .get(&id)
+                    .ok_or(StateError::Corrupt("a page has no name"))?;
+                rows.push((day, name.clone(), row));
+            }
+            rows.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+            Ok(rows)
+        }))
+    }
+
+    fn watermark(&self) -> Watermark {
+        self.board.watermark()
+    }
+}
+
+/// Visitors are in one partition each, so rows add up.
+async fn sum<S: StateStore>(
+    store: &S,
+    partitions: Range<u16>,
+    site: u64,
+    grain: Grain,
+    dimension: Dimension,
+    windows: Range<i64>,
+) -> Result<BTreeMap<(i64, u64), Row>, StateError> {
+    let mut sums: BTreeMap<(i64, u64), Row> = BTreeMap::new();
+    for partition in partitions {
+        let rows = store
+            .scan(partition, site, grain, dimension, windows.clone())
+            .await?;
+        for (window, value, encoded) in rows {
+            let row = Row::decode(&encoded).map_err(|_| StateError::Corrupt("row"))?;
+            sums.entry((window, value)).or_default().add(&row);
+        }
+    }
+    Ok(sums)
+}
+
+/// The names of pages, each from whichever partition has it.
+async fn names<S: StateStore>(
+    store: &S,
+    partitions: Range<u16>,
+    site: u64,
+    ids: impl Iterator<Item = u64>,
+) -> Result<HashMap<u64, String>, StateError> {
+    let mut wanted: Vec<u64> = ids.collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut names = HashMap::with_capacity(wanted.len());
+    for partition in partitions {
+        if wanted.is_empty() {
+            break;
+        }
+        let found = store.names(partition, site, &wanted).await?;
+        let mut missing = Vec::new();
+        for (id, name) in wanted.into_iter().zip(found) {
+            match name {
+                Some(name) => {
+                    names.insert(id, name);
+                }
+                None => missing.push(id),
+            }
+        }
+        wanted = missing;
+    }
+    Ok(names)
 }

@@ -1,1 +1,344 @@
-//! Placeholder.
+//! The aggregator as a whole: what starts in which order, and stops.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use tonic::transport::server::TcpIncoming;
+
+use crate::admin::{self, AdminError, AdminRequest, AdminSocket};
+use crate::api::{self, ApiState};
+use crate::causes::Causes;
+use crate::config::{Config, ConfigError};
+use crate::control::{Control, ControlError};
+use crate::grpc::Services;
+use crate::health::ServerHealth;
+use crate::live::Live;
+use crate::lock::{FolderLock, LockError};
+use crate::log::{EventLog as _, LogError, SegmentEventLog};
+use crate::metrics::{MetricStore, StateMetrics};
+use crate::process::{Board, Processing, RecoverError, Recovered, Shared, recover};
+use crate::state::{FjallState, StateError, StateStore as _};
+use crate::stats::Stats;
+
+/// The state is made durable this often; what is lost in a crash is replayed from the log.
+const PERSIST_EVERY: Duration = Duration::from_secs(1);
+/// Watchers are told of changes that came too quickly to be told at once.
+const FLUSH_EVERY: Duration = Duration::from_millis(50);
+/// Collectors that are gone without a word are noticed after this and as long again.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// File with the number of partitions of the log.
+const PARTITIONS: &str = "partitions";
+
+/// Why an aggregator can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is not valid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Another aggregator uses the data folder.
+    #[error("{} is in use by another aggregator", .0.display())]
+    InUse(std::path::PathBuf),
+    /// The data folder can't be used.
+    #[error("use the data folder")]
+    Data(#[source] io::Error),
+    /// The log was made with another number of partitions.
+    #[error("log.partitions is {configured}, but the log was made with {made}: it is fixed")]
+    Partitions {
+        /// As configured.
+        configured: u16,
+        /// As the log has it.
+        made: String,
+    },
+    /// The control store can't be used.
+    #[error("open the control store")]
+    Control(#[from] ControlError),
+    /// The log can't be used.
+    #[error("open the log")]
+    Log(#[from] LogError),
+    /// The state can't be used.
+    #[error("open the state")]
+    State(#[from] StateError),
+    /// State and log don't fit together or can't be read.
+    #[error("go on where the log was left")]
+    Recover(#[from] RecoverError),
+    /// An address can't be listened on.
+    #[error("listen on {0}")]
+    Listen(String, #[source] io::Error),
+    /// The gRPC services can't be put together.
+    #[error("make the gRPC services")]
+    Grpc(#[from] tonic_reflection::server::Error),
+}
+
+impl From<LockError> for StartError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::InUse(folder) => Self::InUse(folder),
+            LockError::Io(_, error) => Self::Data(error),
+        }
+    }
+}
+
+/// A running aggregator. Dropping it stops it at once, as a crash would; [`shutdown`](Self::shutdown) is gentler.
+pub struct Aggregator {
+    grpc_addr: SocketAddr,
+    http_addr: SocketAddr,
+    control: Arc<Control>,
+    log: SegmentEventLog,
+    state: Arc<FjallState>,
+    metrics: Arc<dyn MetricStore>,
+    processing: Processing,
+    /// Serves collectors, HTTP and the admin socket.
+    doors: TaskTracker,
+    /// Closes the doors.
+    close: DropGuard,
+    /// Ends whatever else runs in the background.
+    background: DropGuard,
+    lock: Arc<FolderLock>,
+}
+
+impl Aggregator {
+    /// Opens everything under `config.data`, goes on where the log was left, and listens.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let errors = config.check();
+        if !errors.is_empty() {
+            return Err(ConfigError { errors }.into());
+        }
+        let data = &config.data;
+        let partitions = config.log.partitions.get();
+        let lock = Arc::new(FolderLock::take(data)?);
+        let control = Arc::new(Control::open(&data.join("control.sqlite"))?);
+        fix_partitions(&data.join("log"), partitions)?;
+        let log = SegmentEventLog::open(&data.join("log/segments"), config.log.segment_bytes)?;
+        let state = Arc::new(FjallState::open(
+            &data.join("state"),
+            partitions,
+            config.state.block_cache_bytes,
+        )?);
+        let Recovered {
+            progress,
+            positions,
+            stamp_ms,
+        } = recover(&*state, &log, partitions).await?;
+        log.raise_stamp(stamp_ms);
+
+        let grpc = listen(config.grpc.listen).await?;
+        let http = listen(config.http.listen).await?;
+        let local = |listener: &TcpListener| listener.local_addr().map_err(StartError::Data);
+        let (grpc_addr, http_addr) = (local(&grpc)?, local(&http)?);
+
+        let counters = Arc::new(Stats::default());
+        let live = Arc::new(Live::default());
+        let offsets = progress.iter().map(|at| at.next_offset);
+        let read = offsets.clone().min().unwrap_or(0);
+        let applied_ms = progress.iter().map(|at| at.stamp_ms).max().unwrap_or(0);
+        let board = Arc::new(Board::new(log.end(), read, offsets, applied_ms));
+        let shared = Arc::new(Shared {
+            store: Arc::clone(&state),
+            control: Arc::clone(&control),
+            live: Arc::clone(&live),
+            stats: Arc::clone(&counters),
+            board: Arc::clone(&board),
+            _lock: Arc::clone(&lock),
+        });
+        let processing =
+            Processing::start(&shared, &config, &log, progress).map_err(StartError::Data)?;
+        let metrics: Arc<dyn MetricStore> = Arc::new(StateMetrics {
+            store: Arc::clone(&state),
+            partitions,
+            board: Arc::clone(&board),
+        });
+
+        let close = CancellationToken::new();
+        let background = CancellationToken::new();
+        let doors = TaskTracker::new();
+        let services = Services {
+            log: log.clone(),
+            partitions,
+            positions: Arc::new(positions),
+            control: Arc::clone(&control),
+            stats: Arc::clone(&counters),
+            token: config.grpc.token.clone(),
+            shutdown: close.clone(),
+        };
+        doors.spawn(serve_grpc(grpc, services.routes().await?, close.clone()));
+        let api = ApiState {
+            control: Arc::clone(&control),
+            metrics: Arc::clone(&metrics),
+            live: Arc::clone(&live),
+            health: Arc::new(ServerHealth {
+                log: log.clone(),
+                board,
+                stats: counters,
+            }),
+            clock: now_ms,
+            shutdown: close.clone(),
+        };
+        doors.spawn(serve_http(http, api, close.clone()));
+        let socket = AdminSocket::bind(data).map_err(StartError::Data)?;
+        doors.spawn(socket.run(Arc::clone(&control), close.clone()));
+        doors.close();
+        tokio::spawn(persist(Arc::clone(&state), background.clone()));
+        tokio::spawn(flush(live, background.clone()));
+        tracing::info!(%grpc_addr, %http_addr, "the aggregator runs");
+        Ok(Self {
+            grpc_addr,
+            http_addr,
+            control,
+            log,
+            state,
+            metrics,
+            processing,
+            doors,
+            close: close.drop_guard(),
+            background: background.drop_guard(),
+            lock,
+        })
+    }
+
+    /// Where collectors push.
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc_addr
+    }
+
+    /// Where dashboard and API are.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// Sites, keys and tokens.
+    pub fn control(&self) -> &Arc<Control> {
+        &self.control
+    }
+
+    /// What queries are answered from.
+    pub fn metrics(&self) -> &Arc<dyn MetricStore> {
+        &self.metrics
+    }
+
+    /// Does what an operator asks for.
+    pub async fn admin(&self, request: AdminRequest) -> Result<serde_json::Value, AdminError> {
+        let control = Arc::clone(&self.control);
+        match tokio::task::spawn_blocking(move || admin::execute(&control, request)).await {
+            Ok(answer) => answer,
+            Err(error) => Err(AdminError::Server(error.to_string())),
+        }
+    }
+
+    /// Stops in order: takes nothing new and acknowledges what was taken, answers what was asked, applies what was read
+    /// of the log, makes it durable. What is not done by the deadline is left: the next start does it.
+    pub async fn shutdown(self, deadline: Duration) {
+        let until = Instant::now() + deadline;
+        drop(self.close);
+        if tokio::time::timeout_at(until, self.doors.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some connections did not end in time");
+        }
+        self.processing.stop(tokio::time::sleep_until(until)).await;
+        drop(self.background);
+        self.log.close().await;
+        if let Err(error) = self.state.persist().await {
+            tracing::warn!(error = %Causes(&error), "make the state durable");
+        }
+        drop(self.lock);
+        tracing::info!("the aggregator stopped");
+    }
+}
+
+/// Writes down the number of partitions when the log is made, and refuses another one later.
+fn fix_partitions(log: &Path, configured: u16) -> Result<(), StartError> {
+    let file = log.join(PARTITIONS);
+    match std::fs::read_to_string(&file) {
+        Ok(made) if made.trim() == configured.to_string() => Ok(()),
+        Ok(made) => Err(StartError::Partitions {
+            configured,
+            made: made.trim().to_owned(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            write_durably(log, &file, &format!("{configured}\n")).map_err(StartError::Data)
+        }
+        Err(error) => Err(StartError::Data(error)),
+    }
+}
+
+fn write_durably(folder: &Path, file: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    std::fs::create_dir_all(folder)?;
+    let new = file.with_extension("new");
+    let mut writer = std::fs::File::create(&new)?;
+    writer.write_all(text.as_bytes())?;
+    writer.sync_all()?;
+    std::fs::rename(&new, file)?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::Listen(address.to_string(), error))
+}
+
+async fn serve_grpc(
+    listener: TcpListener,
+    routes: tonic::service::Routes,
+    close: CancellationToken,
+) {
+    let served = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            close.cancelled_owned(),
+        )
+        .await;
+    if let Err(error) = served {
+        tracing::error!(error = %Causes(&error), "serve gRPC");
+    }
+}
+
+async fn serve_http(listener: TcpListener, state: ApiState, close: CancellationToken) {
+    let routes = api::router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, routes)
+        .with_graceful_shutdown(close.cancelled_owned())
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "serve HTTP");
+    }
+}
+
+/// Keeps what a crash would have to replay short.
+async fn persist(state: Arc<FjallState>, end: CancellationToken) {
+    let mut every = tokio::time::interval(PERSIST_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while end.run_until_cancelled(every.tick()).await.is_some() {
+        let state = Arc::clone(&state);
+        let runtime = tokio::runtime::Handle::current();
+        let done = tokio::task::spawn_blocking(move || runtime.block_on(state.persist()));
+        if let Ok(Err(error)) = done.await {
+            tracing::error!(error = %Causes(&error), "make the state durable");
+        }
+    }
+}
+
+async fn flush(live: Arc<Live>, end: CancellationToken) {
+    let mut every = tokio::time::interval(FLUSH_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while end.run_until_cancelled(every.tick()).await.is_some() {
+        live.flush(std::time::Instant::now());
+    }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
+}

@@ -1,1 +1,148 @@
 //! Turns the log into state.
+//!
+//! One dispatcher reads the log and hands each record to the worker that owns its partition. A worker takes what is
+//! queued, decodes it, loads the visitors concerned, lets the engine apply their events, and commits visitors, rollup
+//! rows, page names, edge positions and the next offset of a partition at once.
+//!
+//! - A partition has one worker; nobody else writes its state.
+//! - Records that were read but not committed are bounded by bytes, over all workers.
+//! - A record that can't be read although its checksums are right is reported, counted and passed over.
+//! - A store that fails is tried again until it works; nothing is lost meanwhile, since the log has it.
+
+mod board;
+mod cache;
+mod decode;
+mod dispatch;
+mod partition;
+mod recover;
+mod rules;
+mod tell;
+mod worker;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::board::Board;
+use self::decode::Decoder;
+use self::dispatch::Dispatcher;
+use self::partition::{Memory, Owned};
+pub use self::recover::RecoverError;
+pub(crate) use self::recover::{Positions, Recovered, recover};
+use self::worker::Worker;
+use crate::config::Config;
+use crate::control::Control;
+use crate::live::Live;
+use crate::lock::FolderLock;
+use crate::log::EventLog;
+use crate::state::{Progress, StateStore};
+use crate::stats::Stats;
+
+/// What all workers use.
+pub(crate) struct Shared<S> {
+    pub(crate) store: Arc<S>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) board: Arc<Board>,
+    /// The folder is in use until the last thread has ended.
+    pub(crate) _lock: Arc<FolderLock>,
+}
+
+/// The threads that process the log.
+pub(crate) struct Processing {
+    threads: Vec<JoinHandle<()>>,
+    /// Read no more; finish what was read.
+    drain: CancellationToken,
+    /// Finish the commit in progress.
+    halt: CancellationToken,
+}
+
+impl Processing {
+    /// Starts to process `log` where the partitions are.
+    pub(crate) fn start<S: StateStore, L: EventLog>(
+        shared: &Arc<Shared<S>>,
+        config: &Config,
+        log: &L,
+        progress: Vec<Progress>,
+    ) -> std::io::Result<Self> {
+        let workers = config.worker_threads();
+        let mut processing = Self {
+            threads: Vec::new(),
+            drain: CancellationToken::new(),
+            halt: CancellationToken::new(),
+        };
+        let offsets: Vec<u64> = progress.iter().map(|at| at.next_offset).collect();
+        let mut owned: Vec<HashMap<u16, Option<Owned>>> =
+            (0..workers).map(|_| HashMap::new()).collect();
+        for (partition, progress) in (0_u16..).zip(progress) {
+            owned[usize::from(partition) % workers].insert(partition, Some(Owned::new(progress)));
+        }
+        let mut queues = Vec::new();
+        for (number, partitions) in owned.into_iter().enumerate() {
+            let (queue, tasks) = mpsc::unbounded_channel();
+            queues.push(queue);
+            let worker = Worker {
+                shared: Arc::clone(shared),
+                memory: Memory::new(&config.state, workers),
+                decoder: Decoder::new()?,
+                partitions,
+                tasks,
+                halt: processing.halt.clone(),
+            };
+            processing.spawn(format!("worker-{number}"), worker.run())?;
+        }
+        let dispatcher = Dispatcher::new(
+            log,
+            offsets,
+            queues,
+            Arc::clone(&shared.board),
+            Arc::clone(&shared.stats),
+            processing.drain.clone(),
+        );
+        processing.spawn("log-reader".to_owned(), dispatcher.run())?;
+        Ok(processing)
+    }
+
+    fn spawn(
+        &mut self,
+        name: String,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let runtime = Handle::current();
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || runtime.block_on(work))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Finishes what was read from the log, until `halt` says to leave it.
+    pub(crate) async fn stop(mut self, halt: impl Future<Output = ()>) {
+        self.drain.cancel();
+        let threads = std::mem::take(&mut self.threads);
+        let mut joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread that processes the log panicked");
+                }
+            }
+        });
+        tokio::select! {
+            _ = &mut joined => return,
+            () = halt => self.halt.cancel(),
+        }
+        let _ = joined.await;
+    }
+}
+
+impl Drop for Processing {
+    fn drop(&mut self) {
+        self.drain.cancel();
+        self.halt.cancel();
+    }
+}

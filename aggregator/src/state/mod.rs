@@ -1,1 +1,166 @@
-//! What the aggregator knows of visitors and windows.
+//! What the aggregator knows of visitors and windows, and how far in the log it is.
+//!
+//! State belongs to partitions. A partition's visitors, rollup rows, page names, edge positions and next log offset
+//! change together in one [`commit`](StateStore::commit) or not at all, so whatever a store loses by a crash is
+//! replayed from the log and comes out the same.
+
+mod fjall;
+mod keys;
+#[cfg(test)]
+mod suite;
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use wakeline_engine::{Dimension, Grain, RowKey};
+
+pub use self::fjall::FjallState;
+
+/// Why state could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Somebody else has committed to the partition: its owner must load it again.
+    #[error("partition {partition} is at offset {found}, not at {expected}")]
+    Fenced {
+        /// The partition.
+        partition: u16,
+        /// The offset that the writer knew.
+        expected: u64,
+        /// The offset of the store.
+        found: u64,
+    },
+    /// The store failed; a commit that failed so may or may not have happened.
+    #[error("use the state store")]
+    Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What the store holds can't be read: it has to be rebuilt from the log.
+    #[error("state is corrupt: {0}")]
+    Corrupt(&'static str),
+}
+
+/// A visitor of a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VisitorKey {
+    /// The site's id.
+    pub site: u64,
+    /// XXH3-128 of the visitor's id.
+    pub hash: u128,
+}
+
+impl VisitorKey {
+    /// The key of `visitor` at `site`.
+    pub fn new(site: u64, visitor: &str) -> Self {
+        Self {
+            site,
+            hash: xxhash_rust::xxh3::xxh3_128(visitor.as_bytes()),
+        }
+    }
+}
+
+/// A rollup row of a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowAddress {
+    /// The site's id.
+    pub site: u64,
+    /// Which row.
+    pub key: RowKey,
+}
+
+/// The rules that a site's events were counted by in a partition, fixed by its first event there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredRules {
+    /// IANA name.
+    pub timezone: String,
+    /// Longest pause inside a visit, in ms.
+    pub gap_ms: i64,
+}
+
+/// Where a partition is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Every record of the log below this offset is in the state.
+    pub next_offset: u64,
+    /// Append stamp of the newest record that changed something, in ms since 1970-01-01 UTC.
+    pub stamp_ms: u64,
+    /// The highest spool position applied of each edge.
+    pub edges: HashMap<u64, u64>,
+    /// Rules by site.
+    pub rules: HashMap<u64, StoredRules>,
+}
+
+/// What one commit changes; everything is an absolute value.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Encoded visitors.
+    pub visitors: Vec<(VisitorKey, Vec<u8>)>,
+    /// Encoded rows; `None` removes one.
+    pub rows: Vec<(RowAddress, Option<Vec<u8>>)>,
+    /// Paths by site and page id.
+    pub names: Vec<(u64, u64, String)>,
+    /// Rules by site.
+    pub rules: Vec<(u64, StoredRules)>,
+    /// Highest spool positions by edge.
+    pub edges: Vec<(u64, u64)>,
+    /// Append stamp of the newest record, in ms; `None` leaves it.
+    pub stamp_ms: Option<u64>,
+}
+
+/// A stored rollup row: window, value of the dimension, encoded [`Row`](wakeline_engine::Row).
+pub type StoredRow = (i64, u64, Vec<u8>);
+
+/// Where state is kept.
+///
+/// - `commit` is atomic: readers, and whoever loads the partition later, see all of it or nothing.
+/// - `commit` is fenced: it fails with [`StateError::Fenced`] and changes nothing unless the partition's next offset
+///   is `expected_offset`. An owner that was replaced can't write any more.
+/// - `commit` need not be durable, but what survives a crash is a prefix of the commits of each partition.
+/// - After any other failure of `commit`, whether it happened is unknown: load the partition again.
+///
+/// An embedded store may block the calling thread while it reads the disk: call it from threads made for that.
+pub trait StateStore: Send + Sync + 'static {
+    /// Where the partition is.
+    fn load(&self, partition: u16) -> impl Future<Output = Result<Progress, StateError>> + Send;
+
+    /// Encoded visitors, in the order of `keys`.
+    fn visitors(
+        &self,
+        partition: u16,
+        keys: &[VisitorKey],
+    ) -> impl Future<Output = Result<Vec<Option<Vec<u8>>>, StateError>> + Send;
+
+    /// Encoded rows, in the order of `keys`.
+    fn rows(
+        &self,
+        partition: u16,
+        keys: &[RowAddress],
+    ) -> impl Future<Output = Result<Vec<Option<Vec<u8>>>, StateError>> + Send;
+
+    /// Makes `changes` and moves the partition to `next_offset`.
+    fn commit(
+        &self,
+        partition: u16,
+        expected_offset: u64,
+        changes: Changes,
+        next_offset: u64,
+    ) -> impl Future<Output = Result<(), StateError>> + Send;
+
+    /// The rows of a site's windows, ascending by window and value.
+    fn scan(
+        &self,
+        partition: u16,
+        site: u64,
+        grain: Grain,
+        dimension: Dimension,
+        windows: Range<i64>,
+    ) -> impl Future<Output = Result<Vec<StoredRow>, StateError>> + Send;
+
+    /// Paths of pages, in the order of `ids`.
+    fn names(
+        &self,
+        partition: u16,
+        site: u64,
+        ids: &[u64],
+    ) -> impl Future<Output = Result<Vec<Option<String>>, StateError>> + Send;
+
+    /// Makes every commit so far durable.
+    fn persist(&self) -> impl Future<Output = Result<(), StateError>> + Send;
+}

@@ -1,0 +1,87 @@
+//! `Config`: tells collectors of sites and keys.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt as _};
+use tokio_stream::wrappers::WatchStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+use wakeline_proto::v1::config_server::Config;
+use wakeline_proto::v1::{
+    Key, KeyKind, LookupKeyReply, LookupKeyRequest, Site, Snapshot, WatchRequest,
+};
+
+use super::Token;
+use crate::control::{self, Control, ControlSnapshot};
+
+pub(super) struct ConfigService {
+    pub(super) control: Arc<Control>,
+    pub(super) partitions: u16,
+    pub(super) token: Token,
+    pub(super) shutdown: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl Config for ConfigService {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<Snapshot, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        self.token.check(request.metadata())?;
+        let held = request.get_ref().version;
+        let partitions = u32::from(self.partitions);
+        // A version from the future is of another control store: it is replaced at once.
+        let newest = self.control.snapshot().version;
+        let snapshots = WatchStream::new(self.control.watch())
+            .filter(move |snapshot| std::future::ready(snapshot.version > held || held > newest))
+            .map(move |snapshot| Ok(to_proto(&snapshot, partitions)))
+            .take_until(self.shutdown.clone().cancelled_owned());
+        Ok(Response::new(Box::pin(snapshots)))
+    }
+
+    async fn lookup_key(
+        &self,
+        request: Request<LookupKeyRequest>,
+    ) -> Result<Response<LookupKeyReply>, Status> {
+        self.token.check(request.metadata())?;
+        let wanted = &request.get_ref().key;
+        let snapshot = self.control.snapshot();
+        let key = snapshot.keys.iter().find(|key| key.key == *wanted);
+        Ok(Response::new(LookupKeyReply {
+            site: key.and_then(|key| snapshot.site(key.site)).map(site),
+            key: key.map(self::key),
+        }))
+    }
+}
+
+fn to_proto(snapshot: &ControlSnapshot, partitions: u32) -> Snapshot {
+    Snapshot {
+        version: snapshot.version,
+        partitions,
+        sites: snapshot.sites.iter().map(site).collect(),
+        keys: snapshot.keys.iter().map(key).collect(),
+    }
+}
+
+fn site(site: &control::Site) -> Site {
+    Site {
+        id: site.id,
+        domain: site.domain.clone(),
+        timezone: site.timezone.clone(),
+    }
+}
+
+fn key(key: &control::Key) -> Key {
+    let kind = match key.kind {
+        control::KeyKind::Write => KeyKind::Write,
+        control::KeyKind::Server => KeyKind::Server,
+    };
+    Key {
+        key: key.key.clone(),
+        site: key.site,
+        kind: kind.into(),
+    }
+}

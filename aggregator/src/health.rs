@@ -1,0 +1,90 @@
+//! How the server is, for `/readyz` and `/metrics`.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::api::Health;
+use crate::log::SegmentEventLog;
+use crate::process::Board;
+use crate::stats::Stats;
+
+pub(crate) struct ServerHealth {
+    pub(crate) log: SegmentEventLog,
+    pub(crate) board: Arc<Board>,
+    pub(crate) stats: Arc<Stats>,
+}
+
+impl Health for ServerHealth {
+    fn ready(&self) -> Result<(), String> {
+        if self.log.stats().full {
+            return Err("the log has no room".to_owned());
+        }
+        Ok(())
+    }
+
+    fn write_metrics(&self, out: &mut String) {
+        for (name, help, value) in self.stats.all() {
+            write(out, "counter", &format!("{name}_total"), help.trim(), value);
+        }
+        let log = self.log.stats();
+        let at = self.board.watermark();
+        write(
+            out,
+            "counter",
+            "log_fsyncs_total",
+            "Successful fdatasyncs of the log.",
+            log.fsyncs,
+        );
+        write(
+            out,
+            "counter",
+            "log_failed_fsyncs_total",
+            "Failed writes and fdatasyncs of the log.",
+            log.failed_fsyncs,
+        );
+        write(
+            out,
+            "counter",
+            "log_lost_corrupt_total",
+            "Damaged records of the log that were skipped.",
+            log.lost_corrupt,
+        );
+        write(
+            out,
+            "gauge",
+            "log_bytes",
+            "Bytes of the log on disk.",
+            log.bytes,
+        );
+        write(
+            out,
+            "gauge",
+            "log_end_offset",
+            "Offset after the newest durable record.",
+            at.log_end,
+        );
+        write(
+            out,
+            "gauge",
+            "applied_offset",
+            "Every record below this offset is in the figures.",
+            at.applied,
+        );
+        write(
+            out,
+            "gauge",
+            "applied_timestamp_ms",
+            "When the newest applied record was logged.",
+            at.at_ms,
+        );
+    }
+}
+
+fn write(out: &mut String, kind: &str, name: &str, help: &str, value: u64) {
+    let name = format!("wakeline_aggregator_{name}");
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        out,
+        "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
+    );
+}

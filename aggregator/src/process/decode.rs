@@ -1,0 +1,237 @@
+//! From a record of the log to what the engine takes in.
+
+use bytes::Bytes;
+use prost::Message as _;
+use wakeline_engine::{Event, Id, Kind, Money, page_id};
+use wakeline_proto::limits::MAX_BLOCK_DECODED_BYTES;
+use wakeline_proto::v1::{self, Block, BlockPayload, EventType, Group};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The last millisecond of the year 9999: no clock is ahead of it.
+const MAX_TIME_MS: u64 = 253_402_300_799_999;
+
+/// Why a record can't be read although its checksums are right: whoever wrote it was wrong.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("the block can't be decompressed")]
+    Zstd(#[source] std::io::Error),
+    #[error("the block can't be decoded")]
+    Block(#[source] prost::DecodeError),
+    #[error("a group can't be decoded")]
+    Group(#[source] prost::DecodeError),
+}
+
+/// A group and where it was in its edge's spool.
+pub(super) struct Positioned {
+    pub(super) position: u64,
+    pub(super) group: Group,
+}
+
+/// Decompresses blocks.
+pub(super) struct Decoder {
+    zstd: zstd::bulk::Decompressor<'static>,
+    /// Room for a whole payload: made once, since only what is used of it takes memory.
+    buffer: Vec<u8>,
+}
+
+impl Decoder {
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            zstd: zstd::bulk::Decompressor::new()?,
+            buffer: Vec::with_capacity(MAX_BLOCK_DECODED_BYTES),
+        })
+    }
+
+    /// The groups of a block that are above `highest`, the highest position applied of its edge and partition.
+    pub(super) fn groups(
+        &mut self,
+        block: &Block,
+        highest: Option<u64>,
+    ) -> Result<Vec<Positioned>, Unreadable> {
+        self.buffer.clear();
+        self.zstd
+            .decompress_to_buffer(&block.payload[..], &mut self.buffer)
+            .map_err(Unreadable::Zstd)?;
+        let payload = Bytes::copy_from_slice(&self.buffer);
+        let payload = BlockPayload::decode(payload).map_err(Unreadable::Block)?;
+        payload
+            .groups
+            .into_iter()
+            .filter(|group| highest.is_none_or(|highest| group.position > highest))
+            .map(|group| {
+                Ok(Positioned {
+                    position: group.position,
+                    group: Group::decode(group.group).map_err(Unreadable::Group)?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// What numbers depend on of an event at `position` of `edge`'s spool.
+pub(super) fn engine_event(event: &v1::Event, edge: u64, position: u64) -> Event {
+    let id = if event.stream != 0 {
+        Id::Stream {
+            stream: event.stream,
+            seq: event.seq,
+        }
+    } else if event.client_id.is_empty() {
+        Id::Position { edge, position }
+    } else {
+        Id::Client(xxh3_64(event.client_id.as_bytes()))
+    };
+    let event_type = event_type(event);
+    let kind = match event_type {
+        EventType::Engagement => Kind::Engagement,
+        seen if seen.is_pageview() => Kind::Pageview,
+        passive if event.passive || passive.is_passive() => Kind::Passive,
+        _ => Kind::Interactive,
+    };
+    let order = event
+        .order
+        .as_ref()
+        .filter(|_| event_type == EventType::Order);
+    Event {
+        id,
+        time_ms: event.time.min(MAX_TIME_MS) as i64,
+        kind,
+        page: (!event.path.is_empty()).then(|| page_id(&event.path)),
+        engagement_ms: event.engagement.as_ref().map_or(0, |seen| seen.time_ms),
+        order: order.and_then(|order| {
+            Some(Money {
+                currency: order.currency.as_bytes().try_into().ok()?,
+                minor: order.value,
+            })
+        }),
+    }
+}
+
+/// A type that this version does not know is a custom one.
+pub(super) fn event_type(event: &v1::Event) -> EventType {
+    match event.r#type() {
+        EventType::Unspecified => EventType::Custom,
+        known => known,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message as _;
+    use wakeline_engine::{Id, Kind};
+    use wakeline_proto::v1::{self, Block, BlockPayload, EventType, Group, PositionedGroup};
+
+    use super::{Decoder, engine_event};
+
+    fn block(payload: &[u8]) -> Block {
+        Block {
+            payload: zstd::bulk::compress(payload, 1).unwrap().into(),
+            ..Block::default()
+        }
+    }
+
+    #[test]
+    fn groups_that_were_applied_are_left_out() {
+        let group = Group {
+            site: 1,
+            visitor: "v".into(),
+            events: vec![v1::Event::default()],
+            ..Group::default()
+        };
+        let payload = BlockPayload {
+            groups: [10, 11, 20]
+                .map(|position| PositionedGroup {
+                    position,
+                    group: group.encode_to_vec().into(),
+                })
+                .into(),
+        };
+        let block = block(&payload.encode_to_vec());
+        let positions = |highest| -> Vec<u64> {
+            let groups = Decoder::new().unwrap().groups(&block, highest).unwrap();
+            groups.iter().map(|group| group.position).collect()
+        };
+        assert_eq!(positions(None), [10, 11, 20]);
+        assert_eq!(positions(Some(10)), [11, 20]);
+        assert_eq!(positions(Some(20)), [0; 0]);
+    }
+
+    #[test]
+    fn a_bomb_is_not_unpacked() {
+        let bomb = block(&vec![0; super::MAX_BLOCK_DECODED_BYTES + 1]);
+        assert!(Decoder::new().unwrap().groups(&bomb, None).is_err());
+    }
+
+    #[test]
+    fn kinds_follow_type_and_passiveness() {
+        let kind = |event_type: i32, passive| {
+            let event = v1::Event {
+                r#type: event_type,
+                passive,
+                ..v1::Event::default()
+            };
+            engine_event(&event, 1, 2).kind
+        };
+        assert_eq!(kind(EventType::PageView as i32, false), Kind::Pageview);
+        assert_eq!(kind(EventType::ScreenView as i32, true), Kind::Pageview);
+        assert_eq!(kind(EventType::Engagement as i32, false), Kind::Engagement);
+        assert_eq!(kind(EventType::Scroll as i32, false), Kind::Passive);
+        assert_eq!(kind(EventType::Click as i32, true), Kind::Passive);
+        assert_eq!(kind(EventType::Click as i32, false), Kind::Interactive);
+        assert_eq!(kind(4711, false), Kind::Interactive, "from a later version");
+    }
+
+    #[test]
+    fn ids_are_the_sdks_else_the_clients_else_the_place_in_the_spool() {
+        let mut event = v1::Event {
+            stream: 5,
+            seq: 6,
+            client_id: "x".into(),
+            ..v1::Event::default()
+        };
+        assert_eq!(
+            engine_event(&event, 1, 2).id,
+            Id::Stream { stream: 5, seq: 6 }
+        );
+        event.stream = 0;
+        assert!(matches!(engine_event(&event, 1, 2).id, Id::Client(_)));
+        event.client_id.clear();
+        let place = Id::Position {
+            edge: 1,
+            position: 2,
+        };
+        assert_eq!(engine_event(&event, 1, 2).id, place);
+    }
+
+    #[test]
+    fn only_orders_bring_revenue() {
+        let mut event = v1::Event {
+            r#type: EventType::Cart as i32,
+            order: Some(v1::Order {
+                currency: "EUR".into(),
+                value: 99,
+                ..v1::Order::default()
+            }),
+            ..v1::Event::default()
+        };
+        assert_eq!(engine_event(&event, 1, 2).order, None);
+        event.r#type = EventType::Order as i32;
+        assert_eq!(engine_event(&event, 1, 2).order.unwrap().minor, 99);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_or_read_but_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+            let mut decoder = Decoder::new().unwrap();
+            let raw = Block { payload: bytes.clone().into(), ..Block::default() };
+            let _ = decoder.groups(&raw, None);
+            if let Ok(groups) = decoder.groups(&block(&bytes), None) {
+                for group in groups {
+                    for event in &group.group.events {
+                        let _ = engine_event(event, 1, group.position);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! What a worker does with records of one partition: decode, apply, commit, tell.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use wakeline_engine::{Event, Fate, Row, SiteRules, Visitor, apply};
+use wakeline_proto::v1::LogRecord;
+
+use super::Shared;
+use super::cache::{Cache, FastMap};
+use super::decode::{Decoder, Positioned, engine_event};
+use super::{rules, tell};
+use crate::causes::Causes;
+use crate::config::StateConfig;
+use crate::state::{Changes, Progress, RowAddress, StateError, StateStore, VisitorKey};
+
+/// A partition as its owner knows it.
+pub(super) struct Owned {
+    pub(super) progress: Progress,
+    rules: HashMap<u64, SiteRules>,
+}
+
+impl Owned {
+    pub(super) fn new(progress: Progress) -> Self {
+        let rules = progress
+            .rules
+            .iter()
+            .map(|(site, stored)| (*site, rules::engine_rules(*site, stored)))
+            .collect();
+        Self { progress, rules }
+    }
+}
+
+/// Groups of one visitor, in the order of the log.
+#[derive(Default)]
+pub(super) struct Arrivals {
+    pub(super) groups: Vec<Positioned>,
+    events: Vec<Event>,
+    visitor: Visitor,
+    /// Of `events`, in their order.
+    pub(super) fates: Vec<Fate>,
+}
+
+/// Memory of what partitions of one worker used lately; always as committed.
+pub(super) struct Memory {
+    visitors: Cache<(u16, VisitorKey), Visitor>,
+    rows: Cache<(u16, RowAddress), Row>,
+    names: Cache<(u16, u64, u64), ()>,
+}
+
+impl Memory {
+    pub(super) fn new(config: &StateConfig, workers: usize) -> Self {
+        Self {
+            visitors: Cache::new(config.visitor_cache_bytes / workers),
+            rows: Cache::new(config.row_cache_bytes / workers * 3 / 4),
+            names: Cache::new(config.row_cache_bytes / workers / 4),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.visitors.clear();
+        self.rows.clear();
+        self.names.clear();
+    }
+}
+
+/// A visitor or row in memory takes about this many times its encoded form.
+const IN_MEMORY: usize = 4;
+
+/// Applies records of a partition, in order and without others of it in between, and commits.
+///
+/// On failure nothing is remembered of it; whether it was committed is unknown.
+pub(super) async fn process<S: StateStore>(
+    shared: &Shared<S>,
+    memory: &mut Memory,
+    decoder: &mut Decoder,
+    partition: u16,
+    owned: &mut Owned,
+    records: &[(u64, LogRecord)],
+) -> Result<(), StateError> {
+    let expected = owned.progress.next_offset;
+    let records = &records[records.partition_point(|(offset, _)| *offset < expected)..];
+    let Some((last, _)) = records.last() else {
+        return Ok(());
+    };
+    let mut changes = Changes::default();
+    let mut arrivals = gather(shared, decoder, owned, records, &mut changes);
+    load_visitors(shared, memory, partition, &mut arrivals).await?;
+    let new_rules = find_rules(shared, owned, &arrivals);
+    let mut rows: FastMap<u64, wakeline_engine::Changes> = FastMap::default();
+    let mut counted = 0;
+    let mut duplicate = 0;
+    for (key, arrivals) in &mut arrivals {
+        let Some(rules) = owned.rules.get(&key.site) else {
+            continue; // found above for every site
+        };
+        let site = rows.entry(key.site).or_default();
+        arrivals.fates = apply(&mut arrivals.visitor, rules, &arrivals.events, site);
+        let new = arrivals.fates.iter().filter(|fate| **fate == Fate::Counted);
+        let new = new.count();
+        counted += new;
+        duplicate += arrivals.fates.len() - new;
+        if new > 0 {
+            let mut encoded = Vec::new();
+            arrivals.visitor.encode(&mut encoded);
+            changes.visitors.push((*key, encoded));
+        }
+    }
+    let rows = sum_rows(shared, memory, partition, rows, &mut changes).await?;
+    name_pages(memory, partition, &arrivals, &mut changes);
+    changes.rules.clone_from(&new_rules);
+
+    let sizes: FastMap<VisitorKey, usize> = changes
+        .visitors
+        .iter()
+        .map(|(key, encoded)| (*key, encoded.len()))
+        .collect();
+    let names: Vec<_> = changes
+        .names
+        .iter()
+        .map(|(site, id, _)| (*site, *id))
+        .collect();
+    let edges = changes.edges.clone();
+    let stamp_ms = changes.stamp_ms.unwrap_or(owned.progress.stamp_ms);
+    shared
+        .store
+        .commit(partition, expected, changes, last + 1)
+        .await?;
+
+    shared.stats.commits.add(1);
+    shared.stats.events_counted.add(counted as u64);
+    shared.stats.events_duplicate.add(duplicate as u64);
+    owned.progress.next_offset = last + 1;
+    owned.progress.stamp_ms = stamp_ms;
+    owned.progress.edges.extend(edges);
+    owned.progress.rules.extend(new_rules);
+    for (address, row, bytes) in rows {
+        memory
+            .rows
+            .put((partition, address), row, bytes * IN_MEMORY);
+    }
+    for (site, id) in names {
+        memory.names.put((partition, site, id), (), 24);
+    }
+    shared.board.applied(partition, last + 1, stamp_ms);
+    tell::watchers(&shared.live, &arrivals);
+    for (key, arrivals) in arrivals {
+        let bytes = sizes.get(&key).map_or(64, |bytes| bytes * IN_MEMORY);
+        memory
+            .visitors
+            .put((partition, key), arrivals.visitor, bytes);
+    }
+    Ok(())
+}
+
+/// Reads the records: groups by visitor, and in `changes` the edges' positions and the newest stamp.
+fn gather<S>(
+    shared: &Shared<S>,
+    decoder: &mut Decoder,
+    owned: &Owned,
+    records: &[(u64, LogRecord)],
+    changes: &mut Changes,
+) -> Vec<(VisitorKey, Arrivals)> {
+    let mut arrivals: Vec<(VisitorKey, Arrivals)> = Vec::new();
+    let mut of_visitor: FastMap<VisitorKey, usize> = FastMap::default();
+    let mut edges: HashMap<u64, u64> = HashMap::new();
+    for (offset, record) in records {
+        changes.stamp_ms = Some(record.appended_at);
+        let Some(block) = &record.block else {
+            continue; // such records are not handed to workers
+        };
+        let edge = record.edge;
+        let highest = edges.get(&edge).or_else(|| owned.progress.edges.get(&edge));
+        let highest = highest.copied();
+        let groups = decoder.groups(block, highest).unwrap_or_else(|error| {
+            tracing::error!(error = %Causes(&error), offset, edge, "a record of the log can't be read");
+            shared.stats.records_unreadable.add(1);
+            Vec::new()
+        });
+        edges.insert(edge, highest.unwrap_or(0).max(block.last_position));
+        for positioned in groups {
+            let group = &positioned.group;
+            let key = VisitorKey::new(group.site, &group.visitor);
+            let at = *of_visitor.entry(key).or_insert_with(|| {
+                arrivals.push((key, Arrivals::default()));
+                arrivals.len() - 1
+            });
+            let (_, arrivals) = &mut arrivals[at];
+            let positions = positioned.position..;
+            let events = positions.zip(&group.events);
+            arrivals
+                .events
+                .extend(events.map(|(position, event)| engine_event(event, edge, position)));
+            let rejected = group.rejected.len() as u64;
+            shared.stats.events_rejected.add(rejected);
+            arrivals.groups.push(positioned);
+        }
+    }
+    changes.edges = edges.into_iter().collect();
+    arrivals
+}
+
+async fn load_visitors<S: StateStore>(
+    shared: &Shared<S>,
+    memory: &mut Memory,
+    partition: u16,
+    arrivals: &mut [(VisitorKey, Arrivals)],
+) -> Result<(), StateError> {
+    let mut missing = Vec::new();
+    let mut keys = Vec::new();
+    for (at, (key, arrivals)) in arrivals.iter_mut().enumerate() {
+        if let Some(visitor) = memory.visitors.take(&(partition, *key)) {
+            arrivals.visitor = visitor;
+        } else {
+            missing.push(at);
+            keys.push(*key);
+        }
+    }
+    let found = shared.store.visitors(partition, &keys).await?;
+    for (at, encoded) in missing.into_iter().zip(found) {
+        if let Some(encoded) = encoded {
+            arrivals[at].1.visitor =
+                Visitor::decode(&encoded).map_err(|_| StateError::Corrupt("visitor"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes sure that the rules of every site are known; returns those that are new.
+fn find_rules<S>(
+    shared: &Shared<S>,
+    owned: &mut Owned,
+    arrivals: &[(VisitorKey, Arrivals)],
+) -> Vec<(u64, crate::state::StoredRules)> {
+    let mut new = Vec::new();
+    for (key, _) in arrivals {
+        if let Entry::Vacant(unknown) = owned.rules.entry(key.site) {
+            let stored = rules::at_first_event(&shared.control.snapshot(), key.site);
+            unknown.insert(rules::engine_rules(key.site, &stored));
+            new.push((key.site, stored));
+        }
+    }
+    new
+}
+
+/// Adds the changes to the rows as they are; returns the sums, with their encoded lengths.
+async fn sum_rows<S: StateStore>(
+    shared: &Shared<S>,
+    memory: &mut Memory,
+    partition: u16,
+    deltas: FastMap<u64, wakeline_engine::Changes>,
+    changes: &mut Changes,
+) -> Result<Vec<(RowAddress, Row, usize)>, StateError> {
+    let mut rows: Vec<(RowAddress, Row, usize)> = Vec::new();
+    let mut missing = Vec::new();
+    let mut addresses = Vec::new();
+    for (site, deltas) in deltas {
+        for (key, delta) in deltas {
+            let address = RowAddress { site, key };
+            if let Some(mut row) = memory.rows.take(&(partition, address)) {
+                row.add(&delta);
+                rows.push((address, row, 0));
+            } else {
+                missing.push(rows.len());
+                addresses.push(address);
+                rows.push((address, delta, 0));
+            }
+        }
+    }
+    let found = shared.store.rows(partition, &addresses).await?;
+    for (at, encoded) in missing.into_iter().zip(found) {
+        if let Some(encoded) = encoded {
+            let stored = Row::decode(&encoded).map_err(|_| StateError::Corrupt("row"))?;
+            rows[at].1.add(&stored);
+        }
+    }
+    for (address, row, bytes) in &mut rows {
+        let encoded = (!row.is_zero()).then(|| {
+            let mut encoded = Vec::new();
+            row.encode(&mut encoded);
+            encoded
+        });
+        *bytes = encoded.as_ref().map_or(0, Vec::len);
+        changes.rows.push((*address, encoded));
+    }
+    Ok(rows)
+}
+
+/// Stores the paths of pages that were not named lately.
+fn name_pages(
+    memory: &mut Memory,
+    partition: u16,
+    arrivals: &[(VisitorKey, Arrivals)],
+    changes: &mut Changes,
+) {
+    let mut new: FastMap<(u64, u64), &str> = FastMap::default();
+    for (key, arrivals) in arrivals {
+        let events = arrivals.groups.iter().flat_map(|at| &at.group.events);
+        for (event, seen) in events.zip(&arrivals.events) {
+            if let Some(page) = seen.page {
+                new.insert((key.site, page), &event.path);
+            }
+        }
+    }
+    for ((site, page), path) in new {
+        let known = (partition, site, page);
+        match memory.names.take(&known) {
+            Some(()) => memory.names.put(known, (), 24),
+            None => changes.names.push((site, page, path.to_owned())),
+        }
+    }
+}
+
+/// A commit that only moves the offset, so that a restart need not read what is not for this partition.
+pub(super) async fn checkpoint<S: StateStore>(
+    shared: &Arc<Shared<S>>,
+    partition: u16,
+    owned: &mut Owned,
+    offset: u64,
+) -> Result<(), StateError> {
+    let expected = owned.progress.next_offset;
+    if expected < offset {
+        shared
+            .store
+            .commit(partition, expected, Changes::default(), offset)
+            .await?;
+        owned.progress.next_offset = offset;
+        shared
+            .board
+            .applied(partition, offset, owned.progress.stamp_ms);
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Counters of what went through, since the process started.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// One counter each.
+        #[derive(Debug, Default)]
+        pub(crate) struct Stats {
+            $($(#[doc = $doc])+ pub(crate) $name: Counter,)+
+        }
+
+        impl Stats {
+            /// Name, help and value of each.
+            pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), concat!($($doc),+), self.$name.get()),)+].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Blocks appended to the log.
+    blocks_logged,
+    /// Blocks that collectors sent again and that were in the log already.
+    blocks_repeated,
+    /// Streams and blocks of collectors that were refused.
+    pushes_refused,
+    /// Events that are in the figures.
+    events_counted,
+    /// Copies of events that were in the figures already.
+    events_duplicate,
+    /// Events that collectors refused and sent for the record.
+    events_rejected,
+    /// Records of the log that could not be read and were passed over.
+    records_unreadable,
+    /// Commits to the state store.
+    commits,
+    /// Commits and reads of the state store that failed and were tried again.
+    state_failures,
+}
+
+/// A number that grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
