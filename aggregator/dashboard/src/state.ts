@@ -293,9 +293,11 @@ function watchVisibility(): void {
         live?.close();
         connection.value = "waiting";
       }, HIDDEN_MS);
-    } else if (released) {
+    } else if (screen.value === "site") {
+      // Timers run late or not at all in a hidden page.
+      if (released) live?.connect();
+      else refresh.request();
       released = false;
-      if (screen.value === "site") live?.connect();
     }
   });
 }
