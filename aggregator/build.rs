@@ -113,7 +113,7 @@ fn install(source: &Path, folder: &Path) -> Result<PathBuf> {
 fn write_assets(site: &Path, out: &Path) -> Result<()> {
     let zipped = out.join("dashboard-gzip");
     fs::create_dir_all(&zipped)?;
-    let mut table = String::from("pub(crate) static ASSETS: &[Asset] = &[\n");
+    let mut table = String::from("static ASSETS: &[Asset] = &[\n");
     for (path, file) in files(site)? {
         let identity = read(&file)?;
         let hash = format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&identity));
