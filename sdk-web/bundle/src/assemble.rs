@@ -1,0 +1,184 @@
+//! From a compiled module and TypeScript to the files that are published and served.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, anyhow};
+use sha2::{Digest as _, Sha256};
+use wasm_bindgen_cli_support::Bindgen;
+
+use crate::{
+    command::run,
+    inputs::hex,
+    node::Tools,
+    sizes::{Sizes, write_compressed},
+};
+
+/// Syntax that the published scripts may use: Chrome 80, Firefox 80, Safari 14.
+const SYNTAX: &str = "es2020";
+/// Files of the package that are as they are in `sdk-web/npm`.
+const AS_IS: [&str; 2] = ["package.json", "README.md"];
+
+/// Writes `npm/`, `serve/` and `sizes.json` below `out_dir`; `work` is emptied and used on the way.
+pub(crate) fn assemble(
+    root: &Path,
+    module: &Path,
+    tools: &Tools,
+    work: &Path,
+    out_dir: &Path,
+) -> anyhow::Result<Sizes> {
+    let (npm, serve) = (out_dir.join("npm"), out_dir.join("serve"));
+    for folder in [work, &npm, &serve] {
+        fresh(folder)?;
+    }
+    let builder = Builder {
+        loader: root.join("sdk-web/loader"),
+        tools,
+        work,
+    };
+
+    let glue = builder.bindgen(module)?;
+    let wasm = builder.shrink()?;
+    let wasm_file = format!("sdk-{}.wasm", short_hash(&wasm));
+    let sdk = builder.script(
+        "shell.ts",
+        "esm",
+        &[
+            format!("--alias:wakeline-glue={}", glue.display()),
+            define("WASM_FILE", &format!("./{wasm_file}")),
+        ],
+    )?;
+    let sdk_file = format!("sdk-{}.js", short_hash(&sdk));
+    let loader = builder.script("script.ts", "iife", &[define("SDK_FILE", &sdk_file)])?;
+    let module = builder.script(
+        "index.ts",
+        "esm",
+        &[
+            define("SDK_FILE", &format!("./{sdk_file}")),
+            format!("--external:./{sdk_file}"),
+        ],
+    )?;
+    builder.types(&npm.join("types"))?;
+
+    let sizes = Sizes {
+        loader: write_compressed(&serve.join("wakeline.js"), &loader)?,
+        glue: write_compressed(&serve.join(&sdk_file), &sdk)?,
+        wasm: write_compressed(&serve.join(&wasm_file), &wasm)?,
+    };
+    for (name, bytes) in [
+        ("wakeline.mjs", &module),
+        ("wakeline.js", &loader),
+        (&sdk_file, &sdk),
+        (&wasm_file, &wasm),
+    ] {
+        fs::write(npm.join(name), bytes)?;
+    }
+    for name in AS_IS {
+        let from = root.join("sdk-web/npm").join(name);
+        fs::copy(&from, npm.join(name)).with_context(|| from.display().to_string())?;
+    }
+    sizes.write(out_dir)?;
+    Ok(sizes)
+}
+
+struct Builder<'a> {
+    loader: PathBuf,
+    tools: &'a Tools,
+    work: &'a Path,
+}
+
+impl Builder<'_> {
+    /// Makes `sdk.js` and `sdk_bg.wasm` in the work folder; gives the path of the former.
+    fn bindgen(&self, module: &Path) -> anyhow::Result<PathBuf> {
+        Bindgen::new()
+            .input_path(module)
+            .out_name("sdk")
+            .web(true)
+            .and_then(|bindgen| {
+                bindgen
+                    .typescript(false)
+                    .omit_default_module_path(true)
+                    .remove_name_section(true)
+                    .remove_producers_section(true)
+                    .generate(self.work)
+            })
+            .map_err(|error| anyhow!("wasm-bindgen: {error:#}"))?;
+        Ok(self.work.join("sdk.js"))
+    }
+
+    fn shrink(&self) -> anyhow::Result<Vec<u8>> {
+        let small = self.work.join("sdk.wasm");
+        run(self
+            .tools
+            .tool("binaryen/bin/wasm-opt")
+            .args(["-Oz", "--converge", "--all-features"])
+            .args([
+                "--strip-debug",
+                "--strip-producers",
+                "--strip-target-features",
+            ])
+            .arg("-o")
+            .arg(&small)
+            .arg(self.work.join("sdk_bg.wasm")))
+        .context("wasm-opt")?;
+        Ok(fs::read(small)?)
+    }
+
+    /// Bundles and minifies one of the loader's entry points.
+    fn script(&self, entry: &str, format: &str, more: &[String]) -> anyhow::Result<Vec<u8>> {
+        let out = self.work.join(entry).with_extension("out.js");
+        run(self
+            .tools
+            .tool("esbuild/bin/esbuild")
+            .arg(self.loader.join("src").join(entry))
+            .args([
+                "--bundle",
+                "--minify",
+                "--charset=utf8",
+                "--log-level=warning",
+            ])
+            .arg(format!("--target={SYNTAX}"))
+            .arg(format!("--format={format}"))
+            .arg(format!("--outfile={}", out.display()))
+            .args(more))
+        .with_context(|| format!("bundle {entry}"))?;
+        Ok(fs::read(out)?)
+    }
+
+    /// Checks the types of the loader and writes its declarations.
+    fn types(&self, out: &Path) -> anyhow::Result<()> {
+        run(self
+            .tools
+            .tool("typescript/bin/tsc")
+            .arg("--project")
+            .arg(&self.loader)
+            .arg("--declarationDir")
+            .arg(out))
+        .context("check the loader's types")?;
+        // What the package does not export is nobody's business.
+        for entry in fs::read_dir(out)? {
+            let path = entry?.path();
+            if !path.ends_with("index.d.ts") && !path.ends_with("api.d.ts") {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn define(name: &str, value: &str) -> String {
+    format!("--define:{name}={value:?}")
+}
+
+fn short_hash(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes)[..8])
+}
+
+fn fresh(folder: &Path) -> anyhow::Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())
+}
