@@ -1,0 +1,223 @@
+//! Turns what is in the spool into rounds of blocks.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use prost::Message as _;
+use wakeline_proto::limits::MAX_BLOCK_BYTES;
+use wakeline_proto::v1;
+use wakeline_spool::{ReadError, Reader, Record};
+
+/// Spool bytes of a round: eight of them in flight are 16 MiB.
+const ROUND_BYTES: usize = 2 << 20;
+/// A block ends before it is longer than this, uncompressed, unless one group alone is.
+const BLOCK_BYTES: usize = 256 << 10;
+const ZSTD_LEVEL: i32 = 1;
+
+/// Why a round can't be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RoundError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("compress a block")]
+    Compress(#[source] std::io::Error),
+}
+
+/// The blocks of a run of spool records.
+#[derive(Debug)]
+pub(super) struct Round {
+    /// In order for each partition. Empty if nothing in these records could be forwarded.
+    pub(super) blocks: Vec<v1::Block>,
+    /// The position after the last record.
+    pub(super) complete_to: u64,
+    /// Events and rejected events in it.
+    pub(super) events: u64,
+    /// Records that are sound on disk but are not what they should be.
+    pub(super) malformed: u64,
+}
+
+/// Makes rounds from some position on.
+pub(super) struct Rounds {
+    reader: Reader,
+    partitions: u32,
+    compressor: zstd::bulk::Compressor<'static>,
+}
+
+/// A group on its way into a block.
+struct Group {
+    partition: u32,
+    /// Of its first event.
+    position: u64,
+    header: v1::GroupHeader,
+    bytes: Bytes,
+}
+
+impl Rounds {
+    pub(super) fn new(reader: Reader, partitions: u32) -> Result<Self, RoundError> {
+        Ok(Self {
+            reader,
+            partitions: partitions.max(1),
+            compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(RoundError::Compress)?,
+        })
+    }
+
+    /// The position after what was put in rounds so far.
+    pub(super) fn position(&self) -> u64 {
+        self.reader.position()
+    }
+
+    /// The next round; `None` if there is nothing new. Blocks the thread.
+    pub(super) fn next(&mut self) -> Result<Option<Round>, RoundError> {
+        let records = self.reader.next(ROUND_BYTES)?;
+        if records.is_empty() {
+            return Ok(None);
+        }
+        let mut round = Round {
+            blocks: Vec::new(),
+            complete_to: self.reader.position(),
+            events: 0,
+            malformed: 0,
+        };
+        // By partition, what does not make a block yet.
+        let mut open: BTreeMap<u32, (Vec<Group>, usize)> = BTreeMap::new();
+        for record in records {
+            let Some(groups) = self.unpack(&record) else {
+                tracing::error!(
+                    position = record.position,
+                    span = record.span,
+                    "spool record is malformed"
+                );
+                round.malformed += 1;
+                continue;
+            };
+            for group in groups {
+                let (waiting, bytes) = open.entry(group.partition).or_default();
+                if !waiting.is_empty() && *bytes + group.bytes.len() > BLOCK_BYTES {
+                    *bytes = 0;
+                    self.pack(std::mem::take(waiting), &mut round)?;
+                }
+                *bytes += group.bytes.len();
+                waiting.push(group);
+            }
+        }
+        for (groups, _) in open.into_values() {
+            self.pack(groups, &mut round)?;
+        }
+        if let Some(last) = round.blocks.last_mut() {
+            last.complete_to = round.complete_to;
+        }
+        Ok(Some(round))
+    }
+
+    /// The groups of a record; `None` if its parts contradict each other.
+    fn unpack(&self, record: &Record) -> Option<Vec<Group>> {
+        let v1::SpoolRecord { groups, headers } =
+            v1::SpoolRecord::decode(record.payload.clone()).ok()?;
+        let positions: u64 = headers.iter().map(count).sum();
+        if groups.len() != headers.len() || positions > record.span.into() {
+            return None;
+        }
+        let mut position = record.position;
+        let groups = groups
+            .into_iter()
+            .zip(headers)
+            .filter_map(|(bytes, header)| {
+                let group = Group {
+                    partition: (header.partition_hash % u64::from(self.partitions)) as u32,
+                    position,
+                    header,
+                    bytes,
+                };
+                position += count(&header);
+                (count(&header) > 0).then_some(group)
+            });
+        Some(groups.collect())
+    }
+
+    /// Adds a block of these groups of one partition, or several if one would be too long.
+    fn pack(&mut self, groups: Vec<Group>, round: &mut Round) -> Result<(), RoundError> {
+        let (Some(first), Some(last)) = (groups.first(), groups.last()) else {
+            return Ok(());
+        };
+        let payload = v1::BlockPayload {
+            groups: groups
+                .iter()
+                .map(|group| v1::PositionedGroup {
+                    position: group.position,
+                    group: group.bytes.clone(),
+                })
+                .collect(),
+        };
+        let compressed = self
+            .compressor
+            .compress(&payload.encode_to_vec())
+            .map_err(RoundError::Compress)?;
+        if compressed.len() > MAX_BLOCK_BYTES {
+            let Some((head, tail)) = halve(groups) else {
+                tracing::error!("an event in the spool is too long for a block");
+                round.malformed += 1;
+                return Ok(());
+            };
+            self.pack(head, round)?;
+            return self.pack(tail, round);
+        }
+        let payload = Bytes::from(compressed);
+        round.blocks.push(v1::Block {
+            partition: first.partition,
+            partitions: self.partitions,
+            first_position: first.position,
+            last_position: last.position + count(&last.header) - 1,
+            events: groups.iter().map(|group| group.header.events).sum(),
+            rejected: groups.iter().map(|group| group.header.rejected).sum(),
+            crc: crc32c::crc32c(&payload),
+            payload,
+            complete_to: 0,
+        });
+        round.events += groups.iter().map(|group| count(&group.header)).sum::<u64>();
+        Ok(())
+    }
+}
+
+/// Positions that a group takes.
+fn count(header: &v1::GroupHeader) -> u64 {
+    u64::from(header.events) + u64::from(header.rejected)
+}
+
+/// Two runs of groups instead of one; a single group becomes two with half of its events each. `None` if there is
+/// nothing to divide.
+fn halve(mut groups: Vec<Group>) -> Option<(Vec<Group>, Vec<Group>)> {
+    if groups.len() > 1 {
+        let tail = groups.split_off(groups.len() / 2);
+        return Some((groups, tail));
+    }
+    let group = groups.pop()?;
+    let mut head = v1::Group::decode(group.bytes).ok()?;
+    let mut tail = v1::Group {
+        events: Vec::new(),
+        rejected: Vec::new(),
+        ..head.clone()
+    };
+    if head.events.len() > 1 {
+        // Events come before rejected events, so the second half has all of these.
+        tail.events = head.events.split_off(head.events.len() / 2);
+        tail.rejected = std::mem::take(&mut head.rejected);
+    } else if head.events.len() + head.rejected.len() > 1 {
+        let kept = usize::from(head.events.is_empty()) * (head.rejected.len() / 2);
+        tail.rejected = head.rejected.split_off(kept);
+    } else {
+        return None;
+    }
+    let part = |position: u64, part: &v1::Group| Group {
+        partition: group.partition,
+        position,
+        header: v1::GroupHeader {
+            events: part.events.len() as u32,
+            rejected: part.rejected.len() as u32,
+            ..group.header
+        },
+        bytes: part.encode_to_vec().into(),
+    };
+    let head = part(group.position, &head);
+    let tail = part(group.position + count(&head.header), &tail);
+    Some((vec![head], vec![tail]))
+}

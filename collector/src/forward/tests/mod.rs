@@ -1,0 +1,343 @@
+mod aggregator;
+mod rounds;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use wakeline_proto::v1;
+use wakeline_spool::{Options, SegmentLog};
+
+use self::aggregator::{Aggregator, Behaviour, Logged};
+use super::{ForwardStats, Forwarder};
+use crate::config::{Secret, UpstreamConfig};
+use crate::snapshot::Rules;
+use crate::upstream::Upstream;
+
+const EDGE: u64 = 0x00ab_cdef_0123_4567;
+const PARTITIONS: u32 = 4;
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn rules(version: u64, partitions: u32) -> Option<Arc<Rules>> {
+    Some(Arc::new(Rules::from(&v1::Snapshot {
+        version,
+        partitions,
+        ..v1::Snapshot::default()
+    })))
+}
+
+fn open(dir: &Path) -> SegmentLog {
+    let options = Options {
+        segment_bytes: 20_000,
+        ..Options::default()
+    };
+    SegmentLog::open(&dir.join("spool"), options).unwrap().0
+}
+
+/// A record of `groups` groups, and what each takes: its header and its bytes.
+fn record(salt: usize, groups: usize) -> (Bytes, u32, Vec<(v1::GroupHeader, Bytes)>) {
+    let parts: Vec<_> = (0..groups)
+        .map(|index| {
+            let header = v1::GroupHeader {
+                partition_hash: (salt * 7 + index * 13) as u64,
+                events: 1 + (salt + index) as u32 % 3,
+                rejected: (salt / 3) as u32 % 2,
+            };
+            let group = v1::Group {
+                site: 1,
+                visitor: format!("visitor {salt} {index}"),
+                events: vec![v1::Event::default(); header.events as usize],
+                rejected: vec![v1::Rejected::default(); header.rejected as usize],
+                ..v1::Group::default()
+            };
+            (header, Bytes::from(group.encode_to_vec()))
+        })
+        .collect();
+    let record = v1::SpoolRecord {
+        groups: parts.iter().map(|(_, group)| group.clone()).collect(),
+        headers: parts.iter().map(|(header, _)| *header).collect(),
+    };
+    let span = parts
+        .iter()
+        .map(|(header, _)| header.events + header.rejected)
+        .sum();
+    (Bytes::from(record.encode_to_vec()), span, parts)
+}
+
+/// What has to arrive, by partition.
+#[derive(Default)]
+struct Expected {
+    partitions: u32,
+    logged: Logged,
+}
+
+impl Expected {
+    fn new(partitions: u32) -> Self {
+        Self {
+            partitions,
+            ..Self::default()
+        }
+    }
+
+    async fn append(&mut self, log: &SegmentLog, salts: std::ops::Range<usize>) {
+        for salt in salts {
+            let (payload, span, groups) = record(salt, 1 + salt % 4);
+            let mut position = log.append(payload, span).await.unwrap();
+            for (header, bytes) in groups {
+                let partition = (header.partition_hash % u64::from(self.partitions)) as u32;
+                self.logged
+                    .entry(partition)
+                    .or_default()
+                    .push((position, bytes));
+                position += u64::from(header.events) + u64::from(header.rejected);
+            }
+        }
+    }
+}
+
+struct Running {
+    stats: Arc<ForwardStats>,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(
+        dir: &Path,
+        log: &SegmentLog,
+        url: String,
+        rules: &watch::Sender<Option<Arc<Rules>>>,
+    ) -> Self {
+        let upstream = Upstream::new(&UpstreamConfig {
+            url,
+            token: Secret::new("s3cret"),
+            ..UpstreamConfig::default()
+        })
+        .unwrap();
+        let position_file = dir.join("acked");
+        let forwarder = Forwarder::new(
+            log.clone(),
+            EDGE,
+            upstream,
+            rules.subscribe(),
+            position_file,
+        );
+        let stats = forwarder.stats();
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(forwarder.run(shutdown.clone()));
+        Self {
+            stats,
+            shutdown,
+            task,
+        }
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(DEADLINE, self.task)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    /// Until all in the log is acknowledged.
+    async fn drained(&self, log: &SegmentLog) {
+        until("all is acknowledged", || {
+            self.stats.acked() == log.durable()
+        })
+        .await;
+    }
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !condition() {
+        assert!(
+            start.elapsed() < DEADLINE,
+            "{what}: not so after {DEADLINE:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn every_group_arrives_once_and_in_order_over_connections_that_break() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let aggregator = Aggregator::start(PARTITIONS, Behaviour::Unreliable).await;
+    let rules = watch::Sender::new(rules(1, PARTITIONS));
+    let running = Running::start(dir.path(), &log, aggregator.url(), &rules);
+    let mut expected = Expected::new(PARTITIONS);
+    for chunk in 0..40 {
+        expected.append(&log, chunk * 20..(chunk + 1) * 20).await;
+    }
+    running.drained(&log).await;
+    assert_eq!(aggregator.logged(), expected.logged);
+    assert!(aggregator.streams() > 3, "the connection did break");
+    assert!(running.stats.events() >= log.durable());
+    assert!(running.stats.failures() >= aggregator.streams() - 1);
+    assert_eq!(running.stats.malformed(), 0);
+    assert_eq!(
+        log.stats().segments,
+        1,
+        "all but the segment being written is deleted"
+    );
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_single_event_leaves_without_company() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let aggregator = Aggregator::start(PARTITIONS, Behaviour::Reliable).await;
+    let rules = watch::Sender::new(rules(1, PARTITIONS));
+    let running = Running::start(dir.path(), &log, aggregator.url(), &rules);
+    let mut expected = Expected::new(PARTITIONS);
+    for salt in 0..10 {
+        expected.append(&log, salt..salt + 1).await;
+        running.drained(&log).await;
+    }
+    assert_eq!(aggregator.logged(), expected.logged);
+    assert_eq!(aggregator.edges(), ["00abcdef01234567"]);
+    assert_eq!(aggregator.authorizations(), ["Bearer s3cret"]);
+    assert_eq!(running.stats.events(), log.durable());
+    assert!(running.stats.connected());
+    assert!(running.stats.blocks() > 0 && running.stats.bytes() > 0);
+    assert_eq!(running.stats.last_error(), None);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn waits_for_an_aggregator_that_is_not_there_and_for_one_that_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let mut aggregator = Aggregator::start(PARTITIONS, Behaviour::Reliable).await;
+    aggregator.stop();
+    let rules = watch::Sender::new(rules(1, PARTITIONS));
+    let running = Running::start(dir.path(), &log, aggregator.url(), &rules);
+    let mut expected = Expected::new(PARTITIONS);
+    for round in 0..3 {
+        expected.append(&log, round * 50..(round + 1) * 50).await;
+        let failures = running.stats.failures();
+        until("it was tried", || running.stats.failures() > failures).await;
+        assert!(!running.stats.connected());
+        assert!(running.stats.last_error().is_some());
+        aggregator.restart().await;
+        running.drained(&log).await;
+        aggregator.stop();
+    }
+    assert_eq!(aggregator.logged(), expected.logged);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn goes_on_where_it_was_after_a_restart_and_sends_again_what_it_does_not_know_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let aggregator = Aggregator::start(PARTITIONS, Behaviour::Reliable).await;
+    let rules = watch::Sender::new(rules(1, PARTITIONS));
+    let mut expected = Expected::new(PARTITIONS);
+    for round in 0..3 {
+        expected.append(&log, round * 5..(round + 1) * 5).await;
+        let running = Running::start(dir.path(), &log, aggregator.url(), &rules);
+        running.drained(&log).await;
+        running.stop().await;
+        assert_eq!(aggregator.skipped(), 0, "the position file was used");
+    }
+    std::fs::remove_file(dir.path().join("acked")).unwrap();
+    let running = Running::start(dir.path(), &log, aggregator.url(), &rules);
+    running.drained(&log).await;
+    assert!(aggregator.skipped() > 0);
+    assert_eq!(aggregator.logged(), expected.logged);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn another_edges_position_is_not_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    super::save(&dir.path().join("acked"), EDGE + 1, 1_000).unwrap();
+    assert_eq!(super::load(&dir.path().join("acked"), EDGE), None);
+    assert_eq!(
+        super::load(&dir.path().join("acked"), EDGE + 1),
+        Some(1_000)
+    );
+}
+
+#[tokio::test]
+async fn sends_nothing_before_it_knows_the_partitions_and_anew_when_they_were_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let aggregator = Aggregator::start(PARTITIONS, Behaviour::Reliable).await;
+    let rules_sender = watch::Sender::new(None);
+    let running = Running::start(dir.path(), &log, aggregator.url(), &rules_sender);
+    let mut expected = Expected::new(PARTITIONS);
+    expected.append(&log, 0..50).await;
+    assert_eq!(running.stats.blocks(), 0);
+
+    rules_sender.send_replace(rules(1, PARTITIONS + 1));
+    until("it was refused", || running.stats.failures() == 1).await;
+    assert!(
+        running
+            .stats
+            .last_error()
+            .unwrap()
+            .contains("FailedPrecondition")
+    );
+    assert_eq!(aggregator.logged(), Logged::new());
+
+    rules_sender.send_replace(rules(2, PARTITIONS));
+    running.drained(&log).await;
+    assert_eq!(aggregator.logged(), expected.logged);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn rounds_on_their_way_are_bounded_while_acks_do_not_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let aggregator = Aggregator::start(PARTITIONS, Behaviour::HoldsAcks).await;
+    let rules = watch::Sender::new(rules(1, PARTITIONS));
+    let running = Running::start(dir.path(), &log, aggregator.url(), &rules);
+    let mut next = 0;
+    while aggregator.unacknowledged() < super::MAX_ROUNDS as u64 {
+        let (payload, span, _) = record(next, 600);
+        log.append(payload, span).await.unwrap();
+        next += 1;
+        assert!(next < 2_000, "the window never fills");
+    }
+    for _ in 0..20 {
+        let (payload, span, _) = record(next, 600);
+        log.append(payload, span).await.unwrap();
+    }
+    assert_eq!(running.stats.acked(), 0);
+    aggregator.release_acks();
+    running.drained(&log).await;
+    assert_eq!(aggregator.most_unacknowledged(), super::MAX_ROUNDS as u64);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_spool_record_is_counted_and_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let aggregator = Aggregator::start(PARTITIONS, Behaviour::Reliable).await;
+    let rules = watch::Sender::new(rules(1, PARTITIONS));
+    let mut expected = Expected::new(PARTITIONS);
+    expected.append(&log, 0..3).await;
+    log.append(Bytes::from_static(b"\xff\xff\xff"), 2)
+        .await
+        .unwrap();
+    let (payload, span, _) = record(1, 2);
+    log.append(payload, span - 1).await.unwrap();
+    expected.append(&log, 3..6).await;
+    let running = Running::start(dir.path(), &log, aggregator.url(), &rules);
+    running.drained(&log).await;
+    assert_eq!(running.stats.malformed(), 2);
+    assert_eq!(aggregator.logged(), expected.logged);
+    running.stop().await;
+}
