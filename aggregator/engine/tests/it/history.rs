@@ -8,8 +8,10 @@ const MINUTE: i64 = 60_000;
 const DAY: i64 = 1440 * MINUTE;
 
 /// A few days before clocks change somewhere.
-const BASES: [&str; 4] = [
+const BASES: [&str; 6] = [
     "2026-03-27T00:00:00Z",
+    "2026-04-02T00:00:00Z",
+    "2026-10-01T00:00:00Z",
     "2026-10-23T05:00:00Z",
     "2026-10-30T00:00:00Z",
     "2025-12-29T00:00:00Z",

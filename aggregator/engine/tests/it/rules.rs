@@ -214,6 +214,24 @@ fn an_earlier_event_moves_a_visit_to_its_window_and_entry_page() {
 }
 
 #[test]
+fn the_ids_of_two_pageviews_of_one_instant_settle_which_was_first() {
+    let rules = rules("UTC", 30);
+    let entry = |pages: [&str; 2]| {
+        let mut events = views(&["2026-05-01T10:00:00Z", "2026-05-01T10:00:00Z"]);
+        for (event, page) in events.iter_mut().zip(pages) {
+            event.page = Some(page_id(page));
+        }
+        let rows = rows(&rules, &events);
+        let entries = rows
+            .into_keys()
+            .filter(|key| key.dimension == Dimension::EntryPage);
+        entries.map(|key| key.value).collect::<Vec<_>>()
+    };
+    assert_eq!(entry(["/a", "/b"]).len(), 1);
+    assert_ne!(entry(["/a", "/b"]), entry(["/b", "/a"]));
+}
+
+#[test]
 fn an_event_sent_again_is_a_duplicate_and_changes_nothing() {
     let rules = rules("UTC", 30);
     let mut events = views(&["2026-05-01T10:00:00Z", "2026-05-01T10:01:00Z"]);

@@ -1,6 +1,7 @@
 //! Hours and days of time zones.
 
 use crate::{model, ms, rules};
+use jiff::Timestamp;
 use proptest::prelude::*;
 use wakeline_engine::{
     Grain, day_window, hour_window, start_of_day,
@@ -108,9 +109,15 @@ proptest! {
             "America/Caracas", "Asia/Pyongyang", "Pacific/Chatham", "Africa/Casablanca",
         ][..]),
         time in ms("2000-01-01T00:00:00Z")..ms("2040-01-01T00:00:00Z"),
+        minutes_from_change in prop::option::of(-120..120_i64),
     ) {
         let rules = rules(zone, 30);
         let zone = &rules.timezone;
+        let change = Timestamp::from_millisecond(time).ok().and_then(|time| zone.following(time).next());
+        let time = match (change, minutes_from_change) {
+            (Some(change), Some(minutes)) => change.timestamp().as_millisecond() + minutes * 60_000,
+            _ => time,
+        };
         let (hour, day) = (hour_window(zone, time), day_window(zone, time));
         prop_assert_eq!(hour, model::window(&rules, Grain::Hour, time));
         prop_assert_eq!(day, model::window(&rules, Grain::Day, time));
