@@ -3,6 +3,8 @@
 //! A running server answers on `DATA/admin.sock` (mode 0600): a line of JSON in, a line of JSON out. Without a server
 //! the command opens the folder itself.
 
+use std::{io, path::PathBuf};
+
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,7 +15,7 @@ use crate::control::{
 
 mod socket;
 
-pub use self::socket::{AdminSocket, SOCKET, ask};
+pub use self::socket::{AdminSocket, ask};
 
 /// A command for the control store.
 #[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
@@ -163,12 +165,12 @@ pub enum AdminError {
     /// A running server said no.
     #[error("{0}")]
     Server(String),
-    /// Another process holds the folder but does not answer.
-    #[error("{0}")]
-    InUse(String),
+    /// Another process holds the folder and does not answer.
+    #[error("{} is in use by another process, which does not answer", .0.display())]
+    InUse(PathBuf),
     /// The folder or the socket cannot be used.
-    #[error("{0}")]
-    Io(String, #[source] std::io::Error),
+    #[error("{}: {}", .0.display(), .1)]
+    Io(PathBuf, #[source] io::Error),
 }
 
 /// Carries a request out. The answer is what `--json` prints.
@@ -178,6 +180,20 @@ pub fn execute(control: &Control, request: AdminRequest) -> Result<Value, AdminE
         AdminRequest::Key(request) => key(control, request),
         AdminRequest::Token(request) => token(control, request),
     }
+}
+
+/// Sees to it that somebody can sign in: takes `given` as an admin token, else makes the first one if there is none.
+/// Gives the secret of a token made now; it cannot be had again.
+pub fn first_token(control: &Control, given: Option<&str>) -> Result<Option<String>, ControlError> {
+    if let Some(given) = given.filter(|given| !given.is_empty()) {
+        control.adopt_token("environment", given)?;
+        return Ok(None);
+    }
+    if !control.tokens().is_empty() {
+        return Ok(None);
+    }
+    let (_, secret) = control.create_token("first")?;
+    Ok(Some(secret))
 }
 
 fn site(control: &Control, request: SiteRequest) -> Result<Value, AdminError> {

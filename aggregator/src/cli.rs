@@ -1,1 +1,223 @@
-//! Placeholder.
+//! The command line of `wakeline-aggregator`.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 the data folder is in use.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    Aggregator, Config, StartError,
+    admin::{self, AdminError, AdminRequest},
+    config::ConfigError,
+    control::ControlError,
+};
+
+mod table;
+
+/// How long what is in progress may take after a signal.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// The centre of Wakeline: takes events from collectors, counts them, and serves dashboard and API.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wakeline-aggregator",
+    version,
+    after_help = "Every key of the configuration can also be given by the environment, as WAKELINE_<SECTION>__<KEY>.\n\
+                  site, key and token talk to the server that runs on the data folder; if none runs, they open the \
+                  folder themselves.\n\
+                  Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 the data folder is in use."
+)]
+struct Cli {
+    /// Configuration file (TOML).
+    #[arg(long, global = true, value_name = "FILE", env = "WAKELINE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Folder of all that the server keeps; `data` of the configuration.
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server until SIGTERM or SIGINT.
+    #[command(
+        after_help = "The first admin token is WAKELINE_ADMIN_TOKEN; without it one is made and printed once."
+    )]
+    Serve(Serve),
+    #[command(flatten)]
+    Admin(AdminRequest),
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Address of dashboard and API; port 0: any, printed.
+    #[arg(long, value_name = "ADDRESS")]
+    http_listen: Option<String>,
+    /// Address that collectors push to; port 0: any, printed.
+    #[arg(long, value_name = "ADDRESS")]
+    grpc_listen: Option<String>,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error("start the runtime")]
+    Runtime(#[source] io::Error),
+    #[error("print the answer")]
+    Print(#[source] io::Error),
+}
+
+impl CliError {
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Start(StartError::Config(_)) => 2,
+            Self::Start(StartError::InUse(_)) | Self::Admin(AdminError::InUse(_)) => 3,
+            _ => 1,
+        }
+    }
+}
+
+/// Does what the arguments (the program's name first) and the environment say.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to stdout, errors to stderr; if neither can be written to, the code still tells.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match execute(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {}", with_causes(&error));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn execute(cli: Cli) -> Result<(), CliError> {
+    let mut flags = Vec::new();
+    let mut flag = |key: &str, value: Option<String>| {
+        flags.extend(value.map(|value| (key.to_owned(), value)));
+    };
+    flag(
+        "data",
+        cli.data.map(|data| data.to_string_lossy().into_owned()),
+    );
+    if let Command::Serve(serve) = &cli.command {
+        flag("http.listen", serve.http_listen.clone());
+        flag("grpc.listen", serve.grpc_listen.clone());
+    }
+    // Variables that are not text configure nothing.
+    let env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let config = Config::load(cli.config.as_deref(), "WAKELINE_", env, flags)?;
+    match cli.command {
+        Command::Serve(_) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .map_err(CliError::Runtime)?;
+            runtime.block_on(serve(config, cli.json))
+        }
+        Command::Admin(request) => print(&admin::ask(&config.data, request)?, cli.json),
+    }
+}
+
+async fn serve(config: Config, as_json: bool) -> Result<(), CliError> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // A second subscriber is refused: then somebody else has seen to it.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .try_init();
+    // From here on a signal stops gently, however early it comes.
+    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Runtime)?;
+    let aggregator = Aggregator::start(config).await?;
+    let given = std::env::var("WAKELINE_ADMIN_TOKEN").ok();
+    if given
+        .as_deref()
+        .is_some_and(|token| (1..16).contains(&token.len()))
+    {
+        tracing::warn!("WAKELINE_ADMIN_TOKEN is short; whoever guesses it can do everything");
+    }
+    let token = admin::first_token(aggregator.control(), given.as_deref())?;
+    let mut started = json!({
+        "dashboard": format!("http://{}/", aggregator.http_addr()),
+        "collectors": format!("http://{}", aggregator.grpc_addr()),
+    });
+    if let Some(token) = token {
+        started["admin_token"] = token.into();
+    }
+    print(&started, as_json)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    aggregator.shutdown(DRAIN).await;
+    Ok(())
+}
+
+fn print(answer: &Value, as_json: bool) -> Result<(), CliError> {
+    let text = if as_json {
+        format!("{answer}\n")
+    } else {
+        table::render(answer)
+    };
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(CliError::Print),
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        // Some errors repeat their cause.
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

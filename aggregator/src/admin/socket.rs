@@ -6,7 +6,7 @@ use std::{
     os::unix::{fs::PermissionsExt as _, net::UnixStream as StdStream},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -18,15 +18,23 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{AdminError, AdminRequest, execute};
-use crate::control::Control;
+use crate::{
+    control::Control,
+    lock::{FolderLock, LockError},
+};
 
 /// Name of the socket in the data folder.
-pub const SOCKET: &str = "admin.sock";
+const SOCKET: &str = "admin.sock";
+/// Name of the control store in the data folder.
+const CONTROL: &str = "control.sqlite";
 
 /// Bytes of a line either way.
 const MAX_LINE: u64 = 16 << 20;
 /// How long a peer may take to send its line.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a command waits for a folder that is in use to be let go of, or for its server to answer.
+const START_TIME: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -50,7 +58,10 @@ impl AdminSocket {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = UnixListener::bind(&path)?;
+        let listener = UnixListener::bind(&path).map_err(|error| {
+            // The system's own message for a long path names no path.
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        })?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         Ok(Self { listener, path })
     }
@@ -112,8 +123,25 @@ async fn answer(stream: UnixStream, control: Arc<Control>) -> io::Result<()> {
     write.write_all(&line).await
 }
 
+/// Has `request` carried out: by the server that runs on `data`, or here if there is none.
+pub fn ask(data: &Path, request: AdminRequest) -> Result<Value, AdminError> {
+    // A server that starts has the folder for a moment before it answers, and so has another command.
+    let until = Instant::now() + START_TIME;
+    loop {
+        if let Some(answer) = ask_server(data, &request)? {
+            return Ok(answer);
+        }
+        match FolderLock::take(data) {
+            Ok(_lock) => return execute(&Control::open(&data.join(CONTROL))?, request),
+            Err(LockError::InUse(_)) if Instant::now() < until => std::thread::sleep(PAUSE),
+            Err(LockError::InUse(folder)) => return Err(AdminError::InUse(folder)),
+            Err(LockError::Io(path, error)) => return Err(AdminError::Io(path, error)),
+        }
+    }
+}
+
 /// Asks the server that runs on `data`; `None` if there is none.
-pub fn ask(data: &Path, request: &AdminRequest) -> Result<Option<Value>, AdminError> {
+fn ask_server(data: &Path, request: &AdminRequest) -> Result<Option<Value>, AdminError> {
     let path = data.join(SOCKET);
     let mut stream = match StdStream::connect(&path) {
         Ok(stream) => stream,
@@ -126,14 +154,10 @@ pub fn ask(data: &Path, request: &AdminRequest) -> Result<Option<Value>, AdminEr
             return Ok(None);
         }
         Err(error) => {
-            return Err(AdminError::Io(
-                format!("{}: {error}", path.display()),
-                error,
-            ));
+            return Err(AdminError::Io(path, error));
         }
     };
-    let answer = exchange(&mut stream, request)
-        .map_err(|error| AdminError::Io(format!("{}: {error}", path.display()), error))?;
+    let answer = exchange(&mut stream, request).map_err(|error| AdminError::Io(path, error))?;
     match answer {
         Answer::Ok(value) => Ok(Some(value)),
         Answer::Error(error) => Err(AdminError::Server(error)),

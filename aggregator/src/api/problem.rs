@@ -153,7 +153,8 @@ impl From<ControlError> for Problem {
             ControlError::NoSite(_) | ControlError::NoKey(_) | ControlError::NoToken(_) => {
                 Code::NotFound
             }
-            ControlError::Store(_)
+            ControlError::File(_)
+            | ControlError::Store(_)
             | ControlError::TooNew { .. }
             | ControlError::BadSite { .. }
             | ControlError::Random(_) => return Self::internal(&error),

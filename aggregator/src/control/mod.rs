@@ -10,6 +10,9 @@ mod rules;
 mod schema;
 
 use std::{
+    fs::OpenOptions,
+    io,
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -140,7 +143,10 @@ pub struct CreatedSite {
 /// Why the control store could not do something.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// The file or folder cannot be used.
+    /// The file cannot be opened or made.
+    #[error("control store: {0}")]
+    File(#[source] io::Error),
+    /// SQLite cannot use the file.
     #[error("control store: {0}")]
     Store(#[from] rusqlite::Error),
     /// Written by a later version.
@@ -190,6 +196,13 @@ pub struct Control {
 impl Control {
     /// Opens the file, making or migrating it as needed.
     pub fn open(path: &Path) -> Result<Self, ControlError> {
+        // Secret keys are in it. SQLite gives the files beside it the same mode.
+        let private = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path);
+        private.map_err(ControlError::File)?;
         let mut db = Connection::open(path)?;
         schema::prepare(&mut db)?;
         let snapshot = Arc::new(load_snapshot(&db)?);

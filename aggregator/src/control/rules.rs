@@ -102,7 +102,7 @@ impl FromStr for Zone {
 
     fn from_str(given: &str) -> Result<Self, InvalidSetting> {
         let refuse = || InvalidSetting::Timezone(given.to_owned());
-        let zone = TimeZone::get(given).map_err(|_| refuse())?;
+        let zone = wakeline_engine::timezone(given).ok_or_else(refuse)?;
         // The database's own spelling: names are found whatever their case.
         let name = zone.iana_name().ok_or_else(refuse)?.to_owned();
         Ok(Self { name, zone })

@@ -1,0 +1,125 @@
+//! Answers for people: lists as tables, the rest as names and values.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+/// Names that come first; JSON objects know no order.
+const ORDER: [&str; 6] = ["id", "site_id", "site", "domain", "key", "kind"];
+
+fn in_order(answer: &Map<String, Value>) -> Vec<&String> {
+    let mut names: Vec<_> = answer.keys().collect();
+    names.sort_by_key(|name| {
+        ORDER
+            .iter()
+            .position(|first| first == name)
+            .unwrap_or(ORDER.len())
+    });
+    names
+}
+
+/// The answer as lines.
+pub(super) fn render(answer: &Value) -> String {
+    let Value::Object(answer) = answer else {
+        return format!("{}\n", cell("", answer));
+    };
+    if answer.len() == 1 {
+        for (name, value) in answer {
+            if let Value::Array(rows) = value {
+                return list(name, rows);
+            }
+        }
+    }
+    pairs(answer)
+}
+
+fn pairs(answer: &Map<String, Value>) -> String {
+    let width = answer.keys().map(String::len).max().unwrap_or(0);
+    answer
+        .iter()
+        .fold(String::new(), |mut text, (name, value)| {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{name:width$}  {}", cell(name, value));
+            text
+        })
+}
+
+fn list(name: &str, rows: &[Value]) -> String {
+    let Some(Value::Object(first)) = rows.first() else {
+        return format!("no {name}\n");
+    };
+    let names = in_order(first);
+    let mut lines = vec![
+        names
+            .iter()
+            .map(|name| name.replace('_', " ").to_uppercase())
+            .collect::<Vec<_>>(),
+    ];
+    lines.extend(rows.iter().map(|row| {
+        names
+            .iter()
+            .map(|name| cell(name, &row[name.as_str()]))
+            .collect()
+    }));
+    let widths: Vec<usize> = (0..names.len())
+        .map(|column| {
+            lines
+                .iter()
+                .map(|line| line[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    lines.iter().fold(String::new(), |mut text, line| {
+        let cells = line
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+        text
+    })
+}
+
+fn cell(name: &str, value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if name.ends_with("_at") => time(number.as_i64()),
+        other => other.to_string(),
+    }
+}
+
+fn time(ms: Option<i64>) -> String {
+    let second = ms.map(|ms| jiff::Timestamp::from_second(ms.div_euclid(1000)));
+    second
+        .and_then(Result::ok)
+        .map_or_else(String::new, |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::render;
+
+    #[test]
+    fn a_list_is_a_table() {
+        let sites = json!({"sites": [
+            {"id": 1, "domain": "a.example", "created_at": 1_795_178_096_123_i64},
+            {"id": 20, "domain": "bb.example", "created_at": 0},
+        ]});
+        assert_eq!(
+            render(&sites),
+            "ID  DOMAIN      CREATED AT\n\
+             1   a.example   2026-11-20T12:34:56Z\n\
+             20  bb.example  1970-01-01T00:00:00Z\n"
+        );
+        assert_eq!(render(&json!({"sites": []})), "no sites\n");
+    }
+
+    #[test]
+    fn one_thing_is_names_and_values() {
+        let made = json!({"site_id": 1, "write_key": "wk_x"});
+        assert_eq!(render(&made), "site_id    1\nwrite_key  wk_x\n");
+    }
+}
