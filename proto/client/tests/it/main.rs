@@ -2,6 +2,7 @@
 
 mod drive;
 mod limits;
+mod random_server;
 mod sending;
 mod size;
 mod snapshots;

@@ -286,3 +286,13 @@ fn orders_go_first_from_a_backlog() {
     assert_eq!(ids(&deliver(&mut client, at(2_000))), [(1, 1), (1, 2)]);
     assert_eq!(ids(&deliver(&mut client, at(2_000))), [(1, 3)]);
 }
+
+#[test]
+fn a_client_can_be_driven_from_any_thread() {
+    let mut client = client();
+    let client = std::thread::spawn(move || {
+        record(&mut client, Event::page_view(), at(0));
+        client
+    });
+    assert_eq!(client.join().map(|client| client.len()).ok(), Some(1));
+}
