@@ -7,6 +7,8 @@ import { cleanOrder, cleanProperties, warn } from "./values";
 
 /** Events of a JSON request: with the longest texts that pages have, they stay below what a page may leave behind. */
 const MAX_EVENTS = 50;
+/** Longest request that may outlive the page: twice as many bytes are the limit. */
+const MAX_KEEPALIVE = 30_000;
 /** Longest URL and title; longer ones would have the event refused. */
 const MAX_URL = 2_000;
 const MAX_TITLE = 500;
@@ -95,12 +97,12 @@ export const start = (options: Options, load: () => Promise<SdkModule>): Wakelin
       const entries = queue.slice(0, MAX_EVENTS);
       let answered = false;
       try {
+        const body = json(entries);
         const { status } = await fetch(address(), {
           method: "POST",
-          body: json(entries),
-          headers: { "content-type": "text/plain" },
+          body, // a text: sent as text/plain, which needs no preflight
           credentials: "omit",
-          keepalive: true,
+          keepalive: body.length < MAX_KEEPALIVE,
         });
         answered = status < 500 && status != 429;
       } catch {}
@@ -139,7 +141,7 @@ export const start = (options: Options, load: () => Promise<SdkModule>): Wakelin
       try {
         if (!silent) call(...args);
       } catch (error) {
-        warn("a call was dropped", error);
+        warn("a call was dropped: " + error, "");
       }
     };
 

@@ -3,6 +3,9 @@
 import type { Cart, Properties } from "./api";
 import type { WireEvent, WireOrder } from "./event";
 
+/** Longest text of a property; what has more bytes than characters may still be refused by the server. */
+const MAX_TEXT = 4_096;
+
 const warned = new Set<string>();
 
 /** Says something in the console, once for each kind. */
@@ -13,21 +16,24 @@ export const warn = (kind: string, detail: unknown) => {
   }
 };
 
+/** Why a property can't be `value`; empty if it can. */
+const objection = (value: unknown) => {
+  const kind = typeof value;
+  if (kind == "string") return (value as string).length > MAX_TEXT ? "a text this long" : "";
+  if (kind == "number") return isFinite(value as number) ? "" : value + "";
+  if (kind == "boolean") return "";
+  if (value instanceof Date) return isFinite(+value) ? "" : "an invalid Date";
+  return "a " + kind;
+};
+
 export const cleanProperties = (properties: Properties | undefined) => {
   const clean: NonNullable<WireEvent["properties"]> = {};
   // A copy reads each property once: a getter may throw, which loses the event and no more.
-  for (const [name, value] of Object.entries(properties ?? {}) as [string, unknown][]) {
-    const kind = typeof value;
-    if (
-      kind == "string" ||
-      kind == "boolean" ||
-      (kind == "number" && isFinite(value as number)) ||
-      (value instanceof Date && isFinite(+value))
-    ) {
-      clean[name] = value as string;
-    } else if (value != null) {
-      warn(`a property can't be ${kind == "number" ? value : value instanceof Date ? "an invalid Date" : "a " + kind}`, name);
-    }
+  for (const [name, value] of Object.entries(properties ?? {})) {
+    if (value == null) continue;
+    const why = objection(value);
+    if (why) warn("a property can't be " + why, name);
+    else clean[name] = value;
   }
   return clean;
 };
