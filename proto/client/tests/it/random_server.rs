@@ -101,6 +101,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         12 => event().prop_map(Op::Record),
         2 => "[a-c]{0,2}".prop_map(Op::Page),
+        1 => Just(Op::Page("x".repeat(900))),
         1 => "[uv]".prop_map(Op::Identify),
         1 => Just(Op::Flush),
         6 => (ms, prop::collection::vec(answer(), 0..6)).prop_map(|(ms, answers)| Op::Pass(ms, answers)),
