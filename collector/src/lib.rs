@@ -3,13 +3,15 @@
 //! A [`Collector`] owns a data folder and the tasks that forward the spool and follow the aggregator's config. It binds
 //! nothing: [`Collector::router`] is served by [`serve`](crate::serve()), alone or merged with other routes.
 //!
-//! The data folder holds `spool/` (segments), `edge` (the collector's id) and `snapshot.pb` (the config snapshot).
+//! The data folder holds `spool/` (segments), `edge` (the collector's id), `snapshot.pb` (the config snapshot) and `acked` (the
+//! position below which the aggregator has all).
 //!
 //! Promises: a 2xx is answered after what it acknowledges was fsynced in the spool; each event has one fate, accepted
 //! or rejected with a reason; one bad event never sinks others; no address of a visitor is stored.
 
 pub mod config;
 mod edge;
+mod forward;
 mod http;
 pub mod inspect;
 mod judge;
@@ -30,6 +32,7 @@ use wakeline_spool::{OpenError, Options, SegmentLog};
 pub use config::{Config, ConfigError};
 pub use serve::{ServeOptions, serve};
 
+use forward::Forwarder;
 use http::Doors;
 use http::body::Budget;
 use http::problem::Refusal;
@@ -43,6 +46,7 @@ pub(crate) const SPOOL: &str = "spool";
 /// The file of the collector's id in the data folder.
 pub(crate) const EDGE: &str = "edge";
 const SNAPSHOT: &str = "snapshot.pb";
+const ACKED: &str = "acked";
 
 /// Why a collector can't start.
 #[derive(Debug, thiserror::Error)]
@@ -93,10 +97,20 @@ impl Collector {
         let tasks = TaskTracker::new();
         let (watcher, rules) = Watcher::open(upstream.clone(), edge, config.data.join(SNAPSHOT));
         tasks.spawn(watcher.run(stop.clone()));
+        let forwarder = Forwarder::new(
+            log.clone(),
+            edge,
+            upstream.clone(),
+            rules.clone(),
+            config.data.join(ACKED),
+        );
+        let forward = forwarder.stats();
+        tasks.spawn(forwarder.run(stop.clone()));
         let doors = Arc::new(Doors {
             keys: Keys::new(rules, upstream),
             log,
             stats: stats::Stats::default(),
+            forward,
             budget: Budget::new(config.limits.in_flight_bytes),
             sdk,
             limits: config.limits,
@@ -121,6 +135,11 @@ impl Collector {
         let doors = Arc::clone(&self.doors);
         self.router()
             .fallback(async move || doors.answer(Err(Refusal::NotFound)))
+    }
+
+    /// Why nothing is forwarded right now; none while the aggregator takes events.
+    pub fn upstream_error(&self) -> Option<String> {
+        self.doors.forward.last_error()
     }
 
     /// Ends the tasks and closes the spool, waiting for `deadline` at most. Stop serving the router first: requests that

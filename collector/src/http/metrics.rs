@@ -15,118 +15,147 @@ pub(crate) async fn door(State(doors): State<Arc<Doors>>) -> Response {
 }
 
 fn render(doors: &Doors) -> String {
-    let stats = &doors.stats;
-    let spool = doors.log.stats();
     let mut text = Exposition::default();
-    text.one(
-        "events_received_total",
-        "counter",
-        "Events whose fate was decided.",
-        stats.received(),
-    );
-    text.one(
-        "events_accepted_total",
-        "counter",
-        "Events accepted.",
-        stats.accepted(),
-    );
+    for (name, help, value) in singles(doors) {
+        text.head(name, help);
+        text.line(name, "", value);
+    }
     text.by(
         "events_rejected_total",
-        "counter",
         "Events refused.",
         "reason",
-        stats.rejected(),
+        doors.stats.rejected(),
     );
     text.by(
         "requests_refused_total",
-        "counter",
         "Requests refused as a whole.",
         "kind",
-        stats.requests_refused(),
-    );
-    text.one(
-        "config_version",
-        "gauge",
-        "Version of the config snapshot held; 0: none.",
-        doors.keys.rules_version(),
-    );
-    text.one("spool_bytes", "gauge", "Bytes of the spool.", spool.bytes);
-    text.one(
-        "spool_max_bytes",
-        "gauge",
-        "Bytes that the spool may take.",
-        doors.spool.max_bytes,
-    );
-    text.one(
-        "spool_segments",
-        "gauge",
-        "Segment files of the spool.",
-        spool.segments as u64,
-    );
-    text.one(
-        "spool_first_position",
-        "gauge",
-        "Oldest position that is kept.",
-        doors.log.first(),
-    );
-    text.one(
-        "spool_durable_position",
-        "gauge",
-        "Position after the last durable event.",
-        doors.log.durable(),
-    );
-    text.one(
-        "spool_fsyncs_total",
-        "counter",
-        "Groups made durable.",
-        spool.fsyncs,
-    );
-    text.one(
-        "spool_failed_fsyncs_total",
-        "counter",
-        "Failed writes and fsyncs.",
-        spool.failed_fsyncs,
-    );
-    text.one(
-        "spool_lost_corrupt_total",
-        "counter",
-        "Records lost because they are corrupt.",
-        spool.lost_corrupt,
+        doors.stats.requests_refused(),
     );
     text.0
+}
+
+/// Name, help and value of each metric without labels.
+fn singles(doors: &Doors) -> [(&'static str, &'static str, u64); 19] {
+    let (stats, spool, forward) = (&doors.stats, doors.log.stats(), &doors.forward);
+    [
+        (
+            "events_received_total",
+            "Events whose fate was decided.",
+            stats.received(),
+        ),
+        (
+            "events_accepted_total",
+            "Events accepted.",
+            stats.accepted(),
+        ),
+        (
+            "config_version",
+            "Version of the config snapshot held; 0: none.",
+            doors.keys.rules_version(),
+        ),
+        ("spool_bytes", "Bytes of the spool.", spool.bytes),
+        (
+            "spool_max_bytes",
+            "Bytes that the spool may take.",
+            doors.spool.max_bytes,
+        ),
+        (
+            "spool_segments",
+            "Segment files of the spool.",
+            spool.segments as u64,
+        ),
+        (
+            "spool_first_position",
+            "Oldest position that is kept.",
+            doors.log.first(),
+        ),
+        (
+            "spool_durable_position",
+            "Position after the last durable event.",
+            doors.log.durable(),
+        ),
+        ("spool_fsyncs_total", "Groups made durable.", spool.fsyncs),
+        (
+            "spool_failed_fsyncs_total",
+            "Failed writes and fsyncs.",
+            spool.failed_fsyncs,
+        ),
+        (
+            "spool_lost_corrupt_total",
+            "Corrupt places skipped, each at least one record.",
+            spool.lost_corrupt,
+        ),
+        (
+            "spool_lost_positions_total",
+            "Positions of events that were in them.",
+            spool.lost_positions,
+        ),
+        (
+            "forward_connected",
+            "Whether the aggregator takes blocks.",
+            forward.connected().into(),
+        ),
+        (
+            "forward_acked_position",
+            "The aggregator has all below.",
+            forward.acked(),
+        ),
+        (
+            "forward_events_total",
+            "Events that the aggregator acknowledged.",
+            forward.events(),
+        ),
+        ("forward_blocks_total", "Blocks sent.", forward.blocks()),
+        (
+            "forward_bytes_total",
+            "Bytes of blocks sent.",
+            forward.bytes(),
+        ),
+        (
+            "forward_failures_total",
+            "Streams that ended.",
+            forward.failures(),
+        ),
+        (
+            "forward_malformed_total",
+            "Records and events that can't be forwarded.",
+            forward.malformed(),
+        ),
+    ]
 }
 
 #[derive(Default)]
 struct Exposition(String);
 
+// Writing to a String does not fail.
 impl Exposition {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a String does not fail.
+    fn head(&mut self, name: &str, help: &str) {
+        let kind = if name.ends_with("_total") {
+            "counter"
+        } else {
+            "gauge"
+        };
         let _ = write!(
             self.0,
             "# HELP wakeline_collector_{name} {help}\n# TYPE wakeline_collector_{name} {kind}\n"
         );
     }
 
-    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
-        self.head(name, kind, help);
-        let _ = writeln!(self.0, "wakeline_collector_{name} {value}");
+    fn line(&mut self, name: &str, labels: &str, value: u64) {
+        let _ = writeln!(self.0, "wakeline_collector_{name}{labels} {value}");
     }
 
     fn by(
         &mut self,
         name: &str,
-        kind: &str,
         help: &str,
         label: &str,
         values: impl Iterator<Item = (&'static str, u64)>,
     ) {
-        self.head(name, kind, help);
+        self.head(name, help);
         for (value, count) in values {
-            let _ = writeln!(
-                self.0,
-                "wakeline_collector_{name}{{{label}=\"{value}\"}} {count}"
-            );
+            self.line(name, &format!("{{{label}=\"{value}\"}}"), count);
         }
     }
 }

@@ -35,6 +35,7 @@ use wakeline_proto::Reason;
 use wakeline_spool::SegmentLog;
 
 use crate::config::{LimitsConfig, SpoolConfig};
+use crate::forward::ForwardStats;
 use crate::judge::Verdict;
 use crate::judge::native::Arrival;
 use crate::keys::{KeyError, Keys};
@@ -52,6 +53,7 @@ pub(crate) struct Doors {
     pub(crate) keys: Keys,
     pub(crate) log: SegmentLog,
     pub(crate) stats: Stats,
+    pub(crate) forward: Arc<ForwardStats>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) sdk: SdkFiles,
     pub(crate) limits: LimitsConfig,

@@ -1,0 +1,547 @@
+//! Whatever comes, it gets its answer, the server lives, and nothing that was accepted is lost.
+
+use std::io::Write as _;
+
+use prost::Message as _;
+use serde_json::json;
+use wakeline_proto::v1;
+
+use crate::harness::{Edge, SERVER_KEY, WRITE_KEY, batch, problem};
+
+const MIB: usize = 1 << 20;
+
+/// The reasons of an answer by index, `"ok"` for events that were accepted.
+fn fates(reply: &serde_json::Value, sent: usize) -> Vec<String> {
+    let mut fates = vec!["ok".to_owned(); sent];
+    for rejected in reply["rejected"].as_array().unwrap() {
+        assert!(
+            rejected["detail"]
+                .as_str()
+                .is_some_and(|detail| !detail.is_empty() && detail.len() < 1000)
+        );
+        let index = rejected["index"].as_u64().unwrap() as usize;
+        fates[index] = rejected["reason"].as_str().unwrap().into();
+    }
+    assert_eq!(
+        reply["accepted"].as_u64().unwrap() as usize,
+        fates.iter().filter(|fate| *fate == "ok").count()
+    );
+    fates
+}
+
+async fn assert_alive(edge: &Edge) {
+    let reply = edge.events(&json!({"type": "click", "visitor": "v"})).await;
+    assert_eq!(reply["accepted"], 1);
+    let received = edge.metric("events_received_total").await;
+    let accepted = edge.metric("events_accepted_total").await;
+    let text = edge
+        .get("/metrics")
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    let rejected: u64 = text
+        .lines()
+        .filter(|line| line.starts_with("wakeline_collector_events_rejected_total{"))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum();
+    assert_eq!(received, accepted + rejected);
+}
+
+#[tokio::test]
+async fn bodies_that_are_nothing_are_malformed() {
+    let edge = Edge::start().await;
+    let valid = batch(&[0; 10]).encode_to_vec();
+    let mut not_utf8 = batch(&[0]);
+    not_utf8.visitor = "vvvv".to_owned();
+    let not_utf8: Vec<u8> = {
+        let bytes = not_utf8.encode_to_vec();
+        let at = bytes
+            .windows(4)
+            .position(|window| window == b"vvvv")
+            .unwrap();
+        let mut bytes = bytes;
+        bytes[at] = 0xff;
+        bytes
+    };
+    let garbage: Vec<u8> = (0..2000_u32)
+        .map(|i| (i * 7919 % 251) as u8 | 0x80)
+        .collect();
+    for body in [garbage.clone(), valid[..valid.len() - 3].to_vec(), not_utf8] {
+        let response = edge.post("/w/1/batch", body).send().await.unwrap();
+        problem(response, 400).await;
+    }
+    let url = format!("/w/1/events?k={WRITE_KEY}");
+    let bodies: [Vec<u8>; 9] = [
+        garbage,
+        b"".to_vec(),
+        b"nonsense".to_vec(),
+        b"5".to_vec(),
+        b"\"text\"".to_vec(),
+        b"[{\"type\":\"click\"".to_vec(),
+        b"{\"type\":\"click\",\"visitor\":\"\xff\"}".to_vec(),
+        b"[{\"type\":\"click\",\"visitor\":\"v\",\"properties\":{\"n\":NaN}}]".to_vec(),
+        b"{\"events\":[],\"other\":1}".to_vec(),
+    ];
+    for body in bodies {
+        let response = edge.post(&url, body).send().await.unwrap();
+        problem(response, 400).await;
+    }
+    assert_alive(&edge).await;
+}
+
+#[tokio::test]
+async fn bodies_of_a_hundred_megabytes_are_refused_before_they_are_here() {
+    let edge = Edge::start().await;
+    for path in [
+        "/w/1/batch".to_owned(),
+        format!("/w/1/events?k={WRITE_KEY}"),
+    ] {
+        // Told by its length: refused at the head.
+        let response = raw(
+            &edge,
+            &format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 104857600\r\n\r\n"),
+            b"",
+        )
+        .await;
+        assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
+        assert!(response.contains("application/problem+json"), "{response}");
+        // Not told: refused as soon as it is too long.
+        let chunk = [b"100000\r\n", vec![b'x'; MIB].as_slice(), b"\r\n"].concat();
+        let response = raw(
+            &edge,
+            &format!("POST {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"),
+            &chunk.repeat(2),
+        )
+        .await;
+        assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
+    }
+    assert_alive(&edge).await;
+}
+
+/// Sends bytes as they are and reads the first packet of the answer.
+async fn raw(edge: &Edge, head: &str, body: &[u8]) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let mut stream = tokio::net::TcpStream::connect(edge.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (mut read, mut write) = stream.split();
+    let mut answer = vec![0; 4096];
+    // The server may stop reading at any time.
+    let (length, _) = tokio::join!(read.read(&mut answer), write.write_all(body));
+    String::from_utf8_lossy(&answer[..length.unwrap()]).into_owned()
+}
+
+#[tokio::test]
+async fn bombs_of_every_encoding_are_defused() {
+    let edge = Edge::start().await;
+    let zeros = vec![0_u8; 64 * MIB];
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&zeros).unwrap();
+    let mut deflate = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    deflate.write_all(&zeros).unwrap();
+    let mut br = Vec::new();
+    brotli::CompressorWriter::new(&mut br, 4096, 1, 22)
+        .write_all(&zeros)
+        .unwrap();
+    let bombs = [
+        ("gzip", gzip.finish().unwrap()),
+        ("deflate", deflate.finish().unwrap()),
+        ("br", br),
+        ("zstd", zstd::encode_all(zeros.as_slice(), 1).unwrap()),
+    ];
+    for path in [
+        "/w/1/batch".to_owned(),
+        format!("/w/1/events?k={WRITE_KEY}"),
+    ] {
+        for (encoding, bomb) in &bombs {
+            assert!(bomb.len() < MIB);
+            let response = edge
+                .post(&path, bomb.clone())
+                .header("content-encoding", *encoding)
+                .send()
+                .await
+                .unwrap();
+            problem(response, 413).await;
+            let response = edge
+                .post(
+                    &path,
+                    bomb[..bomb.len() / 2]
+                        .iter()
+                        .map(|b| !b)
+                        .collect::<Vec<_>>(),
+                )
+                .header("content-encoding", *encoding)
+                .send()
+                .await
+                .unwrap();
+            problem(response, 400).await;
+        }
+    }
+    assert_alive(&edge).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_said_by_its_status() {
+    let edge = Edge::start().await;
+    let events = format!("/w/1/events?k={WRITE_KEY}");
+    let good = json!({"type": "click", "visitor": "v"}).to_string();
+    let requests = [
+        (
+            edge.post(&events, good.clone())
+                .header("content-encoding", "compress"),
+            415,
+        ),
+        (
+            edge.post(&events, good.clone())
+                .header("content-encoding", "gzip, br"),
+            415,
+        ),
+        (
+            edge.post(&events, good.clone())
+                .header("content-type", "image/png"),
+            415,
+        ),
+        (
+            edge.post("/w/1/batch", "")
+                .header("content-type", "application/json"),
+            415,
+        ),
+        (edge.post("/w/1/events", good.clone()), 401),
+        (edge.post("/w/1/events?k=", good.clone()), 401),
+        (
+            edge.post("/w/1/events", good.clone())
+                .header("authorization", "Basic eA=="),
+            401,
+        ),
+        (edge.post("/w/1/batch", ""), 401),
+        (edge.get("/w/1/pixel.gif"), 401),
+        (
+            edge.post(
+                &events,
+                json!({"historical": true, "events": []}).to_string(),
+            ),
+            403,
+        ),
+        (edge.get("/w/1/nothing"), 404),
+        (edge.get("/nothing"), 404),
+        (edge.get("/w/sdk/wakeline.js"), 404),
+        (edge.get("/w/1/batch"), 405),
+        (edge.post("/w/1/pixel.gif", ""), 405),
+        (edge.post(&events, json!(vec![0; 1001]).to_string()), 413),
+        (
+            edge.post("/w/1/batch", batch(&vec![0; 1001]).encode_to_vec()),
+            413,
+        ),
+        (
+            edge.post(&events, good.clone())
+                .header("idempotency-key", "x".repeat(256)),
+            400,
+        ),
+    ];
+    for (request, status) in requests {
+        let response = request.send().await.unwrap();
+        match status {
+            405 => assert!(
+                response.headers()["allow"]
+                    .to_str()
+                    .unwrap()
+                    .contains("OPTIONS")
+            ),
+            415 => assert!(response.headers().contains_key("vary")),
+            _ => {}
+        }
+        problem(response, status).await;
+    }
+    assert_alive(&edge).await;
+}
+
+/// Sends the events in one request and compares their fates; what was refused is kept, as JSON.
+async fn check_fates(cases: &[(String, &str)]) {
+    let edge = Edge::start().await;
+    let events: Vec<_> = cases.iter().map(|(event, _)| event.as_str()).collect();
+    let response = edge
+        .post(
+            &format!("/w/1/events?k={WRITE_KEY}"),
+            format!("[{}]", events.join(",")),
+        )
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 202);
+    let reply = response.json().await.unwrap();
+    let expected: Vec<_> = cases.iter().map(|(_, fate)| *fate).collect();
+    assert_eq!(fates(&reply, cases.len()), expected);
+    assert_alive(&edge).await;
+
+    let groups = edge.groups().await;
+    let rejected: Vec<_> = groups.iter().flat_map(|group| &group.rejected).collect();
+    assert_eq!(
+        rejected.len(),
+        expected.iter().filter(|fate| **fate != "ok").count()
+    );
+    for one in rejected {
+        serde_json::from_slice::<Box<serde_json::value::RawValue>>(&one.payload).unwrap();
+        let address = one
+            .payload
+            .windows(10)
+            .any(|window| window == b"192.0.2.77");
+        assert!(!address, "no address is stored");
+    }
+}
+
+fn good() -> String {
+    with("name", &json!("fine"))
+}
+
+fn with(key: &str, value: &serde_json::Value) -> String {
+    json!({"type": "click", "visitor": "v", key: value}).to_string()
+}
+
+#[tokio::test]
+async fn one_json_event_of_a_bad_shape_does_not_sink_the_others() {
+    let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    check_fates(&[
+        (good(), "ok"),
+        ("5".to_owned(), "malformed"),
+        (with("surprise", &json!(1)), "malformed"),
+        (with("title", &json!(5)), "malformed"),
+        (
+            r#"{"type":"click","visitor":"v","visitor":"w"}"#.to_owned(),
+            "malformed",
+        ),
+        (with("ip", &json!("192.0.2.77")), "malformed"),
+        (
+            r#"{"type":"click","visitor":"v","i\u0070":"192.0.2.77"}"#.to_owned(),
+            "malformed",
+        ),
+        (with("id", &json!("")), "malformed"),
+        (deep(100_000), "too_large"),
+        (deep(5_000), "malformed"),
+        (
+            format!(
+                r#"{{"type":"click","visitor":"v","properties":{{"p":{}}}}}"#,
+                deep(5_000)
+            ),
+            "invalid_property",
+        ),
+        (
+            format!(r#"{{"type":"click","visitor":"v","zzz":{}}}"#, deep(5_000)),
+            "malformed",
+        ),
+        (json!({"visitor": "v"}).to_string(), "invalid_type"),
+        (
+            json!({"type": "clack", "visitor": "v"}).to_string(),
+            "invalid_type",
+        ),
+        (
+            json!({"type": "order", "visitor": "v"}).to_string(),
+            "malformed",
+        ),
+        (
+            json!({"type": "exposure", "visitor": "v"}).to_string(),
+            "malformed",
+        ),
+        (good(), "ok"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn one_json_event_with_bad_values_does_not_sink_the_others() {
+    let page = |url: &str| json!({"type": "page_view", "visitor": "v", "url": url}).to_string();
+    let order = |value: i64, currency: &str| {
+        json!({"type": "order", "visitor": "v", "order": {"currency": currency, "value": value}})
+            .to_string()
+    };
+    let month = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(31 * 24);
+    check_fates(&[
+        (good(), "ok"),
+        (with("properties", &json!({"p": null})), "invalid_property"),
+        (
+            with("properties", &json!({"p": {"timestamp": "yesterday"}})),
+            "invalid_property",
+        ),
+        (
+            r#"{"type":"click","visitor":"v","properties":{"p":1e999}}"#.to_owned(),
+            "invalid_property",
+        ),
+        (
+            with("properties", &json!({"p": "x".repeat(4097)})),
+            "too_large",
+        ),
+        (with("properties", &json!({"p": "x".repeat(4096)})), "ok"),
+        (with("title", &json!("x".repeat(MIB / 2))), "too_large"),
+        (with("title", &json!("x".repeat(2049))), "too_large"),
+        (json!({"type": "click"}).to_string(), "invalid_visitor"),
+        (
+            json!({"type": "click", "visitor": "x".repeat(129)}).to_string(),
+            "invalid_visitor",
+        ),
+        (
+            json!({"type": "custom", "visitor": "v"}).to_string(),
+            "invalid_name",
+        ),
+        (
+            json!({"type": "screen_view", "visitor": "v"}).to_string(),
+            "invalid_name",
+        ),
+        (with("name", &json!("a\u{0}b")), "invalid_name"),
+        (
+            json!({"type": "page_view", "visitor": "v"}).to_string(),
+            "invalid_url",
+        ),
+        (page("/relative"), "invalid_url"),
+        (page("https://"), "invalid_url"),
+        (page("file:///etc/passwd"), "invalid_url"),
+        (with("time", &json!("yesterday")), "invalid_time"),
+        (with("time", &json!("1970-01-01T00:00:00Z")), "too_old"),
+        (with("time", &json!(month.to_string())), "too_old"),
+        (with("time", &json!("9999-01-01T00:00:00Z")), "ok"),
+        (order(1, "eur"), "invalid_money"),
+        (order(i64::MAX, "EUR"), "invalid_money"),
+        (order(-5, "EUR"), "ok"),
+        (good(), "ok"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_is_flagged() {
+    let edge = Edge::start().await;
+    edge.events(&json!({"type": "click", "visitor": "v", "time": "9999-01-01T00:00:00Z"}))
+        .await;
+    let [group] = edge.groups().await.try_into().unwrap();
+    assert!(group.events[0].time_clamped);
+    assert_eq!(group.events[0].time, group.received_at);
+}
+
+#[tokio::test]
+async fn one_bad_event_of_a_batch_does_not_sink_the_others() {
+    let edge = Edge::start().await;
+    let mut sent = batch(&[0; 8]);
+    sent.strings.extend([
+        "p".to_owned(),
+        "x".repeat(MIB - 8192),
+        "javascript:alert(1)".to_owned(),
+    ]);
+    sent.numbers = vec![f64::NAN];
+    let plain = sent.kinds[0].clone();
+    sent.kinds.push(v1::Kind {
+        properties: vec![1],
+        ..plain
+    });
+    sent.kinds.push(v1::Kind {
+        r#type: v1::EventType::Custom.into(),
+        ..v1::Kind::default()
+    });
+    let stream = &mut sent.streams[0];
+    stream.pages.push(v1::Page {
+        url: 4,
+        ..v1::Page::default()
+    });
+    let events = &mut stream.events;
+    let money = v1::Order {
+        currency: "EUR".to_owned(),
+        value: i64::MIN,
+        ..v1::Order::default()
+    };
+    (events[1].kind, events[1].values) = (2, vec![2]); // NaN
+    (events[2].kind, events[2].values) = (2, vec![2 << 3]); // a text of nearly 1 MiB
+    events[3].kind = 99;
+    events[4].kind = 3;
+    events[5].order = Some(money);
+    events[6].page = 2;
+    events[7].page = 1;
+    events[7].age_delta = 31 * 86_400_000;
+    let reply = edge.batch(&sent).await;
+    let found: Vec<_> = reply
+        .rejected
+        .iter()
+        .map(|one| (one.index, one.reason.as_str()))
+        .collect();
+    let expected = [
+        (1, "invalid_property"),
+        (2, "too_large"),
+        (3, "malformed"),
+        (4, "invalid_name"),
+        (5, "invalid_money"),
+        (6, "invalid_url"),
+        (7, "too_old"),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(reply.accepted, 1);
+
+    for (visitor, reason) in [
+        (String::new(), "invalid_visitor"),
+        ("x".repeat(200), "invalid_visitor"),
+    ] {
+        let mut sent = batch(&[0]);
+        sent.visitor = visitor;
+        assert_eq!(edge.batch(&sent).await.rejected[0].reason, reason);
+    }
+    assert_alive(&edge).await;
+    let groups = edge.groups().await;
+    let kept: Vec<_> = groups.iter().flat_map(|group| &group.rejected).collect();
+    assert_eq!(kept.len(), 9);
+    for one in kept {
+        let payload: serde_json::Value = serde_json::from_slice(&one.payload).unwrap();
+        assert!(payload["id"].as_str().is_some(), "{payload}");
+    }
+}
+
+#[tokio::test]
+async fn clocks_that_are_wrong_by_years_are_corrected() {
+    const YEAR_MS: u64 = 365 * 86_400_000;
+    let edge = Edge::start().await;
+    let now = jiff::Timestamp::now().as_millisecond() as u64;
+    for sent_at in [now + 10 * YEAR_MS, now - 20 * YEAR_MS, 1, u64::MAX] {
+        let mut sent = batch(&[60_000]);
+        sent.sent_at = sent_at;
+        sent.streams[0].clock = v1::Clock::Wall.into();
+        assert_eq!(edge.batch(&sent).await.accepted, 1, "{sent_at}");
+    }
+    for group in edge.groups().await {
+        assert_eq!(group.received_at - group.events[0].time, 60_000);
+    }
+}
+
+#[tokio::test]
+async fn many_references_to_one_long_text_do_not_fill_the_disk() {
+    let edge = Edge::start().await;
+    let mut sent = batch(&[0; 1000]);
+    sent.strings[0] = "x".repeat(MIB); // a URL that is too long, in every event
+    let zstd = zstd::encode_all(sent.encode_to_vec().as_slice(), 1).unwrap();
+    let response = edge
+        .post("/w/1/batch", zstd)
+        .header("content-encoding", "zstd")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 202);
+    let mut sent = batch(&[0; 1000]);
+    sent.strings[0] = format!("https://shop.example/{}", "é".repeat(10_000));
+    sent.streams[0].pages[0].referrer = 1;
+    assert_eq!(edge.batch(&sent).await.rejected.len(), 1000);
+    assert!(edge.metric("spool_bytes").await < 12 << 20);
+}
+
+#[tokio::test]
+async fn a_server_may_send_history_of_any_age() {
+    let edge = Edge::start().await;
+    let body = json!({"historical": true, "events": [
+        {"type": "click", "visitor": "v", "time": "2001-01-01T00:00:00Z"},
+        {"type": "click", "visitor": "v", "time": "1999-01-01T00:00:00Z"},
+        {"type": "click", "visitor": "v", "time": "2999-01-01T00:00:00Z"},
+    ]});
+    let response = edge
+        .post("/w/1/events", body.to_string())
+        .bearer_auth(SERVER_KEY)
+        .send()
+        .await
+        .unwrap();
+    let reply = response.json().await.unwrap();
+    assert_eq!(fates(&reply, 3), ["ok", "invalid_time", "ok"]);
+}

@@ -1,0 +1,171 @@
+//! The binary, killed and ended.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use crate::harness::{WRITE_KEY, keep_snapshot, nowhere, snapshot};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn collector(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wakeline-collector"));
+    command
+        .arg("--data")
+        .arg(data)
+        .env("WAKELINE_UPSTREAM__URL", nowhere().await)
+        .kill_on_drop(true);
+    command
+}
+
+/// A serving collector and its address.
+async fn serving(data: &Path) -> (Child, String) {
+    let mut child = collector(data)
+        .await
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = tokio::time::timeout(PATIENCE, lines.next_line())
+        .await
+        .expect("it says where it listens")
+        .unwrap()
+        .unwrap();
+    let address = line
+        .strip_prefix("listening at http://")
+        .and_then(|rest| rest.strip_suffix('/'))
+        .unwrap();
+    (child, address.to_owned())
+}
+
+async fn inspect(data: &Path) -> Value {
+    let output = collector(data)
+        .await
+        .args(["spool", "inspect", "--json"])
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn signal(child: &Child, name: &str) {
+    let id = child.id().unwrap().to_string();
+    let status = std::process::Command::new("kill")
+        .args([name, &id])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[tokio::test]
+async fn what_was_answered_with_202_survives_kill_9() {
+    let data = tempfile::tempdir().unwrap();
+    keep_snapshot(data.path(), &snapshot(1));
+    let mut names = Vec::new();
+    let mut edge = Value::Null;
+    for round in 0..3 {
+        let (mut child, address) = serving(data.path()).await;
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        for request in 0..5 {
+            let name = format!("round {round} request {request}");
+            let response = client
+                .post(format!("http://{address}/w/1/events?k={WRITE_KEY}"))
+                .body(json!([{"type": "custom", "name": name, "visitor": "v"}, 5]).to_string())
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(response.status(), 202);
+            names.push(name);
+        }
+        signal(&child, "-9");
+        assert!(!child.wait().await.unwrap().success());
+
+        let report = inspect(data.path()).await;
+        let found: Vec<_> = report["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["name"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(found, names);
+        assert_eq!(report["rejected"].as_u64().unwrap() as usize, names.len());
+        assert_eq!(report["lost_corrupt"], 0);
+        assert!(round == 0 || report["edge"] == edge, "the edge id stays");
+        edge = report["edge"].clone();
+        assert_eq!(edge.as_str().unwrap().len(), 16);
+    }
+}
+
+#[tokio::test]
+async fn a_request_in_progress_is_finished_after_sigterm() {
+    let data = tempfile::tempdir().unwrap();
+    keep_snapshot(data.path(), &snapshot(1));
+    let (mut child, address) = serving(data.path()).await;
+    let body = json!({"type": "click", "visitor": "v"}).to_string();
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    let head = format!(
+        "POST /w/1/events?k={WRITE_KEY} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 25];
+    stream.read_exact(&mut answer).await.unwrap(); // the door waits for the body
+    assert!(answer.starts_with(b"HTTP/1.1 100 "));
+    signal(&child, "-TERM");
+    // It takes no more connections…
+    crate::harness::eventually(async || TcpStream::connect(&address).await.is_err()).await;
+    // …and still takes what had begun.
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    let status = tokio::time::timeout(PATIENCE, child.wait())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(status.success());
+    assert_eq!(inspect(data.path()).await["accepted"], 1);
+}
+
+#[tokio::test]
+async fn a_second_collector_on_the_same_data_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    let (_child, _) = serving(data.path()).await;
+    let output = collector(data.path())
+        .await
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .output()
+        .await
+        .unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("in use"));
+}
+
+#[tokio::test]
+async fn wrong_settings_are_all_named() {
+    let data = tempfile::tempdir().unwrap();
+    let output = collector(data.path())
+        .await
+        .args(["serve", "--listen", "nowhere"])
+        .env("WAKELINE_SPOOL__COLOUR", "blue")
+        .output()
+        .await
+        .unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        text.contains("http.listen") && text.contains("spool.colour"),
+        "{text}"
+    );
+}
