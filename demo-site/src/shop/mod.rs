@@ -34,21 +34,21 @@ pub fn router(shop: Shop) -> Router {
         .route("/thank-you", get(thank_you))
         .route(
             "/shop.css",
-            get(|| asset("text/css", include_str!("../../shop/shop.css"))),
+            get(async || asset("text/css", include_str!("../../shop/shop.css"))),
         )
         .route(
             "/shop.js",
-            get(|| asset("text/javascript", include_str!("../../shop/shop.js"))),
+            get(async || asset("text/javascript", include_str!("../../shop/shop.js"))),
         )
         .route(
             "/favicon.svg",
-            get(|| asset("image/svg+xml", include_str!("../../shop/favicon.svg"))),
+            get(async || asset("image/svg+xml", include_str!("../../shop/favicon.svg"))),
         )
         .fallback(not_found)
         .with_state(Arc::new(shop))
 }
 
-async fn asset(kind: &'static str, text: &'static str) -> Response {
+fn asset(kind: &'static str, text: &'static str) -> Response {
     (
         [
             (header::CONTENT_TYPE, kind),

@@ -101,7 +101,9 @@ const SEARCHES: [&str; 5] = ["mug", "warm", "gift under 30", "lamp", "oak"];
 /// The history of visitor number `index` of a run.
 pub(crate) fn visitor(seed: u64, index: u64) -> Visitor {
     // Streams of neighbouring seeds must not resemble each other: mix before seeding.
-    let mut rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index.wrapping_mul(0xd1b5_4a32_d192_ed03));
+    let mut rng = Rng::with_seed(
+        seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index.wrapping_mul(0xd1b5_4a32_d192_ed03),
+    );
     let install = format!("sim-{seed:x}-{index:x}-{:08x}", rng.u32(..));
     let language = LANGUAGES[rng.usize(..LANGUAGES.len())];
     let count = 1 + usize::from(rng.u8(..10) < 3) + usize::from(rng.u8(..10) < 1);
@@ -122,15 +124,26 @@ pub(crate) fn visitor(seed: u64, index: u64) -> Visitor {
         before += length + rng.u64(BETWEEN_VISITS_MS);
     }
     visits.reverse();
-    Visitor { install, language, visits }
+    Visitor {
+        install,
+        language,
+        visits,
+    }
 }
 
 /// What happens in a visit, with times in ms since its first event.
 fn visit_actions(rng: &mut Rng, first: bool, install: &str) -> Vec<(u64, Action)> {
-    let mut walk = Walk { rng, at: 0, actions: Vec::with_capacity(12) };
+    let mut walk = Walk {
+        rng,
+        at: 0,
+        actions: Vec::with_capacity(12),
+    };
     let landing_on_product = walk.rng.u8(..10) < 3;
     if !landing_on_product {
-        walk.add(Action::View { path: "/".to_owned(), title: "Shop" });
+        walk.add(Action::View {
+            path: "/".to_owned(),
+            title: "Shop",
+        });
         if walk.rng.u8(..10) < 4 {
             return walk.actions; // a bounce
         }
@@ -144,7 +157,10 @@ fn visit_actions(rng: &mut Rng, first: bool, install: &str) -> Vec<(u64, Action)
     let mut in_cart = false;
     for _ in 0..walk.rng.usize(1..5) {
         let product = walk.rng.usize(..PRODUCTS.len());
-        walk.add(Action::View { path: format!("/p/{}", PRODUCTS[product].slug), title: PRODUCTS[product].name });
+        walk.add(Action::View {
+            path: format!("/p/{}", PRODUCTS[product].slug),
+            title: PRODUCTS[product].name,
+        });
         walk.at -= walk.rng.u64(0..1_000).min(walk.at);
         walk.add(Action::ProductView { product });
         walk.engage();
@@ -154,16 +170,27 @@ fn visit_actions(rng: &mut Rng, first: bool, install: &str) -> Vec<(u64, Action)
         }
     }
     if in_cart && walk.rng.u8(..10) < 6 {
-        walk.add(Action::View { path: "/cart".to_owned(), title: "Cart" });
-        walk.add(Action::View { path: "/checkout".to_owned(), title: "Check out" });
+        walk.add(Action::View {
+            path: "/cart".to_owned(),
+            title: "Cart",
+        });
+        walk.add(Action::View {
+            path: "/checkout".to_owned(),
+            title: "Check out",
+        });
         walk.add(Action::Checkout);
         if walk.rng.u8(..10) < 6 {
             if first {
-                walk.add(Action::Identify { user: format!("customer-{install}") });
+                walk.add(Action::Identify {
+                    user: format!("customer-{install}"),
+                });
             }
             let id = format!("A-{:016x}", walk.rng.u64(..));
             walk.add(Action::Order { id });
-            walk.add(Action::View { path: "/thank-you".to_owned(), title: "Thank you" });
+            walk.add(Action::View {
+                path: "/thank-you".to_owned(),
+                title: "Thank you",
+            });
         }
     }
     walk.actions
@@ -184,7 +211,10 @@ impl Walk<'_> {
     fn engage(&mut self) {
         let time_ms = self.rng.u32(1_000..60_000);
         let scroll_percent = self.rng.u32(5..=100);
-        self.add(Action::Engagement { time_ms, scroll_percent });
+        self.add(Action::Engagement {
+            time_ms,
+            scroll_percent,
+        });
     }
 }
 

@@ -6,9 +6,11 @@
 mod browser;
 mod debian;
 mod process;
+mod stack;
 
 pub use browser::Browser;
 pub use process::{Process, binary};
+pub use stack::Stack;
 
 use std::{
     future::Future,

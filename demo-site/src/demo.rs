@@ -1,0 +1,166 @@
+//! The demo: the SDK's build, both servers and the shop, in one process.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, anyhow};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use wakeline_aggregator::{
+    Aggregator,
+    admin::{AdminRequest, CreateSite, KeyRequest, SiteRequest, TokenRequest},
+};
+use wakeline_collector::{Collector, ServeOptions};
+
+use crate::shop::{self, Shop};
+
+/// The demo's one site.
+const DOMAIN: &str = "shop.example";
+const TOKEN_NAME: &str = "demo";
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How to run the demo.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder of all state: `aggregator/` and `collector/` in it.
+    pub data: PathBuf,
+    /// Folder for the built SDK.
+    pub sdk: PathBuf,
+}
+
+/// Where everything is, once it runs.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// The shop and the collector.
+    pub shop: String,
+    /// The dashboard, with a sign-in in its fragment.
+    pub dashboard: String,
+    /// The key that the shop's pages send with.
+    pub write_key: String,
+    /// The key that servers send with.
+    pub server_key: String,
+}
+
+/// Builds the SDK, starts everything, tells `ready` where it is, and runs until `shutdown` fires.
+///
+/// # Errors
+/// If the SDK can't be built, a port is taken, or the folder is in use.
+pub async fn run(
+    options: Options,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(&Addresses),
+) -> anyhow::Result<()> {
+    let sdk = options.sdk.clone();
+    let package = tokio::task::spawn_blocking(move || {
+        wakeline_bundle::build(&sdk, &wakeline_bundle::Options::default())
+    })
+    .await?
+    .context("build the browser SDK")?;
+
+    let mut config = wakeline_aggregator::config::Config::load(
+        None,
+        "WAKELINE_AGGREGATOR__",
+        std::env::vars(),
+        [],
+    )?;
+    config.data = options.data.join("aggregator");
+    let aggregator = Aggregator::start(config).await?;
+
+    let mut config =
+        wakeline_collector::Config::load(None, "WAKELINE_COLLECTOR__", std::env::vars(), &[])?;
+    config.data = options.data.join("collector");
+    config.upstream.url = format!("http://{}", aggregator.grpc_addr());
+    config.sdk.dir = Some(package.serve);
+    let listener = TcpListener::bind(config.http.listen)
+        .await
+        .with_context(|| format!("listen on {}", config.http.listen))?;
+    let shop = url(listener.local_addr()?);
+    let serve = ServeOptions::from(&config.http);
+    let collector = Collector::start(config).await?;
+
+    let addresses = addresses(&aggregator, shop).await?;
+    let pages = shop::router(Shop {
+        write_key: addresses.write_key.clone(),
+        dashboard: addresses.dashboard.clone(),
+    });
+    ready(&addresses);
+    wakeline_collector::serve(listener, collector.router().merge(pages), serve, shutdown).await;
+
+    // The aggregator last, so that the collector can still hand over what it has.
+    collector.shutdown(DEADLINE).await;
+    aggregator.shutdown(DEADLINE).await;
+    Ok(())
+}
+
+/// Makes the site and its keys if they are not there, and a new sign-in in place of the last run's.
+async fn addresses(aggregator: &Aggregator, shop: String) -> anyhow::Result<Addresses> {
+    let sites = ask(aggregator, AdminRequest::Site(SiteRequest::List)).await?;
+    let known = list(&sites, "sites")
+        .iter()
+        .any(|site| site["domain"] == DOMAIN);
+    if !known {
+        let new = CreateSite {
+            domain: DOMAIN.to_owned(),
+            timezone: jiff::tz::TimeZone::system()
+                .iana_name()
+                .unwrap_or("UTC")
+                .to_owned(),
+            currency: "EUR".to_owned(),
+            session_gap: 30,
+        };
+        ask(aggregator, AdminRequest::Site(SiteRequest::Create(new))).await?;
+    }
+    let keys = ask(
+        aggregator,
+        AdminRequest::Key(KeyRequest::List {
+            site: Some(DOMAIN.to_owned()),
+        }),
+    )
+    .await?;
+    let key = |kind: &str| {
+        let found = list(&keys, "keys").iter().find(|key| key["kind"] == kind);
+        found
+            .and_then(|key| key["key"].as_str())
+            .map(ToOwned::to_owned)
+            .with_context(|| format!("{DOMAIN} has no {kind} key"))
+    };
+    let (write_key, server_key) = (key("write")?, key("server")?);
+
+    let tokens = ask(aggregator, AdminRequest::Token(TokenRequest::List)).await?;
+    for old in list(&tokens, "tokens")
+        .iter()
+        .filter(|token| token["name"] == TOKEN_NAME)
+    {
+        let id = old["id"].as_u64().context("a token without id")?;
+        ask(aggregator, AdminRequest::Token(TokenRequest::Revoke { id })).await?;
+    }
+    let token = ask(
+        aggregator,
+        AdminRequest::Token(TokenRequest::Create {
+            name: TOKEN_NAME.to_owned(),
+        }),
+    )
+    .await?;
+    let token = token["token"].as_str().context("no token")?;
+    Ok(Addresses {
+        shop,
+        dashboard: format!("{}#token={token}", url(aggregator.http_addr())),
+        write_key,
+        server_key,
+    })
+}
+
+async fn ask(aggregator: &Aggregator, request: AdminRequest) -> anyhow::Result<Value> {
+    aggregator
+        .admin(request)
+        .await
+        .map_err(|error| anyhow!("set the demo's site up: {error}"))
+}
+
+fn list<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
+    answer[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{address}/")
+}

@@ -1,0 +1,3 @@
+//! End to end: real processes, a real browser.
+
+mod faults;
