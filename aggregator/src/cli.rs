@@ -4,14 +4,14 @@
 
 use std::{
     ffi::OsString,
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
@@ -142,17 +142,25 @@ fn execute(cli: Cli) -> Result<(), CliError> {
                 .map_err(CliError::Runtime)?;
             runtime.block_on(serve(config, cli.json))
         }
-        Command::Admin(request) => print(&admin::ask(&config.data, request)?, cli.json),
+        Command::Admin(request) => {
+            let answer = admin::ask(&config.data, request)?;
+            if cli.json {
+                print(&format!("{answer}\n"))
+            } else {
+                print(&table::render(&answer))
+            }
+        }
     }
 }
 
 async fn serve(config: Config, as_json: bool) -> Result<(), CliError> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
     // A second subscriber is refused: then somebody else has seen to it.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .try_init();
     // From here on a signal stops gently, however early it comes.
     let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Runtime)?;
@@ -166,14 +174,7 @@ async fn serve(config: Config, as_json: bool) -> Result<(), CliError> {
         tracing::warn!("WAKELINE_ADMIN_TOKEN is short; whoever guesses it can do everything");
     }
     let token = admin::first_token(aggregator.control(), given.as_deref())?;
-    let mut started = json!({
-        "dashboard": format!("http://{}/", aggregator.http_addr()),
-        "collectors": format!("http://{}", aggregator.grpc_addr()),
-    });
-    if let Some(token) = token {
-        started["admin_token"] = token.into();
-    }
-    print(&started, as_json)?;
+    print(&started(&aggregator, token.as_deref(), as_json))?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -183,12 +184,27 @@ async fn serve(config: Config, as_json: bool) -> Result<(), CliError> {
     Ok(())
 }
 
-fn print(answer: &Value, as_json: bool) -> Result<(), CliError> {
-    let text = if as_json {
-        format!("{answer}\n")
-    } else {
-        table::render(answer)
-    };
+/// What whoever started the server has to know.
+fn started(aggregator: &Aggregator, token: Option<&str>, as_json: bool) -> String {
+    let (http, grpc) = (aggregator.http_addr(), aggregator.grpc_addr());
+    if as_json {
+        let http = format!("http://{http}");
+        let grpc = format!("http://{grpc}");
+        return format!(
+            "{}\n",
+            json!({ "http": http, "grpc": grpc, "admin_token": token })
+        );
+    }
+    let mut text = format!("dashboard and API: http://{http}\ncollectors push to: http://{grpc}\n");
+    if let Some(token) = token {
+        text.push_str("admin token, shown this once: ");
+        text.push_str(token);
+        text.push('\n');
+    }
+    text
+}
+
+fn print(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // Whoever reads has seen enough.

@@ -74,7 +74,7 @@ fn is_known(headers: &HeaderMap, etag: &str) -> bool {
     known
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .map(|known| known.trim())
+        .map(str::trim)
         .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag)
 }
 

@@ -35,8 +35,9 @@ impl FromRequest<Shared> for JsonBytes {
         let body = to_bytes(request.into_body(), MAX_BYTES)
             .await
             .map_err(|error| {
-                let source = std::error::Error::source(&error);
-                if source.is_some_and(|source| source.is::<LengthLimitError>()) {
+                if std::error::Error::source(&error)
+                    .is_some_and(<dyn std::error::Error>::is::<LengthLimitError>)
+                {
                     Problem::with(
                         Code::TooLarge,
                         format!("a body has at most {MAX_BYTES} bytes"),

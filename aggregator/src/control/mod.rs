@@ -106,13 +106,11 @@ impl ControlSnapshot {
 
     /// The site that `name` means: its id in decimal digits, or its domain.
     pub fn find_site(&self, name: &str) -> Option<&Site> {
-        match name.parse() {
-            Ok(id) => self.site(id),
-            Err(_) => {
-                let domain = name.to_ascii_lowercase();
-                self.sites.iter().find(|site| site.domain == domain)
-            }
+        if let Ok(id) = name.parse() {
+            return self.site(id);
         }
+        let domain = name.to_ascii_lowercase();
+        self.sites.iter().find(|site| site.domain == domain)
     }
 }
 

@@ -173,13 +173,12 @@ pub(super) fn sum_pages(
             let Some((bucket, since)) = finder.find(day) else {
                 continue;
             };
-            let wanted = match let_through.get(&page) {
-                Some(wanted) => *wanted,
-                None => {
-                    let wanted = filter.matches(&page);
-                    let_through.insert(page.clone(), wanted);
-                    wanted
-                }
+            let wanted = if let Some(wanted) = let_through.get(&page) {
+                *wanted
+            } else {
+                let wanted = filter.matches(&page);
+                let_through.insert(page.clone(), wanted);
+                wanted
             };
             if !wanted {
                 continue;

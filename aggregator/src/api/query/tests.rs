@@ -76,7 +76,7 @@ fn row(visitors: i64, pageviews: i64) -> Row {
     }
 }
 
-fn answer(rows: &Rows, query: Value) -> Result<Value, String> {
+fn answer(rows: &Rows, query: &Value) -> Result<Value, String> {
     let control = ControlSnapshot {
         version: 1,
         sites: vec![Site {
@@ -99,7 +99,7 @@ fn answer(rows: &Rows, query: Value) -> Result<Value, String> {
     Ok(serde_json::to_value(answer).unwrap())
 }
 
-fn results(rows: &Rows, query: Value) -> Value {
+fn results(rows: &Rows, query: &Value) -> Value {
     answer(rows, query).unwrap()["results"].clone()
 }
 
@@ -116,7 +116,7 @@ fn an_answer_has_results_and_says_how_the_question_was_understood() {
         "include": {"freshness": true},
     });
     assert_eq!(
-        answer(&rows, query).unwrap(),
+        answer(&rows, &query).unwrap(),
         json!({
             "results": [{"dimensions": [], "metrics": [4, 4, 10, 11, 2.5, 50, 10]}],
             "meta": {"freshness": {"log_end": 9, "applied": 8, "at_ms": 7}},
@@ -143,12 +143,12 @@ fn a_site_without_anything_has_one_row_of_zeros_and_no_buckets() {
         let query =
             json!({"site_id": 1, "metrics": ["visitors", "bounce_rate"], "date_range": range});
         assert_eq!(
-            results(&rows, query),
+            results(&rows, &query),
             json!([{"dimensions": [], "metrics": [0, 0]}]),
             "{range}"
         );
         let query = json!({"site_id": "1", "metrics": ["visitors"], "date_range": range, "dimensions": ["time"]});
-        assert_eq!(results(&rows, query), json!([]), "{range}");
+        assert_eq!(results(&rows, &query), json!([]), "{range}");
     }
 }
 
@@ -166,7 +166,7 @@ fn buckets_come_in_order_of_time_without_the_empty_ones_and_labels_with_all() {
         "site_id": 1, "metrics": ["pageviews"], "date_range": "7d", "dimensions": ["time"],
         "include": {"time_labels": true, "total_rows": true},
     });
-    let answer = answer(&rows, query).unwrap();
+    let answer = answer(&rows, &query).unwrap();
     assert_eq!(
         answer["results"],
         json!([
@@ -205,7 +205,7 @@ fn pages_are_ordered_and_paged_and_ties_break_by_name() {
         })
     };
     let names = |query: Value| -> Vec<String> {
-        let answer = answer(&pages(), query).unwrap();
+        let answer = answer(&pages(), &query).unwrap();
         assert_eq!(answer["meta"]["total_rows"], 3);
         let rows = answer["results"].as_array().unwrap();
         rows.iter()
@@ -239,7 +239,7 @@ fn figures_of_visits_by_page_are_of_visits_that_began_there() {
         "dimensions": ["event:page"], "filters": [["is", "event:page", ["/c"]]],
     });
     assert_eq!(
-        results(&pages(), query),
+        results(&pages(), &query),
         json!([{"dimensions": ["/c"], "metrics": [9, 50, 3.0]}])
     );
 }
@@ -253,25 +253,25 @@ fn one_page_can_be_asked_for_without_its_name_in_the_rows() {
         })
     };
     assert_eq!(
-        results(&pages(), query(json!([]))),
+        results(&pages(), &query(json!([]))),
         json!([{"dimensions": [], "metrics": [3, 7]}])
     );
     assert_eq!(
-        results(&pages(), query(json!(["time"]))),
+        results(&pages(), &query(json!(["time"]))),
         json!([
             {"dimensions": ["2026-11-18"], "metrics": [1, 1]},
             {"dimensions": ["2026-11-19"], "metrics": [2, 6]},
         ])
     );
     assert_eq!(
-        results(&pages(), query(json!(["event:page", "time:month"]))),
+        results(&pages(), &query(json!(["event:page", "time:month"]))),
         json!([{"dimensions": ["/b", "2026-11-01"], "metrics": [3, 7]}])
     );
     let nowhere = json!({
         "site_id": 1, "metrics": ["visitors"], "date_range": "7d", "filters": [["is", "event:page", ["/none"]]],
     });
     assert_eq!(
-        results(&pages(), nowhere),
+        results(&pages(), &nowhere),
         json!([{"dimensions": [], "metrics": [0]}])
     );
 }
@@ -279,7 +279,7 @@ fn one_page_can_be_asked_for_without_its_name_in_the_rows() {
 #[test]
 fn pages_over_less_than_a_day_become_days_or_are_refused() {
     let query = |range: &str, dimensions: Value| json!({"site_id": 1, "metrics": ["visitors"], "date_range": range, "dimensions": dimensions});
-    let today = answer(&pages(), query("day", json!(["time", "event:page"]))).unwrap();
+    let today = answer(&pages(), &query("day", json!(["time", "event:page"]))).unwrap();
     assert_eq!(
         today["query"]["dimensions"],
         json!(["time:day", "event:page"])
@@ -288,7 +288,7 @@ fn pages_over_less_than_a_day_become_days_or_are_refused() {
         query("24h", json!(["event:page"])),
         query("day", json!(["time:hour", "event:page"])),
     ] {
-        let error = answer(&pages(), query).unwrap_err();
+        let error = answer(&pages(), &query).unwrap_err();
         assert!(error.contains("by the day"), "{error}");
     }
 }
@@ -299,7 +299,7 @@ fn questions_that_make_no_sense_are_refused_with_the_key_that_is_wrong() {
     let check = |key: &str, value: Value, named: &str| {
         let mut query = base.clone();
         query[key] = value;
-        let error = answer(&Rows::default(), query).unwrap_err();
+        let error = answer(&Rows::default(), &query).unwrap_err();
         assert!(error.contains(named), "{key}: {error}");
     };
     check("metric", json!(["visitors"]), "`metric`");
@@ -327,11 +327,11 @@ fn questions_that_make_no_sense_are_refused_with_the_key_that_is_wrong() {
     check("site_id", json!("b.example"), "b.example");
     check("site_id", json!(null), "site_id");
     assert!(
-        answer(&Rows::default(), json!({"site_id": 1}))
+        answer(&Rows::default(), &json!({"site_id": 1}))
             .unwrap_err()
             .contains("`metrics`")
     );
-    assert!(answer(&Rows::default(), json!([])).is_err());
+    assert!(answer(&Rows::default(), &json!([])).is_err());
 }
 
 #[test]

@@ -1,0 +1,414 @@
+//! The HTTP API besides queries: sessions, sites, keys, live events, health, dashboard.
+
+use futures_util::{Stream, StreamExt as _};
+use reqwest::{Method, StatusCode, header};
+use serde_json::{Value, json};
+use std::time::Duration;
+use wakeline_aggregator::admin::{AdminRequest, TokenRequest};
+
+use super::edge::{Spool, connect, push, visit};
+use super::http::{Server, TOKEN, problem};
+
+#[tokio::test]
+async fn nothing_is_told_without_a_token_or_a_session() {
+    let server = Server::start("UTC").await;
+    for (method, path) in [
+        (Method::POST, "/api/v2/query"),
+        (Method::GET, "/api/v1/session"),
+        (Method::GET, "/api/v1/sites"),
+        (Method::POST, "/api/v1/sites"),
+        (Method::PATCH, "/api/v1/sites/1"),
+        (Method::GET, "/api/v1/keys?site=1"),
+        (Method::GET, "/api/v1/live?site=1"),
+    ] {
+        let bare = server
+            .request(method.clone(), path)
+            .json(&json!({}))
+            .send()
+            .await
+            .unwrap();
+        problem(bare, StatusCode::UNAUTHORIZED).await;
+        let wrong = server
+            .request(method, path)
+            .header(header::COOKIE, "wakeline_session=x")
+            .json(&json!({}));
+        problem(wrong.send().await.unwrap(), StatusCode::UNAUTHORIZED).await;
+    }
+}
+
+#[tokio::test]
+async fn a_browser_signs_in_with_a_token_and_out_again() {
+    let server = Server::start("UTC").await;
+    let sign_in = server
+        .request(Method::POST, "/api/v1/session")
+        .json(&json!({"token": TOKEN}));
+    let response = sign_in.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let cookie = response.headers()[header::SET_COOKIE]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        cookie.contains("; HttpOnly; SameSite=Strict") && !cookie.contains(TOKEN),
+        "{cookie}"
+    );
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+
+    let with_cookie = |method: Method, path: &str| {
+        server
+            .request(method, path)
+            .header(header::COOKIE, &cookie)
+            .send()
+    };
+    let who: Value = with_cookie(Method::GET, "/api/v1/session")
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(who["name"], "tests");
+    let sites = with_cookie(Method::GET, "/api/v1/sites").await.unwrap();
+    assert_eq!(
+        sites.json::<Value>().await.unwrap()[0]["domain"],
+        "shop.example"
+    );
+
+    let out = with_cookie(Method::DELETE, "/api/v1/session")
+        .await
+        .unwrap();
+    assert_eq!(out.status(), StatusCode::NO_CONTENT);
+    assert!(
+        out.headers()[header::SET_COOKIE]
+            .to_str()
+            .unwrap()
+            .contains("Max-Age=0")
+    );
+    problem(
+        with_cookie(Method::GET, "/api/v1/session").await.unwrap(),
+        StatusCode::UNAUTHORIZED,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn behind_tls_the_cookie_is_for_tls_only() {
+    let server = Server::start("UTC").await;
+    let request = server
+        .request(Method::POST, "/api/v1/session")
+        .header("x-forwarded-proto", "https");
+    let response = request.json(&json!({"token": TOKEN})).send().await.unwrap();
+    assert!(
+        response.headers()[header::SET_COOKIE]
+            .to_str()
+            .unwrap()
+            .ends_with("; Secure")
+    );
+}
+
+#[tokio::test]
+async fn guessing_tokens_has_to_wait_while_sessions_go_on() {
+    let server = Server::start("UTC").await;
+    let sign_in = |token: &'static str| {
+        server
+            .request(Method::POST, "/api/v1/session")
+            .json(&json!({"token": token}))
+            .send()
+    };
+    let cookie = sign_in(TOKEN).await.unwrap().headers()[header::SET_COOKIE].clone();
+    for _ in 0..10 {
+        problem(sign_in("guess").await.unwrap(), StatusCode::UNAUTHORIZED).await;
+    }
+    let refused = sign_in(TOKEN).await.unwrap();
+    let wait: u64 = refused.headers()[header::RETRY_AFTER]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    problem(refused, StatusCode::TOO_MANY_REQUESTS).await;
+    problem(
+        server.get("/api/v1/sites").await,
+        StatusCode::TOO_MANY_REQUESTS,
+    )
+    .await;
+    let session = server
+        .request(Method::GET, "/api/v1/sites")
+        .header(header::COOKIE, cookie);
+    assert_eq!(session.send().await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn sites_are_made_changed_and_listed_with_their_keys() {
+    let server = Server::start("UTC").await;
+    let new = json!({"domain": "Second.example", "timezone": "Asia/Tokyo", "currency": "JPY"});
+    let response = server.post("/api/v1/sites", &new).await;
+    assert_eq!(response.status(), StatusCode::CREATED);
+    let made: Value = response.json().await.unwrap();
+    assert_eq!(
+        (&made["site_id"], &made["domain"]),
+        (&json!(2), &json!("second.example"))
+    );
+
+    let keys: Value = server
+        .get("/api/v1/keys?site=second.example")
+        .await
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(keys[0]["key"], made["write_key"]);
+    assert_eq!(
+        (&keys[0]["kind"], &keys[1]["kind"]),
+        (&json!("write"), &json!("server"))
+    );
+
+    let change = |body: Value| {
+        let request = server
+            .request(Method::PATCH, "/api/v1/sites/2")
+            .bearer_auth(TOKEN);
+        request.json(&body).send()
+    };
+    let changed = change(json!({"domain": "third.example", "timezone": "Asia/Tokyo"}))
+        .await
+        .unwrap();
+    assert_eq!(
+        changed.json::<Value>().await.unwrap()["domain"],
+        "third.example"
+    );
+    problem(
+        change(json!({"timezone": "UTC"})).await.unwrap(),
+        StatusCode::CONFLICT,
+    )
+    .await;
+    problem(
+        change(json!({"domain": "shop.example"})).await.unwrap(),
+        StatusCode::CONFLICT,
+    )
+    .await;
+    problem(
+        change(json!({"color": "red"})).await.unwrap(),
+        StatusCode::BAD_REQUEST,
+    )
+    .await;
+
+    problem(
+        server
+            .post("/api/v1/sites", &json!({"domain": "https://x.example/"}))
+            .await,
+        StatusCode::BAD_REQUEST,
+    )
+    .await;
+    problem(
+        server.get("/api/v1/keys?site=9").await,
+        StatusCode::NOT_FOUND,
+    )
+    .await;
+    problem(server.get("/api/v1/keys").await, StatusCode::BAD_REQUEST).await;
+}
+
+/// The next message of that name; how long it may take is bounded.
+async fn next(stream: &mut (impl Stream<Item = String> + Unpin), name: &str) -> Value {
+    let find = async {
+        loop {
+            let message = stream.next().await.expect("the stream goes on");
+            let (event, data) = message.split_once('\n').expect("a name and data");
+            if event == format!("event: {name}") {
+                return serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), find)
+        .await
+        .expect("in time")
+}
+
+/// The messages of a stream of Server-Sent Events.
+fn messages(response: reqwest::Response) -> impl Stream<Item = String> + Unpin {
+    let state = (Box::pin(response.bytes_stream()), String::new());
+    Box::pin(futures_util::stream::unfold(
+        state,
+        |(mut bytes, mut text)| async move {
+            loop {
+                if let Some((message, rest)) = text.split_once("\n\n") {
+                    let (message, rest) = (message.to_owned(), rest.to_owned());
+                    return Some((message, (bytes, rest)));
+                }
+                let more = bytes.next().await?.ok()?;
+                text.push_str(std::str::from_utf8(&more).unwrap());
+            }
+        },
+    ))
+}
+
+#[tokio::test]
+async fn events_are_seen_as_they_come_with_their_fate() {
+    let server = Server::start("UTC").await;
+    let response = server.get("/api/v1/live?site=shop.example").await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut stream = messages(response);
+    assert_eq!(next(&mut stream, "now").await, json!({"visitors": 0}));
+
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as u64;
+    let mut group = visit(3, 2);
+    group.received_at = now;
+    for event in &mut group.events {
+        event.time = now - 1_000;
+    }
+    let channel = connect(server.aggregator.grpc_addr()).await;
+    push(&channel, 7, Spool::of([group]).blocks())
+        .await
+        .unwrap();
+
+    let event = next(&mut stream, "event").await;
+    assert_eq!(
+        (&event["fate"], &event["event_type"], &event["path"]),
+        (&json!("counted"), &json!("page_view"), &json!("/0"))
+    );
+    next(&mut stream, "changed").await;
+    while next(&mut stream, "now").await != json!({"visitors": 1}) {}
+}
+
+#[tokio::test]
+async fn open_streams_do_not_keep_the_server_from_stopping() {
+    let server = Server::start("UTC").await;
+    let mut stream = messages(server.get("/api/v1/live?site=1").await);
+    next(&mut stream, "now").await;
+    let begun = std::time::Instant::now();
+    server.aggregator.shutdown(Duration::from_secs(60)).await;
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    while stream.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_refused_at_once() {
+    let server = Server::start("UTC").await;
+    let made = AdminRequest::Token(TokenRequest::Create {
+        name: "short".to_owned(),
+    });
+    let made = server.aggregator.admin(made).await.unwrap();
+    let ask = || {
+        let request = server.request(Method::GET, "/api/v1/session");
+        request.bearer_auth(made["token"].as_str().unwrap()).send()
+    };
+    assert_eq!(ask().await.unwrap().status(), StatusCode::OK);
+    let revoke = AdminRequest::Token(TokenRequest::Revoke {
+        id: made["id"].as_u64().unwrap(),
+    });
+    server.aggregator.admin(revoke).await.unwrap();
+    assert_eq!(ask().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn health_and_metrics_are_open_to_this_machine_but_not_through_a_proxy() {
+    let server = Server::start("UTC").await;
+    let get = |path: &str| server.request(Method::GET, path);
+    assert_eq!(
+        get("/healthz").send().await.unwrap().status(),
+        StatusCode::OK
+    );
+    assert_eq!(
+        get("/readyz").send().await.unwrap().status(),
+        StatusCode::OK
+    );
+    let metrics = get("/metrics").send().await.unwrap();
+    assert!(
+        metrics.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .starts_with("text/plain; version=0.0.4")
+    );
+    assert!(metrics.text().await.unwrap().contains("# TYPE "));
+    let proxied = || get("/metrics").header("x-forwarded-for", "203.0.113.1");
+    problem(proxied().send().await.unwrap(), StatusCode::UNAUTHORIZED).await;
+    assert_eq!(
+        proxied().bearer_auth(TOKEN).send().await.unwrap().status(),
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn the_dashboard_is_served_with_strict_headers_and_cached_by_version() {
+    let server = Server::start("UTC").await;
+    let get = |path: &str| server.request(Method::GET, path);
+    let page = get("/").send().await.unwrap();
+    assert_eq!(page.status(), StatusCode::OK);
+    let headers = page.headers().clone();
+    assert_eq!(headers["content-type"], "text/html; charset=utf-8");
+    assert_eq!(headers["cache-control"], "no-cache");
+    let policy = headers["content-security-policy"].to_str().unwrap();
+    for part in [
+        "default-src 'none'",
+        "script-src 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    ] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert_eq!(headers["x-content-type-options"], "nosniff");
+    assert_eq!(headers["referrer-policy"], "no-referrer");
+    let html = page.text().await.unwrap();
+
+    // A path within the dashboard is the same page, a file that is not there is none.
+    assert_eq!(
+        get("/some/view")
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap(),
+        html
+    );
+    problem(
+        get("/assets/none.js").send().await.unwrap(),
+        StatusCode::NOT_FOUND,
+    )
+    .await;
+    problem(
+        get("/favicon.ico").send().await.unwrap(),
+        StatusCode::NOT_FOUND,
+    )
+    .await;
+
+    let known = get("/")
+        .header("if-none-match", &headers["etag"])
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+
+    let script = html
+        .split('"')
+        .find(|part| part.starts_with("/assets/") && part.contains(".js"))
+        .unwrap();
+    let plain = get(script).send().await.unwrap();
+    assert!(
+        plain.headers()["cache-control"]
+            .to_str()
+            .unwrap()
+            .contains("immutable")
+    );
+    let plain = plain.bytes().await.unwrap();
+    let zipped = get(script)
+        .header("accept-encoding", "gzip")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(zipped.headers()["content-encoding"], "gzip");
+    assert!(zipped.bytes().await.unwrap().len() < plain.len());
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_of_the_api_are_problems() {
+    let server = Server::start("UTC").await;
+    problem(server.get("/api/v1/nothing").await, StatusCode::NOT_FOUND).await;
+    problem(
+        server.get("/api/v2/query").await,
+        StatusCode::METHOD_NOT_ALLOWED,
+    )
+    .await;
+    let response = server.request(Method::POST, "/").send().await.unwrap();
+    problem(response, StatusCode::METHOD_NOT_ALLOWED).await;
+}

@@ -1,0 +1,283 @@
+//! The command line, with and without a server.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn command(data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wakeline-aggregator"));
+    command
+        .env("WAKELINE_DATA", data)
+        .env_remove("WAKELINE_ADMIN_TOKEN")
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(data: &Path, arguments: &str) -> Output {
+    command(data)
+        .args(arguments.split_ascii_whitespace())
+        .output()
+        .unwrap()
+}
+
+/// What a command printed as JSON.
+fn json(data: &Path, arguments: &str) -> Value {
+    let output = run(data, &format!("{arguments} --json"));
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn check_refused(data: &Path, arguments: &str, code: i32, named: &str) {
+    let output = run(data, arguments);
+    let says = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments}: {says}");
+    assert!(says.contains(named), "{arguments}: {says}");
+}
+
+/// A server process that is ended when dropped.
+struct Server {
+    process: Child,
+    started: Value,
+}
+
+impl Server {
+    fn start(data: &Path, admin_token: Option<&str>) -> Self {
+        let mut serve = command(data);
+        serve.args([
+            "serve",
+            "--json",
+            "--http-listen",
+            "127.0.0.1:0",
+            "--grpc-listen",
+            "127.0.0.1:0",
+        ]);
+        serve.envs(admin_token.map(|token| ("WAKELINE_ADMIN_TOKEN", token)));
+        let mut process = serve.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        Self {
+            process,
+            started: serde_json::from_str(&line).unwrap(),
+        }
+    }
+
+    async fn status_with(&self, token: &str) -> u16 {
+        let url = format!("{}/api/v1/session", self.started["http"].as_str().unwrap());
+        let request = reqwest::Client::new().get(url).bearer_auth(token);
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    fn stop(&mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn sites_keys_and_tokens_are_managed_without_a_server() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    let made = json(
+        data,
+        "site create --domain shop.example --timezone Europe/Berlin --currency eur --session-gap 45",
+    );
+    assert_eq!(made["site_id"], 1);
+    assert!(made["write_key"].as_str().unwrap().starts_with("wk_"));
+    assert!(made["server_key"].as_str().unwrap().starts_with("sk_"));
+
+    let sites = json(data, "site list");
+    let site = &sites["sites"][0];
+    assert_eq!(
+        (
+            site["currency"].as_str(),
+            site["session_gap_minutes"].as_u64()
+        ),
+        (Some("EUR"), Some(45))
+    );
+    json(
+        data,
+        "site set --site shop.example --domain store.example --currency CHF",
+    );
+    assert_eq!(
+        json(data, "site list")["sites"][0]["domain"],
+        "store.example"
+    );
+
+    let key = json(data, "key create --site store.example --kind server");
+    assert_eq!(
+        json(data, "key list --site 1")["keys"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+    json(
+        data,
+        &format!("key revoke {}", key["key"].as_str().unwrap()),
+    );
+    assert_eq!(
+        json(data, "key list --site 1")["keys"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+
+    let token = json(data, "token create --name ci");
+    json(data, "token create");
+    json(data, &format!("token revoke {}", token["id"]));
+    assert_eq!(
+        json(data, "token list")["tokens"].as_array().unwrap().len(),
+        1
+    );
+}
+
+#[test]
+fn answers_are_readable_without_json() {
+    let data = tempfile::tempdir().unwrap();
+    run(data.path(), "site create --domain a.example");
+    let list = String::from_utf8(run(data.path(), "site list").stdout).unwrap();
+    let lines: Vec<_> = list.lines().collect();
+    assert!(lines[0].starts_with("ID  DOMAIN"), "{list}");
+    assert!(lines[1].starts_with("1   a.example"), "{list}");
+}
+
+#[test]
+fn what_is_wrong_is_said_and_the_exit_code_tells_what_kind() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    check_refused(data, "", 2, "Usage");
+    check_refused(data, "site create", 2, "--domain");
+    check_refused(
+        data,
+        "site create --domain a.example --session-gap x",
+        2,
+        "--session-gap",
+    );
+    check_refused(
+        data,
+        "site create --domain https://a.example",
+        1,
+        "without scheme",
+    );
+    check_refused(
+        data,
+        "site create --domain a.example --timezone Mars/Olympus",
+        1,
+        "Mars/Olympus",
+    );
+    check_refused(
+        data,
+        "site create --domain a.example --currency XXX",
+        1,
+        "ISO 4217",
+    );
+    check_refused(
+        data,
+        "site create --domain a.example --session-gap 241",
+        1,
+        "1 to 240",
+    );
+    json(data, "site create --domain a.example");
+    check_refused(data, "site create --domain A.example", 1, "already");
+    check_refused(data, "site set --site a.example", 1, "nothing to change");
+    check_refused(
+        data,
+        "site set --site a.example --timezone Asia/Tokyo",
+        1,
+        "keeps the time zone",
+    );
+    check_refused(
+        data,
+        "site set --site b.example --domain c.example",
+        1,
+        "no site b.example",
+    );
+    check_refused(data, "key create --site 7", 1, "no site 7");
+    check_refused(data, "key revoke wk_none", 1, "wk_none");
+    check_refused(data, "token revoke 5", 1, "no token 5");
+    check_refused(data, "serve --http-listen nowhere", 2, "http.listen");
+}
+
+#[test]
+fn help_tells_of_every_command() {
+    let data = tempfile::tempdir().unwrap();
+    let help = String::from_utf8(run(data.path(), "--help").stdout).unwrap();
+    for command in [
+        "serve",
+        "site",
+        "key",
+        "token",
+        "--config",
+        "--data",
+        "--json",
+        "Exit codes",
+    ] {
+        assert!(help.contains(command), "{help}");
+    }
+    assert!(run(data.path(), "site create --help").status.success());
+    assert!(run(data.path(), "--version").status.success());
+}
+
+#[test]
+fn a_folder_that_is_held_without_answering_is_in_use() {
+    let data = tempfile::tempdir().unwrap();
+    let _lock = wakeline_aggregator::FolderLock::take(data.path()).unwrap();
+    check_refused(data.path(), "site list", 3, "in use");
+}
+
+#[tokio::test]
+async fn commands_talk_to_a_running_server_which_makes_the_first_token_once() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Server::start(data.path(), None);
+    let token = server.started["admin_token"].as_str().unwrap().to_owned();
+    assert_eq!(server.status_with(&token).await, 200);
+    json(data.path(), "site create --domain a.example");
+    check_refused(data.path(), "site create --domain a.example", 1, "already");
+    let second = json(data.path(), "token create --name second");
+    assert_eq!(
+        server.status_with(second["token"].as_str().unwrap()).await,
+        200
+    );
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        for file in ["admin.sock", "control.sqlite"] {
+            let mode = std::fs::metadata(data.path().join(file))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o600, "{file}");
+        }
+    }
+    assert_eq!(server.stop(), Some(0));
+    assert!(!data.path().join("admin.sock").exists());
+
+    let again = Server::start(data.path(), None);
+    assert_eq!(again.started["admin_token"], Value::Null);
+    assert_eq!(again.status_with(&token).await, 200);
+    assert_eq!(
+        json(data.path(), "site list")["sites"][0]["domain"],
+        "a.example"
+    );
+}
+
+#[tokio::test]
+async fn the_first_token_can_be_given_by_the_environment() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), Some("given by the operator"));
+    assert_eq!(server.started["admin_token"], Value::Null);
+    assert_eq!(server.status_with("given by the operator").await, 200);
+    assert_eq!(server.status_with("another one").await, 401);
+}

@@ -1,0 +1,85 @@
+//! A client of the HTTP API, and a server for it.
+
+use reqwest::{Client, Method, Response, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wakeline_aggregator::Aggregator;
+use wakeline_aggregator::admin::{AdminRequest, CreateSite, SiteRequest};
+
+use super::edge;
+
+pub(crate) const TOKEN: &str = "an admin token for tests";
+
+/// A running aggregator with one site.
+pub(crate) struct Server {
+    pub(crate) aggregator: Aggregator,
+    client: Client,
+    _data: TempDir,
+}
+
+impl Server {
+    /// Starts one with the site `shop.example` in a time zone.
+    pub(crate) async fn start(timezone: &str) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let aggregator = edge::start(&edge::config(data.path())).await;
+        aggregator.control().adopt_token("tests", TOKEN).unwrap();
+        let site = CreateSite {
+            domain: "shop.example".to_owned(),
+            timezone: timezone.to_owned(),
+            currency: "EUR".to_owned(),
+            session_gap: 30,
+        };
+        let request = AdminRequest::Site(SiteRequest::Create(site));
+        assert_eq!(aggregator.admin(request).await.unwrap()["site_id"], 1);
+        Self {
+            aggregator,
+            client: Client::new(),
+            _data: data,
+        }
+    }
+
+    /// A request without any credentials.
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let url = format!("http://{}{path}", self.aggregator.http_addr());
+        self.client.request(method, url)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        let request = self.request(Method::GET, path).bearer_auth(TOKEN);
+        request.send().await.unwrap()
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Response {
+        let request = self.request(Method::POST, path).bearer_auth(TOKEN);
+        request.json(body).send().await.unwrap()
+    }
+
+    /// The answer to a question about the site.
+    pub(crate) async fn query(&self, mut body: Value) -> Value {
+        body["site_id"] = json!("shop.example");
+        let response = self.post("/api/v2/query", &body).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        response.json().await.unwrap()
+    }
+
+    /// Waits until all that was pushed is in the figures.
+    pub(crate) async fn applied(&self) {
+        edge::until("the log is applied", async || {
+            let at = self.aggregator.metrics().watermark();
+            at.applied == at.log_end
+        })
+        .await;
+    }
+}
+
+/// Checks that an answer is problem+json of that status, and gives it.
+pub(crate) async fn problem(response: Response, status: StatusCode) -> Value {
+    assert_eq!(response.status(), status);
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!(problem["status"], status.as_u16());
+    problem
+}
