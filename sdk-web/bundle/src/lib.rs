@@ -63,24 +63,30 @@ pub fn build(out_dir: &Path, options: &Options) -> anyhow::Result<Package> {
         .target_dir
         .clone()
         .map_or_else(|| inputs::default_target(&root), Ok)?;
-    fs::create_dir_all(&target).with_context(|| target.display().to_string())?;
-    fs::create_dir_all(out_dir).with_context(|| out_dir.display().to_string())?;
-    let _one = lock(&target.join("bundle.lock"))?;
-
     let fingerprint = inputs::fingerprint(&root, options)?;
     let stamp = out_dir.join("fingerprint");
+    // Written last and removed first: if it fits, all is there.
+    let found = || {
+        let fits = fs::read_to_string(&stamp).is_ok_and(|found| found == fingerprint);
+        fits.then(|| Sizes::read(out_dir).ok()).flatten()
+    };
     let package = |sizes, rebuilt| Package {
         npm: out_dir.join("npm"),
         serve: out_dir.join("serve"),
         sizes,
         rebuilt,
     };
-    if fs::read_to_string(&stamp).is_ok_and(|found| found == fingerprint)
-        && let Ok(sizes) = Sizes::read(out_dir)
-    {
+    if let Some(sizes) = found() {
         return Ok(package(sizes, false));
     }
-    let _ = fs::remove_file(&stamp); // a build that is interrupted leaves none
+    for folder in [&*target, out_dir] {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    let _one = lock(&target.join("bundle.lock"))?;
+    if let Some(sizes) = found() {
+        return Ok(package(sizes, false)); // another process was quicker
+    }
+    let _ = fs::remove_file(&stamp);
     let module = wasm::compile(&root, &target, options.toolchain)?;
     let tools = node::install(&root.join("sdk-web/loader"), &target)?;
     let sizes = assemble::assemble(&root, &module, &tools, &target.join("assemble"), out_dir)?;

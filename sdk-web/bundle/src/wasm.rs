@@ -83,12 +83,11 @@ fn debian() -> anyhow::Result<Command> {
         let linker = find("wasm-ld").or_else(|| find("wasm-ld-22"))?;
         (is_file(cargo) && is_file(rustc) && is_file(source)).then_some(linker)
     };
-    let linker = match there() {
-        Some(linker) => linker,
-        None => {
-            install()?;
-            there().context("the packages did not bring what was expected of them")?
-        }
+    let linker = if let Some(linker) = there() {
+        linker
+    } else {
+        install()?;
+        there().context("the packages did not bring what was expected of them")?
     };
     let mut command = clean(cargo.into(), &["RUSTUP_TOOLCHAIN", "RUSTC_WRAPPER"]);
     command

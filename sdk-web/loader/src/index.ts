@@ -1,10 +1,11 @@
 // For bundlers: `import { init } from "wakeline"`. Importing it does nothing, so that it can be rendered on servers.
 
-import type { Options, Wakeline } from "./api";
+// With its extension, as Node's resolution wants it in what is published.
+import type { Options, Wakeline } from "./api.js";
 import { start } from "./core";
 import type { SdkModule } from "./event";
 
-export type * from "./api";
+export type * from "./api.js";
 
 /** Name of the built module beside this one. */
 declare const SDK_FILE: string;

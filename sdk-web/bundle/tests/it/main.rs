@@ -1,0 +1,170 @@
+//! What is published and served, built as users get it. Behaviour in a browser is tested with the demo.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use wakeline_bundle::{Options, Package, build};
+
+fn out_dir() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("wakeline-bundle")
+}
+
+/// Built once; kept between runs, as long as nothing changes.
+fn package() -> &'static Package {
+    static PACKAGE: OnceLock<Package> = OnceLock::new();
+    PACKAGE.get_or_init(|| build(&out_dir(), &Options::default()).expect("the package builds"))
+}
+
+fn node(arguments: &[&str], folder: &Path) -> Output {
+    Command::new("node")
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("node runs")
+}
+
+/// Compiles `source` as TypeScript of a project that has the package installed.
+fn type_check(source: &str) -> Output {
+    package();
+    let project = tempfile::tempdir().expect("a folder");
+    let modules = project.path().join("node_modules");
+    fs::create_dir(&modules).expect("a folder");
+    std::os::unix::fs::symlink(&package().npm, modules.join("wakeline")).expect("a link");
+    fs::write(project.path().join("package.json"), r#"{"type":"module"}"#).expect("a file");
+    fs::write(project.path().join("page.ts"), source).expect("a file");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let tsc = target.join("wasm/npm/node_modules/typescript/bin/tsc");
+    node(
+        &[
+            tsc.to_str().expect("a plain path"),
+            "--noEmit",
+            "--strict",
+            "--module",
+            "nodenext",
+            "page.ts",
+        ],
+        project.path(),
+    )
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[test]
+fn loader_is_at_most_two_kilobytes() {
+    let loader = package().sizes.loader;
+    assert!(loader.brotli <= 2_000, "{loader:?}");
+}
+
+#[test]
+fn sdk_does_not_grow_unnoticed() {
+    let sizes = package().sizes;
+    assert!(sizes.brotli() <= MAX_SDK_BROTLI, "{sizes:?}");
+}
+
+/// Loader, glue and WebAssembly together, in bytes by brotli. The aim is 18,000.
+const MAX_SDK_BROTLI: usize = 48_000;
+
+#[test]
+fn build_with_nothing_changed_is_instant() {
+    package();
+    let start = Instant::now();
+    let again = build(&out_dir(), &Options::default()).expect("the package builds");
+    assert!(!again.rebuilt);
+    assert_eq!(again.sizes, package().sizes);
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn served_files_name_each_other_and_are_compressed() {
+    let serve = &package().serve;
+    let read = |name: &str| fs::read_to_string(serve.join(name)).expect("a text file");
+    let names: Vec<String> = fs::read_dir(serve)
+        .expect("a folder")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("a plain name")
+        })
+        .collect();
+    let named = |extension: &str| {
+        let mut found = names.iter().filter(|name| {
+            name.starts_with("sdk-") && Path::new(name).extension().is_some_and(|e| e == extension)
+        });
+        let (Some(name), None) = (found.next(), found.next()) else {
+            panic!("one sdk-….{extension} in {names:?}");
+        };
+        name.as_str()
+    };
+    assert!(read("wakeline.js").contains(named("js")));
+    assert!(read(named("js")).contains(named("wasm")));
+    for name in ["wakeline.js", named("js"), named("wasm")] {
+        for extension in ["br", "gz"] {
+            assert!(
+                names.contains(&format!("{name}.{extension}")),
+                "{name}.{extension}"
+            );
+        }
+    }
+}
+
+#[test]
+fn module_can_be_imported_and_started_on_a_server() {
+    let script = r#"
+        import { init } from "./wakeline.mjs";
+        const wakeline = init({ key: "k" });
+        wakeline.track("x", { y: 1 });
+        wakeline.order({ id: "1", currency: "EUR", value: 1, items: [] });
+        wakeline.flush();
+    "#;
+    let output = node(&["--input-type=module", "--eval", script], &package().npm);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(text(&output), "");
+}
+
+#[test]
+fn declarations_fit_the_documented_use() {
+    let output = type_check(
+        r#"
+        import { init, type Wakeline } from "wakeline";
+        const wakeline: Wakeline = init({ key: "k", collector: "/w", pageViews: false });
+        wakeline.track("newsletter", { place: "footer", at: new Date(), nth: 2, first: true, from: undefined });
+        wakeline.productView({ sku: "s" });
+        wakeline.cart({ currency: "EUR", value: 100, items: [{ sku: "s", price: 100, quantity: 1 }] });
+        wakeline.order({ id: "1", currency: "EUR", value: 100, items: [] });
+        wakeline.debug = true;
+        "#,
+    );
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+#[test]
+fn declarations_refuse_misuse() {
+    for line in [
+        "init({});",
+        "init({ key: 'k' }).track('x', { y: [1] });",
+        "init({ key: 'k' }).order({ currency: 'EUR', value: 1, items: [] });",
+    ] {
+        let output = type_check(&format!("import {{ init }} from 'wakeline';\n{line}"));
+        assert!(!output.status.success(), "{line}");
+        assert!(text(&output).contains("page.ts(2,"), "{}", text(&output));
+    }
+}
