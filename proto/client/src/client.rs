@@ -421,6 +421,7 @@ impl Client {
     fn due(&self, now: u64) -> Option<u64> {
         let (mut events, mut bytes, mut at_once) = (0, 0, false);
         let mut due: Option<u64> = None;
+        let mut quiet_at = 0;
         let mut previous = None;
         for entry in self.queue.iter() {
             let entry_due = if entry.held_until > now {
@@ -432,12 +433,17 @@ impl Client {
                 at_once |= entry.suspect
                     || entry.event.event_type == EventType::Order
                     || entry.arrival < self.flush_before;
+                let newest = entry.queued_at.saturating_add(self.config.batch_quiet_ms);
+                quiet_at = quiet_at.max(newest);
                 entry.queued_at.saturating_add(self.config.batch_wait_ms)
             };
             due = Some(due.map_or(entry_due, |due| due.min(entry_due)));
         }
         let full = events >= self.config.batch_events || bytes >= self.config.batch_bytes;
-        due.map(|due| if at_once || full { 0 } else { due })
+        if at_once || full {
+            return due.map(|_| 0);
+        }
+        due.map(|due| if events > 0 { due.min(quiet_at) } else { due })
     }
 
     fn send(&mut self, now: Now) -> Option<Step> {

@@ -37,7 +37,10 @@ pub struct Config {
     /// Where they happen.
     pub device: v1::Device,
 
-    /// Longest wait of an event before a batch is sent, in ms. Default: 2,000.
+    /// A batch is sent once no event has come for so long, in ms: what stands alone is seen at once, what comes in
+    /// quick succession goes together. Default: 400.
+    pub batch_quiet_ms: u64,
+    /// Longest wait of an event before a batch is sent, in ms. Default: 2,500.
     pub batch_wait_ms: u64,
     /// Events that are sent without waiting further. Default: 50.
     pub batch_events: usize,
@@ -77,7 +80,8 @@ impl Config {
             key: key.into(),
             client: v1::Client::default(),
             device: v1::Device::default(),
-            batch_wait_ms: 2_000,
+            batch_quiet_ms: 400,
+            batch_wait_ms: 2_500,
             batch_events: 50,
             batch_bytes: 16 << 10,
             max_batch_events: 500,

@@ -21,6 +21,8 @@ pub(crate) fn at(ms: u64) -> Now {
 pub(crate) fn config() -> Config {
     Config {
         keep_fates: usize::MAX,
+        batch_quiet_ms: 2_000,
+        batch_wait_ms: 2_000,
         ..Config::new("key")
     }
 }

@@ -21,6 +21,26 @@ fn events_wait_for_company_and_leave_together() {
 }
 
 #[test]
+fn a_lone_event_leaves_soon_and_a_burst_leaves_as_one() {
+    let mut client = crate::drive::start(1, Config::new("key"), at(0));
+    record(&mut client, Event::page_view(), at(0));
+    assert_eq!(client.next_step(at(0)), Step::WaitUntil(400));
+    assert_eq!(deliver(&mut client, at(400)).len(), 1);
+
+    for moment in (1_000..3_000).step_by(100) {
+        record(&mut client, Event::custom("add"), at(moment));
+        assert_eq!(client.next_step(at(moment)), Step::WaitUntil(moment + 400));
+    }
+    assert_eq!(deliver(&mut client, at(3_300)).len(), 20);
+
+    // Without a pause the oldest decides.
+    for moment in (4_000..6_400).step_by(200) {
+        record(&mut client, Event::custom("add"), at(moment));
+    }
+    assert_eq!(client.next_step(at(6_200)), Step::WaitUntil(6_500));
+}
+
+#[test]
 fn fifty_events_or_16_kib_or_an_order_or_a_flush_do_not_wait() {
     let mut fifty = client();
     for _ in 0..50 {
