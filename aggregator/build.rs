@@ -112,7 +112,10 @@ fn install(source: &Path, folder: &Path) -> Result<PathBuf> {
 /// Compresses the files of `site` and writes the table of them.
 fn write_assets(site: &Path, out: &Path) -> Result<()> {
     let zipped = out.join("dashboard-gzip");
-    fs::create_dir_all(&zipped)?;
+    if zipped.exists() {
+        fs::remove_dir_all(&zipped)?;
+    }
+    fs::create_dir(&zipped)?;
     let mut table = String::from("static ASSETS: &[Asset] = &[\n");
     for (path, file) in files(site)? {
         let identity = read(&file)?;
@@ -127,9 +130,11 @@ fn write_assets(site: &Path, out: &Path) -> Result<()> {
         writeln!(
             table,
             "    Asset {{ path: {path:?}, content_type: {:?}, etag: {:?}, immutable: {immutable}, \
-             identity: include_bytes!({file:?}), gzip: include_bytes!({gzip:?}) }},",
+             identity: include_bytes!({:?}), gzip: include_bytes!({:?}) }},",
             content_type(&file)?,
             format!("\"{hash}\""),
+            text(&file)?,
+            text(&gzip)?,
         )?;
     }
     table.push_str("];\n");
@@ -142,8 +147,7 @@ fn files(site: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut files = vec![("/".to_owned(), site.join("index.html"))];
     for entry in fs::read_dir(site.join("assets"))? {
         let file = entry?.path();
-        let name = file.file_name().and_then(OsStr::to_str);
-        let name = name.ok_or_else(|| format!("{}: not a UTF-8 name", file.display()))?;
+        let name = text(Path::new(file.file_name().unwrap_or_default()))?;
         files.push((format!("/assets/{name}"), file));
     }
     files.sort();
@@ -158,6 +162,11 @@ fn content_type(file: &Path) -> Result<&'static str> {
         Some("svg") => Ok("image/svg+xml"),
         _ => Err(format!("{}: no content type is known for it", file.display()).into()),
     }
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str()
+        .ok_or_else(|| format!("{}: not UTF-8", path.display()).into())
 }
 
 fn read(file: &Path) -> Result<Vec<u8>> {
