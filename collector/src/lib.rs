@@ -21,11 +21,13 @@ pub mod snapshot;
 mod stats;
 pub mod upstream;
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Semaphore;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use wakeline_spool::{OpenError, Options, SegmentLog};
 
@@ -77,7 +79,8 @@ pub enum StartError {
 pub struct Collector {
     doors: Arc<Doors>,
     prefix: String,
-    stop: CancellationToken,
+    /// Dropped, it ends the tasks.
+    stop: DropGuard,
     tasks: TaskTracker,
 }
 
@@ -112,6 +115,7 @@ impl Collector {
             stats: stats::Stats::default(),
             forward,
             budget: Budget::new(config.limits.in_flight_bytes),
+            heavy: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
             sdk,
             limits: config.limits,
             spool: config.spool,
@@ -120,7 +124,7 @@ impl Collector {
         Ok(Self {
             doors,
             prefix: config.http.prefix,
-            stop,
+            stop: stop.drop_guard(),
             tasks,
         })
     }
@@ -145,7 +149,7 @@ impl Collector {
     /// Ends the tasks and closes the spool, waiting for `deadline` at most. Stop serving the router first: requests that
     /// come later are refused with 503.
     pub async fn shutdown(self, deadline: Duration) {
-        self.stop.cancel();
+        drop(self.stop);
         self.tasks.close();
         let ending = async {
             self.tasks.wait().await;
@@ -172,7 +176,12 @@ impl Opened {
             }
             None => SdkFiles::default(),
         };
-        std::fs::create_dir_all(&config.data).map_err(|source| at(&config.data, source))?;
+        // Visitors' data: for the owner only.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&config.data)
+            .map_err(|source| at(&config.data, source))?;
         let options = Options {
             segment_bytes: config.spool.segment_bytes,
             max_bytes: config.spool.max_bytes,

@@ -16,7 +16,7 @@ use super::problem::Refusal;
 /// Largest zstd window, as RFC 9659 has it for HTTP: 8 MiB.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// How the bytes of all bodies in memory are kept under a limit.
+/// How the bytes that wait in memory are kept under a limit: bodies that come, records that are being written.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
@@ -40,14 +40,15 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    fn none(budget: &Arc<Budget>) -> Self {
+    pub(crate) fn none(budget: &Arc<Budget>) -> Self {
         Self {
             budget: Arc::clone(budget),
             bytes: 0,
         }
     }
 
-    fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+    /// Takes more; refused if there is not as much left.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.bytes += bytes;
         if self.budget.used.fetch_add(bytes, Relaxed) + bytes > self.budget.limit {
             return Err(Refusal::Busy); // dropping gives back

@@ -31,6 +31,7 @@ use hyper::header::{
     ORIGIN, VARY,
 };
 use hyper::{HeaderMap, StatusCode};
+use tokio::sync::Semaphore;
 use wakeline_proto::Reason;
 use wakeline_spool::SegmentLog;
 
@@ -40,12 +41,17 @@ use crate::judge::Verdict;
 use crate::judge::native::Arrival;
 use crate::keys::{KeyError, Keys};
 use crate::stats::Stats;
-use body::Budget;
+use body::{Budget, Share};
 use problem::Refusal;
 use sdk_files::SdkFiles;
 
 /// Room that readiness asks for: the largest record that one request can make.
 const ROOM_BYTES: u64 = 16 << 20;
+
+const PIXEL_METHODS: &str = "GET, OPTIONS";
+
+/// Bodies above this are decompressed and judged off the threads that serve connections.
+const INLINE_BYTES: usize = 64 << 10;
 
 /// What all doors share.
 #[derive(Debug)]
@@ -55,6 +61,8 @@ pub(crate) struct Doors {
     pub(crate) stats: Stats,
     pub(crate) forward: Arc<ForwardStats>,
     pub(crate) budget: Arc<Budget>,
+    /// Turns of large bodies.
+    pub(crate) heavy: Semaphore,
     pub(crate) sdk: SdkFiles,
     pub(crate) limits: LimitsConfig,
     pub(crate) spool: SpoolConfig,
@@ -69,8 +77,8 @@ impl Doors {
             ("/1/events", post(doors::events::door), "POST, OPTIONS"),
             (
                 "/1/pixel.gif",
-                get(doors::pixel::door),
-                "GET, HEAD, OPTIONS",
+                get(doors::pixel::door).head(head_of_pixel),
+                PIXEL_METHODS,
             ),
             ("/sdk/{*path}", get(sdk_files::door), "GET, HEAD, OPTIONS"),
         ];
@@ -130,19 +138,42 @@ impl Doors {
     }
 
     /// Makes the verdict durable and counts it. Goes on if the client leaves meanwhile, so that counts stay true.
-    pub(crate) async fn store(self: &Arc<Self>, verdict: Verdict) -> Result<Verdict, Refusal> {
+    pub(crate) async fn store(
+        self: &Arc<Self>,
+        verdict: Verdict,
+        mut share: Share,
+    ) -> Result<Verdict, Refusal> {
         let doors = Arc::clone(self);
         let Some((payload, span)) = verdict.record.clone() else {
             doors.count(&verdict);
             return Ok(verdict);
         };
+        // A record can be a thousand times its body.
+        share.grow(payload.len())?;
         let appended = self.log.append(payload, span);
         let storing = tokio::spawn(async move {
+            let _share = share;
             appended.await?;
             doors.count(&verdict);
             Ok(verdict)
         });
         storing.await.unwrap_or(Err(Refusal::NotReady)) // the runtime is going down
+    }
+
+    /// Runs `work`, which may take milliseconds if the body of `bytes` is large: then not on the threads that serve
+    /// connections, and few at a time, since it may need a multiple of the body in memory.
+    pub(crate) async fn compute<T, F>(&self, bytes: usize, work: F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T, Refusal> + Send + 'static,
+    {
+        if bytes <= INLINE_BYTES {
+            return work();
+        }
+        let _turn = self.heavy.acquire().await;
+        tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or(Err(Refusal::NotReady)) // the runtime is going down
     }
 
     fn count(&self, verdict: &Verdict) {
@@ -170,6 +201,11 @@ pub(crate) fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Only looking is no view.
+async fn head_of_pixel(State(doors): State<Arc<Doors>>) -> Response {
+    doors.answer(Err(Refusal::Method(PIXEL_METHODS)))
 }
 
 async fn not_found(State(doors): State<Arc<Doors>>) -> Response {

@@ -351,17 +351,36 @@ async fn pages_of_other_origins_may_send_and_read() {
 }
 
 #[tokio::test]
-async fn the_prefix_can_be_changed() {
-    let edge = Edge::start_with(|config| config.http.prefix = "/metrics-of/x".to_owned()).await;
-    let body = json!({"type": "click", "visitor": "v"}).to_string();
-    for (path, status) in [("/metrics-of/x/1/events", 202), ("/w/1/events", 404)] {
-        let response = edge
-            .post(&format!("{path}?k={WRITE_KEY}"), body.clone())
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(response.status(), status, "{path}");
+async fn the_prefix_can_be_changed_or_left_out() {
+    for prefix in ["/our/own", ""] {
+        let edge = Edge::start_with(|config| config.http.prefix = prefix.to_owned()).await;
+        let body = json!({"type": "click", "visitor": "v"}).to_string();
+        for (path, status) in [
+            (format!("{prefix}/1/events"), 202),
+            ("/w/1/events".to_owned(), 404),
+        ] {
+            let response = edge
+                .post(&format!("{path}?k={WRITE_KEY}"), body.clone())
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(response.status(), status, "{path}");
+        }
+        for path in ["/healthz", "/readyz", "/metrics"] {
+            assert_eq!(edge.get(path).send().await.unwrap().status(), 200, "{path}");
+        }
     }
+}
+
+#[tokio::test]
+async fn looking_at_the_pixel_is_no_view() {
+    let edge = Edge::start().await;
+    let url = edge.url(&format!(
+        "/w/1/pixel.gif?k={WRITE_KEY}&v=v1&u=https://shop.example/"
+    ));
+    let response = edge.http.head(url).send().await.unwrap();
+    assert_eq!(response.status(), 405);
+    assert_eq!(edge.metric("events_received_total").await, 0);
 }
 
 #[tokio::test]

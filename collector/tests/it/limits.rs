@@ -60,7 +60,7 @@ async fn connections_beyond_the_limit_wait_for_their_turn() {
 async fn bodies_beyond_the_memory_that_is_set_aside_come_back_later() {
     let edge = Edge::start_with(|config| {
         config.limits.body_bytes = 1000;
-        config.limits.in_flight_bytes = 1000;
+        config.limits.in_flight_bytes = 1200;
     })
     .await;
     let url = format!("/w/1/events?k={WRITE_KEY}");

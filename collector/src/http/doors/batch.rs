@@ -10,7 +10,7 @@ use prost::Message as _;
 use wakeline_proto::batch::{self, DecodeError};
 use wakeline_proto::v1;
 
-use super::{Arrived, accepted, compute, take};
+use super::{Arrived, accepted, take};
 use crate::http::Doors;
 use crate::http::body::{check_content_type, decompress};
 use crate::http::problem::Refusal;
@@ -41,26 +41,29 @@ async fn handle(doors: &Arc<Doors>, headers: &HeaderMap, body: Body) -> Result<R
         bytes,
         encoding,
         received_at,
-        share: _share,
+        share,
     } = take(doors, headers, body).await?;
     let size = bytes.len();
     let limits = doors.limits.clone();
-    let batch = compute(size, move || {
-        let decoded = decompress(encoding, bytes, limits.decoded_bytes)?;
-        let batch = batch::decode(&decoded)?;
-        let events: usize = batch.streams.iter().map(|stream| stream.events.len()).sum();
-        if events > limits.events {
-            return Err(Refusal::TooLarge(format!(
-                "more than {} events",
-                limits.events
-            )));
-        }
-        Ok(batch)
-    })
-    .await?;
+    let batch = doors
+        .compute(size, move || {
+            let decoded = decompress(encoding, bytes, limits.decoded_bytes)?;
+            let batch = batch::decode(&decoded)?;
+            let events: usize = batch.streams.iter().map(|stream| stream.events.len()).sum();
+            if events > limits.events {
+                return Err(Refusal::TooLarge(format!(
+                    "more than {} events",
+                    limits.events
+                )));
+            }
+            Ok(batch)
+        })
+        .await?;
     let arrival = doors.arrival(&batch.key, headers, received_at).await?;
-    let verdict = compute(size, move || Ok(native::judge(batch, arrival))).await?;
-    let verdict = doors.store(verdict).await?;
+    let verdict = doors
+        .compute(size, move || Ok(native::judge(batch, arrival)))
+        .await?;
+    let verdict = doors.store(verdict, share).await?;
     Ok(accepted(
         "application/x-protobuf",
         reply(verdict).encode_to_vec(),

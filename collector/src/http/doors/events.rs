@@ -8,7 +8,7 @@ use axum::response::Response;
 use hyper::HeaderMap;
 use serde::Serialize;
 
-use super::{Arrived, accepted, compute, key_of, parameter, take};
+use super::{Arrived, accepted, key_of, parameter, take};
 use crate::http::Doors;
 use crate::http::body::{check_content_type, decompress};
 use crate::http::problem::Refusal;
@@ -51,18 +51,19 @@ async fn handle(
         bytes,
         encoding,
         received_at,
-        share: _share,
+        share,
     } = take(doors, headers, body).await?;
     // Before any work on the body: who has no key gets no decompression either.
     let arrival = doors.arrival(&key, headers, received_at).await?;
     let limits = doors.limits.clone();
-    let verdict = compute(bytes.len(), move || {
-        let decoded = decompress(encoding, bytes, limits.decoded_bytes)?;
-        let body = JsonBody::parse(&decoded, limits.events)?;
-        Ok(body.judge(arrival, idempotency_key.as_deref())?)
-    })
-    .await?;
-    let verdict = doors.store(verdict).await?;
+    let verdict = doors
+        .compute(bytes.len(), move || {
+            let decoded = decompress(encoding, bytes, limits.decoded_bytes)?;
+            let body = JsonBody::parse(&decoded, limits.events)?;
+            Ok(body.judge(arrival, idempotency_key.as_deref())?)
+        })
+        .await?;
+    let verdict = doors.store(verdict, share).await?;
     let reply = serde_json::to_vec(&Reply::of(&verdict)).unwrap_or_default();
     Ok(accepted("application/json", reply))
 }

@@ -16,15 +16,12 @@ use super::body::{self, Encoding, Share};
 use super::problem::Refusal;
 use super::{Doors, now_ms};
 
-/// Bodies above this are decompressed and judged off the threads that serve connections.
-const INLINE_BYTES: usize = 64 << 10;
-
 /// A body that has come.
 struct Arrived {
     bytes: Bytes,
     encoding: Encoding,
     received_at: u64,
-    /// Held until the answer is there.
+    /// Held until the events are stored.
     share: Share,
 }
 
@@ -39,20 +36,6 @@ async fn take(doors: &Arc<Doors>, headers: &HeaderMap, body: Body) -> Result<Arr
         received_at: now_ms(),
         share,
     })
-}
-
-/// Runs `work`, which may take milliseconds if the body of `bytes` is large.
-async fn compute<T, F>(bytes: usize, work: F) -> Result<T, Refusal>
-where
-    T: Send + 'static,
-    F: FnOnce() -> Result<T, Refusal> + Send + 'static,
-{
-    if bytes <= INLINE_BYTES {
-        return work();
-    }
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or(Err(Refusal::NotReady)) // the runtime is going down
 }
 
 /// The key of a request that carries it beside its body: `Authorization: Bearer KEY`, or `k` of the query.

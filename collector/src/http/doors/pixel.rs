@@ -14,6 +14,7 @@ use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, REFERER};
 use wakeline_proto::{Reason, v1};
 
 use super::{key_of, parameter};
+use crate::http::body::Share;
 use crate::http::problem::Refusal;
 use crate::http::{Doors, now_ms};
 use crate::judge::{Claim, Draft, Judge, Refused, json};
@@ -68,7 +69,9 @@ async fn handle(
         let refused = Refused::new(Reason::InvalidType, "there is no such type");
         judge.unreadable(&visitor, v1::Consent::Unspecified, refused, payload);
     }
-    let verdict = doors.store(judge.finish()).await?;
+    let verdict = doors
+        .store(judge.finish(), Share::none(&doors.budget))
+        .await?;
     let mut response = Response::new(Body::from(GIF));
     let response_headers = response.headers_mut();
     response_headers.insert(CONTENT_TYPE, HeaderValue::from_static("image/gif"));
