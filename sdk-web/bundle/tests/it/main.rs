@@ -1,7 +1,8 @@
 //! What is published and served, built as users get it. Behaviour in a browser is tested with the demo.
 
 use std::{
-    fs,
+    ffi::OsStr,
+    fs, io,
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::OnceLock,
@@ -17,41 +18,35 @@ fn out_dir() -> PathBuf {
 /// Built once; kept between runs, as long as nothing changes.
 fn package() -> &'static Package {
     static PACKAGE: OnceLock<Package> = OnceLock::new();
-    PACKAGE.get_or_init(|| build(&out_dir(), &Options::default()).expect("the package builds"))
+    PACKAGE.get_or_init(|| {
+        build(&out_dir(), &Options::default()).unwrap_or_else(|error| panic!("{error:#}"))
+    })
 }
 
-fn node(arguments: &[&str], folder: &Path) -> Output {
+fn node(arguments: &[&OsStr], folder: &Path) -> io::Result<Output> {
     Command::new("node")
         .args(arguments)
         .current_dir(folder)
         .output()
-        .expect("node runs")
 }
 
 /// Compiles `source` as TypeScript of a project that has the package installed.
-fn type_check(source: &str) -> Output {
-    package();
-    let project = tempfile::tempdir().expect("a folder");
+fn type_check(source: &str) -> io::Result<Output> {
+    let npm = &package().npm;
+    let project = tempfile::tempdir()?;
     let modules = project.path().join("node_modules");
-    fs::create_dir(&modules).expect("a folder");
-    std::os::unix::fs::symlink(&package().npm, modules.join("wakeline")).expect("a link");
-    fs::write(project.path().join("package.json"), r#"{"type":"module"}"#).expect("a file");
-    fs::write(project.path().join("page.ts"), source).expect("a file");
+    fs::create_dir(&modules)?;
+    std::os::unix::fs::symlink(npm, modules.join("wakeline"))?;
+    fs::write(project.path().join("package.json"), r#"{"type":"module"}"#)?;
+    fs::write(project.path().join("page.ts"), source)?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let tsc = target.join("wasm/npm/node_modules/typescript/bin/tsc");
-    node(
-        &[
-            tsc.to_str().expect("a plain path"),
-            "--noEmit",
-            "--strict",
-            "--module",
-            "nodenext",
-            "page.ts",
-        ],
-        project.path(),
-    )
+    let options = ["--noEmit", "--strict", "--module", "nodenext", "page.ts"];
+    let mut arguments = vec![tsc.as_os_str()];
+    arguments.extend(options.map(OsStr::new));
+    node(&arguments, project.path())
 }
 
 fn text(output: &Output) -> String {
@@ -135,7 +130,11 @@ fn module_can_be_imported_and_started_on_a_server() {
         wakeline.order({ id: "1", currency: "EUR", value: 1, items: [] });
         wakeline.flush();
     "#;
-    let output = node(&["--input-type=module", "--eval", script], &package().npm);
+    let output = node(
+        &["--input-type=module", "--eval", script].map(OsStr::new),
+        &package().npm,
+    )
+    .expect("node runs");
     assert!(output.status.success(), "{}", text(&output));
     assert_eq!(text(&output), "");
 }
@@ -152,7 +151,8 @@ fn declarations_fit_the_documented_use() {
         wakeline.order({ id: "1", currency: "EUR", value: 100, items: [] });
         wakeline.debug = true;
         "#,
-    );
+    )
+    .expect("node runs");
     assert!(output.status.success(), "{}", text(&output));
 }
 
@@ -163,7 +163,8 @@ fn declarations_refuse_misuse() {
         "init({ key: 'k' }).track('x', { y: [1] });",
         "init({ key: 'k' }).order({ currency: 'EUR', value: 1, items: [] });",
     ] {
-        let output = type_check(&format!("import {{ init }} from 'wakeline';\n{line}"));
+        let output =
+            type_check(&format!("import {{ init }} from 'wakeline';\n{line}")).expect("node runs");
         assert!(!output.status.success(), "{line}");
         assert!(text(&output).contains("page.ts(2,"), "{}", text(&output));
     }
