@@ -93,6 +93,7 @@ pub struct Aggregator {
     log: SegmentEventLog,
     state: Arc<FjallState>,
     metrics: Arc<dyn MetricStore>,
+    live: Arc<Live>,
     processing: Processing,
     /// Serves collectors, HTTP and the admin socket.
     doors: TaskTracker,
@@ -185,7 +186,7 @@ impl Aggregator {
         doors.spawn(socket.run(Arc::clone(&control), close.clone()));
         doors.close();
         tokio::spawn(persist(Arc::clone(&state), background.clone()));
-        tokio::spawn(flush(live, background.clone()));
+        tokio::spawn(flush(Arc::clone(&live), background.clone()));
         tracing::info!(%grpc_addr, %http_addr, "the aggregator runs");
         Ok(Self {
             grpc_addr,
@@ -194,6 +195,7 @@ impl Aggregator {
             log,
             state,
             metrics,
+            live,
             processing,
             doors,
             close: close.drop_guard(),
@@ -215,6 +217,11 @@ impl Aggregator {
     /// Sites, keys and tokens.
     pub fn control(&self) -> &Arc<Control> {
         &self.control
+    }
+
+    /// What happens now.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.live
     }
 
     /// What queries are answered from.

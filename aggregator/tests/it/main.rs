@@ -1,0 +1,16 @@
+//! The aggregator through its doors.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says what went wrong by panicking"
+)]
+
+mod api;
+mod cli;
+mod edge;
+mod http;
+mod ingest;
+mod query;
+mod restart;
+mod watch;
