@@ -100,7 +100,7 @@ fn served_files_name_each_other_and_are_compressed() {
                 .expect("a plain name")
         })
         .collect();
-    let named = |extension: &str| {
+    let hashed = |extension: &str| {
         let mut found = names.iter().filter(|name| {
             name.starts_with("sdk-") && Path::new(name).extension().is_some_and(|e| e == extension)
         });
@@ -109,9 +109,9 @@ fn served_files_name_each_other_and_are_compressed() {
         };
         name.as_str()
     };
-    assert!(read("wakeline.js").contains(named("js")));
-    assert!(read(named("js")).contains(named("wasm")));
-    for name in ["wakeline.js", named("js"), named("wasm")] {
+    assert!(read("wakeline.js").contains(hashed("js")));
+    assert!(read(hashed("js")).contains(hashed("wasm")));
+    for name in ["wakeline.js", hashed("js"), hashed("wasm")] {
         for extension in ["br", "gz"] {
             assert!(
                 names.contains(&format!("{name}.{extension}")),
