@@ -8,6 +8,7 @@ use std::{io, path::PathBuf};
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::control::{
     Control, ControlError, Currency, Domain, InvalidSetting, KeyKind, NewSite, SessionGap, Zone,
@@ -45,7 +46,7 @@ pub enum SiteRequest {
 }
 
 /// A site to be made.
-#[derive(Clone, Debug, Serialize, Deserialize, Args)]
+#[derive(Clone, Debug, Serialize, Deserialize, Args, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateSite {
     /// Host name of the site, such as shop.example.
@@ -63,6 +64,25 @@ pub struct CreateSite {
     #[arg(long, value_name = "MINUTES", default_value_t = DEFAULT_SESSION_GAP)]
     #[serde(default = "default_session_gap")]
     pub session_gap: u32,
+}
+
+/// A site just made, with its keys.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct MadeSite {
+    /// Its id.
+    pub site_id: u64,
+    /// Its host name.
+    pub domain: String,
+    /// IANA name.
+    pub timezone: String,
+    /// ISO 4217.
+    pub currency: String,
+    /// Minutes without an event after which a visit is over.
+    pub session_gap_minutes: u32,
+    /// Public key, for pages and apps.
+    pub write_key: String,
+    /// Secret key, for servers.
+    pub server_key: String,
 }
 
 const DEFAULT_SESSION_GAP: u32 = 30;
@@ -205,14 +225,14 @@ fn site(control: &Control, request: SiteRequest) -> Result<Value, AdminError> {
                 currency: new.currency.parse()?,
                 session_gap: new.session_gap.to_string().parse()?,
             })?;
-            Ok(json!({
-                "site_id": made.site.id,
-                "domain": made.site.domain,
-                "timezone": made.site.timezone,
-                "currency": made.site.currency,
-                "session_gap_minutes": made.site.session_gap_minutes,
-                "write_key": made.write_key,
-                "server_key": made.server_key,
+            Ok(json!(MadeSite {
+                site_id: made.site.id,
+                domain: made.site.domain,
+                timezone: made.site.timezone,
+                currency: made.site.currency,
+                session_gap_minutes: made.site.session_gap_minutes,
+                write_key: made.write_key,
+                server_key: made.server_key,
             }))
         }
         SiteRequest::Set(change) => set_site(control, &change),

@@ -20,7 +20,7 @@ pub enum MetricError {
 }
 
 /// How far figures are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Watermark {
     /// Offset after the newest durable record of the log.
     pub log_end: u64,

@@ -27,7 +27,7 @@ use super::{
     Shared,
     auth::{self, Admin},
     manage::OfSite,
-    problem::{Code, Problem},
+    problem::{Code, Problem, ProblemBody},
     query,
 };
 use crate::live::LiveMessage;
@@ -37,6 +37,17 @@ pub(super) const MAX_STREAMS: usize = 1_000;
 /// Longest silence: proxies close what is silent for long.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
+/// What happens on a site from now on, as Server-Sent Events: `event` (an event and its fate), `changed` (figures
+/// changed), `now` (`{"visitors": n}` of the last five minutes).
+#[utoipa::path(
+    get,
+    path = "/api/v1/live",
+    params(("site" = String, Query, description = "Id or domain")),
+    responses(
+        (status = 200, description = "A stream without end", content_type = "text/event-stream", body = String),
+        (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
 pub(super) async fn live(
     _: Admin,
     State(state): State<Shared>,

@@ -10,25 +10,38 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{
     Shared,
     auth::{self, Admin, COOKIE},
     body::Body,
-    problem::{Code, Problem},
+    problem::{Code, Problem, ProblemBody},
 };
 use crate::{
-    admin::{AdminRequest, CreateSite, SetSite, SiteRequest, execute},
-    control::{Control, ControlError, Key, SESSION_LIFETIME_MS, Site},
+    admin::{AdminRequest, CreateSite, MadeSite, SetSite, SiteRequest, execute},
+    control::{Caller, Control, ControlError, Key, SESSION_LIFETIME_MS, Site},
 };
 
-#[derive(Deserialize)]
+/// What a browser signs in with.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SignIn {
+    /// An admin token.
     token: String,
 }
 
-/// `POST /api/v1/session`: exchanges a token for a cookie that scripts cannot read.
+/// Signs a browser in: exchanges a token for a cookie that scripts cannot read.
+#[utoipa::path(
+    post,
+    path = "/api/v1/session",
+    request_body = SignIn,
+    security(()),
+    responses(
+        (status = 200, description = "Signed in; the session is in a cookie", body = Caller),
+        (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
 pub(super) async fn sign_in(
     State(state): State<Shared>,
     headers: HeaderMap,
@@ -46,7 +59,16 @@ pub(super) async fn sign_in(
     Ok(([(header::SET_COOKIE, cookie)], Json(caller)).into_response())
 }
 
-/// `DELETE /api/v1/session`.
+/// Signs a browser out.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/session",
+    security(()),
+    responses(
+        (status = 204, description = "Signed out"),
+        (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
 pub(super) async fn sign_out(
     State(state): State<Shared>,
     headers: HeaderMap,
@@ -62,7 +84,15 @@ pub(super) async fn sign_out(
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
 
-/// `GET /api/v1/session`: who is signed in.
+/// Who is calling.
+#[utoipa::path(
+    get,
+    path = "/api/v1/session",
+    responses(
+        (status = 200, description = "The token shown, or signed in with", body = Caller),
+        (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
 pub(super) async fn who(Admin(caller): Admin) -> impl IntoResponse {
     Json(caller)
 }
@@ -76,12 +106,29 @@ fn cookie(value: &str, max_age_s: i64, headers: &HeaderMap) -> String {
     format!("{COOKIE}={value}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Strict{secure}")
 }
 
-/// `GET /api/v1/sites`.
+/// All sites.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sites",
+    responses(
+        (status = 200, description = "Ascending by id", body = Vec<Site>),
+        (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
 pub(super) async fn list_sites(_: Admin, State(state): State<Shared>) -> Json<Vec<Site>> {
     Json(state.control.snapshot().sites.clone())
 }
 
-/// `POST /api/v1/sites`: the new site with its keys.
+/// Makes a site with its keys.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sites",
+    request_body = CreateSite,
+    responses(
+        (status = 201, description = "Made", body = MadeSite),
+        (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
 pub(super) async fn create_site(
     _: Admin,
     State(state): State<Shared>,
@@ -94,7 +141,8 @@ pub(super) async fn create_site(
     ))
 }
 
-#[derive(Deserialize)]
+/// What of a site is to change; time zone and session gap only to what they are.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SiteChange {
     domain: Option<String>,
@@ -103,7 +151,17 @@ pub(super) struct SiteChange {
     session_gap: Option<u32>,
 }
 
-/// `PATCH /api/v1/sites/{site}`: changes what is given.
+/// Changes of a site what is given.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/sites/{site}",
+    params(("site" = String, Path, description = "Id or domain")),
+    request_body = SiteChange,
+    responses(
+        (status = 200, description = "The site as it is now", body = Site),
+        (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
 pub(super) async fn change_site(
     _: Admin,
     State(state): State<Shared>,
@@ -135,7 +193,16 @@ impl OfSite {
     }
 }
 
-/// `GET /api/v1/keys?site=`: the keys of a site that work.
+/// The keys of a site that work.
+#[utoipa::path(
+    get,
+    path = "/api/v1/keys",
+    params(("site" = String, Query, description = "Id or domain")),
+    responses(
+        (status = 200, description = "Oldest first", body = Vec<Key>),
+        (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
 pub(super) async fn list_keys(
     _: Admin,
     State(state): State<Shared>,

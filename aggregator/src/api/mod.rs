@@ -3,6 +3,7 @@
 mod assets;
 mod auth;
 mod body;
+mod document;
 mod live;
 mod manage;
 mod problem;
@@ -17,15 +18,16 @@ use axum::{
     http::{HeaderName, HeaderValue, header},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response},
-    routing::{get, patch, post},
+    routing::get,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
     auth::{Admin, Throttle},
     body::JsonBytes,
-    problem::{Code, Problem},
+    problem::{Code, Problem, ProblemBody},
 };
 use crate::{control::Control, live::Live, metrics::MetricStore};
 
@@ -88,30 +90,39 @@ pub fn router(state: ApiState) -> Router {
         throttle: Throttle::default(),
         streams: Arc::new(Semaphore::new(live::MAX_STREAMS)),
     }));
-    Router::new()
-        .route("/api/v2/query", post(ask))
-        .route(
-            "/api/v1/session",
-            get(manage::who)
-                .post(manage::sign_in)
-                .delete(manage::sign_out),
-        )
-        .route(
-            "/api/v1/sites",
-            get(manage::list_sites).post(manage::create_site),
-        )
-        .route("/api/v1/sites/{site}", patch(manage::change_site))
-        .route("/api/v1/keys", get(manage::list_keys))
-        .route("/api/v1/live", get(live::live))
-        .route("/healthz", get(status::healthz))
-        .route("/readyz", get(status::readyz))
-        .route("/metrics", get(status::metrics))
+    let (routes, document) = routes().split_for_parts();
+    routes
+        .route("/api/v1/openapi.json", get(async || Json(document)))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
         .fallback(assets::assets)
         .layer(from_fn(add_headers))
         .with_state(shared)
 }
 
+/// All routes that are documented, with their documentation.
+fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(document::base())
+        .routes(routes!(ask))
+        .routes(routes!(manage::who, manage::sign_in, manage::sign_out))
+        .routes(routes!(manage::list_sites, manage::create_site))
+        .routes(routes!(manage::change_site))
+        .routes(routes!(manage::list_keys))
+        .routes(routes!(live::live))
+        .routes(routes!(status::healthz))
+        .routes(routes!(status::readyz))
+        .routes(routes!(status::metrics))
+}
+
+/// Answers a question about a site, in the shape of Plausible's Stats API v2.
+#[utoipa::path(
+    post,
+    path = "/api/v2/query",
+    request_body = query::Request,
+    responses(
+        (status = 200, description = "The answer", body = query::Answer),
+        (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
 async fn ask(
     _: Admin,
     State(state): State<Shared>,

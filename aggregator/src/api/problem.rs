@@ -1,10 +1,12 @@
 //! Errors as `application/problem+json` (RFC 9457), from one table.
 
 use axum::{
+    Json,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::query::AskError;
 use crate::{
@@ -117,15 +119,36 @@ impl Problem {
     }
 }
 
+/// What an error looks like (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody {
+    /// Kind of error; stays the same.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The kind in words.
+    title: &'static str,
+    /// As the response's.
+    status: u16,
+    /// What is wrong this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, kind, title) = self.code.table();
-        let mut body = json!({ "type": kind, "title": title, "status": status.as_u16() });
-        if let Some(detail) = self.detail {
-            body["detail"] = detail.into();
-        }
-        let content_type = (header::CONTENT_TYPE, "application/problem+json");
-        let mut response = (status, [content_type], body.to_string()).into_response();
+        let body = ProblemBody {
+            kind,
+            title,
+            status: status.as_u16(),
+            detail: self.detail,
+        };
+        let mut response = (status, Json(body)).into_response();
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(seconds) = self.retry_after_s {
             response
                 .headers_mut()

@@ -8,15 +8,25 @@ use axum::{
 
 use super::{
     Shared, auth,
-    problem::{Code, Problem},
+    problem::{Code, Problem, ProblemBody},
 };
 
-/// `GET /healthz`: the process answers.
+/// The process answers.
+#[utoipa::path(get, path = "/healthz", security(()), responses((status = 200, description = "It does", body = String)))]
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: it can do its work.
+/// Whether the server can do its work.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    security(()),
+    responses(
+        (status = 200, description = "It can", body = String),
+        (status = 503, description = "Why not", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
 pub(super) async fn readyz(State(state): State<Shared>) -> Result<&'static str, Problem> {
     match state.health.ready() {
         Ok(()) => Ok("ready\n"),
@@ -24,7 +34,15 @@ pub(super) async fn readyz(State(state): State<Shared>) -> Result<&'static str, 
     }
 }
 
-/// `GET /metrics`: for whoever is on this machine, or shows a token.
+/// Metrics of the server in Prometheus' text format, for whoever is on its machine or shows a token.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses(
+        (status = 200, description = "Metrics", content_type = "text/plain", body = String),
+        (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
 pub(super) async fn metrics(
     State(state): State<Shared>,
     headers: HeaderMap,

@@ -11,6 +11,7 @@ use rusqlite::{Connection, params};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
 
 use super::{Control, ControlError, secret};
 
@@ -31,7 +32,7 @@ pub struct Token {
 }
 
 /// Who is calling.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Caller {
     /// Id of the token shown, or signed in with.
     pub token: u64,

@@ -21,12 +21,13 @@ use jiff::tz::TimeZone;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 pub use self::auth::{Caller, SESSION_LIFETIME_MS, Token};
 pub use self::rules::{Currency, Domain, InvalidSetting, SessionGap, Zone};
 
 /// A site whose visits are counted.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Site {
     /// 1, 2, … in the order of creation.
     pub id: u64,
@@ -47,7 +48,16 @@ pub struct Site {
 
 /// What a key may do.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, serde::Deserialize, clap::ValueEnum,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    serde::Deserialize,
+    clap::ValueEnum,
+    ToSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum KeyKind {
@@ -74,7 +84,7 @@ impl KeyKind {
 }
 
 /// A key that has not been revoked.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Key {
     /// `wk_…` or `sk_…`.
     pub key: String,

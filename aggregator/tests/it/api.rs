@@ -412,3 +412,52 @@ async fn unknown_paths_and_methods_of_the_api_are_problems() {
     let response = server.request(Method::POST, "/").send().await.unwrap();
     problem(response, StatusCode::METHOD_NOT_ALLOWED).await;
 }
+
+/// Every `$ref` in a document.
+fn references(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => {
+            if let Some(Value::String(reference)) = object.get("$ref") {
+                found.push(reference.clone());
+            }
+            object.values().for_each(|value| references(value, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_openapi_document_describes_routes_that_are_there_and_who_may_call_them() {
+    let server = Server::start("UTC").await;
+    let get = server.request(Method::GET, "/api/v1/openapi.json");
+    let document: Value = get.send().await.unwrap().json().await.unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3."));
+    let question =
+        &document["paths"]["/api/v2/query"]["post"]["requestBody"]["content"]["application/json"];
+    assert_eq!(question["schema"]["$ref"], "#/components/schemas/Query");
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    for reference in found {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            assert!(operation["summary"].is_string(), "{method} {path}");
+            let method = method.to_uppercase().parse().unwrap();
+            let path = path.replace("{site}", "1");
+            let bare = server
+                .request(method, &path)
+                .header("x-forwarded-for", "203.0.113.1");
+            let status = bare.send().await.unwrap().status();
+            let open = operation["security"] == json!([{}]);
+            assert_eq!(
+                status == StatusCode::UNAUTHORIZED,
+                !open,
+                "{path}: {status}"
+            );
+            assert_ne!(status, StatusCode::NOT_FOUND, "{path}");
+        }
+    }
+}

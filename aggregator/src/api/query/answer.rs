@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{
     Time,
@@ -25,20 +26,23 @@ pub(super) enum DimensionValue {
 }
 
 /// An answer in the shape of Plausible's Stats API v2.
-#[derive(Debug, Serialize)]
-pub(super) struct Answer {
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Answer {
     results: Vec<ResultRow>,
     meta: Meta,
     query: Echo,
 }
 
-#[derive(Debug, Serialize)]
+/// A row: the values of the dimensions and of the metrics, in the order they were asked for.
+#[derive(Debug, Serialize, ToSchema)]
 struct ResultRow {
     dimensions: Vec<String>,
+    #[schema(value_type = Vec<f64>)]
     metrics: Vec<Value>,
 }
 
-#[derive(Debug, Default, Serialize)]
+/// What was asked for with `include`.
+#[derive(Debug, Default, Serialize, ToSchema)]
 struct Meta {
     #[serde(skip_serializing_if = "Option::is_none")]
     time_labels: Option<Vec<String>>,
@@ -49,7 +53,7 @@ struct Meta {
 }
 
 /// The question as it was understood.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Echo {
     site_id: Value,
     metrics: Vec<&'static str>,

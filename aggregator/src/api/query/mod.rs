@@ -11,14 +11,14 @@ mod range;
 mod request;
 
 use jiff::tz::TimeZone;
-use serde::Serialize;
 use wakeline_engine::{
     Dimension, Grain,
     window::{day_window, minute_window},
 };
 
+pub(super) use self::{answer::Answer, request::Request};
 use self::{
-    answer::{Answer, DimensionValue, Rows},
+    answer::{DimensionValue, Rows},
     metric::{Metric, Sums},
     range::{Bucket, Step},
     request::{Column, Query},
@@ -64,7 +64,7 @@ pub(crate) async fn ask(
     control: &ControlSnapshot,
     metrics: &dyn MetricStore,
     now: i64,
-) -> Result<impl Serialize + use<>, AskError> {
+) -> Result<Answer, AskError> {
     let request = request::read(body)?;
     let site = control
         .find_site(&request.site_name())

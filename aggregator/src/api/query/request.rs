@@ -5,6 +5,7 @@ use std::ops::Range;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{
     Metric, QueryError, Step, Sums,
@@ -14,17 +15,31 @@ use super::{
 };
 
 /// A question as it is sent.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Request {
+#[schema(as = Query)]
+pub(crate) struct Request {
+    /// Id or domain of the site.
+    #[schema(example = "shop.example")]
     site_id: Value,
+    /// `visitors`, `visits`, `pageviews`, `events`, `views_per_visit`, `bounce_rate` (%), `visit_duration` (s).
+    #[schema(example = json!(["visitors", "pageviews"]))]
     metrics: Vec<String>,
+    /// `day`, `24h`, `7d`, `28d`, `30d`, `91d`, `month`, `6mo`, `12mo`, `year`, `all`, or a pair of ISO 8601 dates or
+    /// times. Exact rows exist for local days at any length, for whole hours up to 40 days, for minutes up to a day.
+    #[schema(example = "7d")]
     date_range: Value,
+    /// `event:page` and one of `time`, `time:minute`, `time:hour`, `time:day`, `time:week`, `time:month`.
     #[serde(default)]
+    #[schema(example = json!(["time:day"]))]
     dimensions: Vec<String>,
+    /// `[operator, "event:page", [values], {"case_sensitive": bool}?]` with `is`, `is_not`, `contains`, `contains_not`,
+    /// and `and`, `or`, `not` of them.
     #[serde(default)]
     filters: Vec<Value>,
+    /// Metrics or dimensions of the query with `asc` or `desc`.
     #[serde(default)]
+    #[schema(example = json!([["visitors", "desc"]]))]
     order_by: Vec<(String, Direction)>,
     #[serde(default)]
     include: Include,
@@ -33,7 +48,7 @@ pub(super) struct Request {
 }
 
 /// What an answer is to have besides results.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 #[allow(
     clippy::struct_excessive_bools,
@@ -50,10 +65,13 @@ pub(super) struct Include {
     approximate: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+/// Which rows of the results, after ordering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Pagination {
+    /// From 1 to 10,000.
     pub(super) limit: usize,
+    /// Rows to leave out.
     pub(super) offset: usize,
 }
 
@@ -68,7 +86,7 @@ impl Default for Pagination {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Direction {
     Asc,
