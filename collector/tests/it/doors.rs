@@ -155,6 +155,28 @@ async fn json_events_keep_what_they_say() {
 }
 
 #[tokio::test]
+async fn json_is_taken_under_the_types_that_clients_give_it() {
+    let edge = Edge::start().await;
+    for content_type in [
+        "application/json",
+        "application/json; charset=utf-8",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+    ] {
+        let response = edge
+            .post(
+                &format!("/w/1/events?k={WRITE_KEY}"),
+                json!({"type": "click", "visitor": "v"}).to_string(),
+            )
+            .header("content-type", content_type)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 202, "{content_type}");
+    }
+}
+
+#[tokio::test]
 async fn json_ids_of_our_own_clients_are_streams() {
     let edge = Edge::start().await;
     let reply = edge

@@ -15,7 +15,12 @@ use crate::http::problem::Refusal;
 use crate::judge::Verdict;
 use crate::judge::json::{BodyError, JsonBody};
 
-const CONTENT_TYPES: [&str; 2] = ["application/json", "text/plain"];
+/// The last is what `curl -d` says by itself; the body is JSON nevertheless.
+const CONTENT_TYPES: [&str; 3] = [
+    "application/json",
+    "text/plain",
+    "application/x-www-form-urlencoded",
+];
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
 pub(crate) async fn door(
