@@ -35,11 +35,11 @@ pub(super) fn render(answer: &Value) -> String {
 
 fn pairs(answer: &Map<String, Value>) -> String {
     let width = answer.keys().map(String::len).max().unwrap_or(0);
-    answer
-        .iter()
-        .fold(String::new(), |mut text, (name, value)| {
+    in_order(answer)
+        .into_iter()
+        .fold(String::new(), |mut text, name| {
             // Writing to a string does not fail.
-            let _ = writeln!(text, "{name:width$}  {}", cell(name, value));
+            let _ = writeln!(text, "{name:width$}  {}", cell(name, &answer[name]));
             text
         })
 }
@@ -119,7 +119,10 @@ mod tests {
 
     #[test]
     fn one_thing_is_names_and_values() {
-        let made = json!({"site_id": 1, "write_key": "wk_x"});
-        assert_eq!(render(&made), "site_id    1\nwrite_key  wk_x\n");
+        let made = json!({"currency": "EUR", "site_id": 1, "write_key": "wk_x"});
+        assert_eq!(
+            render(&made),
+            "site_id    1\ncurrency   EUR\nwrite_key  wk_x\n"
+        );
     }
 }
