@@ -165,9 +165,9 @@ impl Forwarder {
 
     /// Returns when `shutdown` fires. What was not acknowledged by then stays in the spool.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
-        let from = load(&self.position_file, self.edge)
-            .unwrap_or(0)
-            .max(self.log.first());
+        let kept = load(&self.position_file, self.edge).unwrap_or(0);
+        // The spool may have lost its end, also what was acknowledged; what comes next must not be passed over.
+        let from = kept.min(self.log.durable()).max(self.log.first());
         self.stats.acked.store(from, Relaxed);
         tokio::select! {
             biased;

@@ -44,8 +44,10 @@ impl SegmentHeader {
             first: u64_at(bytes, 8)?,
             previous_end: u64_at(bytes, 16)?,
         };
-        let sound =
-            bytes[..8] == SEGMENT_MAGIC && u32_at(bytes, 24)? == crc32c::crc32c(&bytes[..24]);
+        // A file that ends inside the header must not be written on behind it.
+        let sound = bytes.len() >= SEGMENT_HEADER
+            && bytes[..8] == SEGMENT_MAGIC
+            && u32_at(bytes, 24)? == crc32c::crc32c(&bytes[..24]);
         sound.then_some(header)
     }
 }

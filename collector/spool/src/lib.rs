@@ -8,7 +8,8 @@
 //!   durable are written there, at new positions, and the header of the new segment makes their old copies void.
 //!   If that fails too, these appends fail, and all that had queued behind them.
 //! - A corrupt record is counted, logged as an error and skipped with its positions. Opening is never refused for one.
-//!   A damaged end can't be told from a write that was cut short: it is cut, and reported as torn.
+//!   A damaged end can't be told from a write that was cut short: it is cut, and reported as torn. Records that vanish
+//!   without a trace, from a disk that lied about fdatasync, are not noticed.
 //! - Appends wait in memory only as long as their futures live: dropping a future before its record's turn cancels it.
 //!   So the callers' number bounds memory; a group takes 4 MiB at most beyond that.
 //!

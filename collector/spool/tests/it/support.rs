@@ -5,15 +5,18 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use wakeline_spool::{Disk, Options, OsDisk, Reader, Record, SegmentFile, SegmentLog};
 
 /// Small segments, so that there are several.
 pub(crate) fn small() -> Options {
     Options {
         segment_bytes: 2_000,
+        commit_wait: Duration::from_micros(100),
         ..Options::default()
     }
 }
@@ -22,18 +25,23 @@ pub(crate) fn open(dir: &Path, options: Options) -> SegmentLog {
     SegmentLog::open(dir, options).unwrap().0
 }
 
-/// Appends one record after the other, `count` of them; returns what they should be read as.
+/// Appends `count` records, a few at a time; returns what they should be read as.
 pub(crate) async fn append_some(log: &SegmentLog, count: usize, salt: u8) -> Vec<Record> {
     let mut records = Vec::new();
-    for index in 0..count {
-        let payload = Bytes::from(vec![salt.wrapping_add(index as u8); 20 + index * 13 % 300]);
-        let span = 1 + index as u32 % 5;
-        let position = log.append(payload.clone(), span).await.unwrap();
-        records.push(Record {
-            position,
-            span,
-            payload,
+    for chunk in (0..count).collect::<Vec<_>>().chunks(3) {
+        let appends = chunk.iter().map(|index| {
+            let payload = Bytes::from(vec![salt.wrapping_add(*index as u8); 20 + index * 13 % 300]);
+            let span = 1 + *index as u32 % 5;
+            let append = log.append(payload.clone(), span);
+            async move {
+                append.await.map(|position| Record {
+                    position,
+                    span,
+                    payload,
+                })
+            }
         });
+        records.extend(try_join_all(appends).await.unwrap());
     }
     records
 }
