@@ -126,14 +126,6 @@ async fn addresses(aggregator: &Aggregator, shop: String) -> anyhow::Result<Addr
     };
     let (write_key, server_key) = (key("write")?, key("server")?);
 
-    let tokens = ask(aggregator, AdminRequest::Token(TokenRequest::List)).await?;
-    for old in list(&tokens, "tokens")
-        .iter()
-        .filter(|token| token["name"] == TOKEN_NAME)
-    {
-        let id = old["id"].as_u64().context("a token without id")?;
-        ask(aggregator, AdminRequest::Token(TokenRequest::Revoke { id })).await?;
-    }
     let token = ask(
         aggregator,
         AdminRequest::Token(TokenRequest::Create {
@@ -141,6 +133,14 @@ async fn addresses(aggregator: &Aggregator, shop: String) -> anyhow::Result<Addr
         }),
     )
     .await?;
+    let tokens = ask(aggregator, AdminRequest::Token(TokenRequest::List)).await?;
+    for old in list(&tokens, "tokens")
+        .iter()
+        .filter(|old| old["name"] == TOKEN_NAME && old["id"] != token["id"])
+    {
+        let id = old["id"].as_u64().context("a token without id")?;
+        ask(aggregator, AdminRequest::Token(TokenRequest::Revoke { id })).await?;
+    }
     let token = token["token"].as_str().context("no token")?;
     Ok(Addresses {
         shop,

@@ -1,0 +1,92 @@
+//! The demo as a real process.
+
+use std::{path::PathBuf, process::Command, time::Duration};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wakeline_testbed::Process;
+
+/// The first start builds the SDK, which takes minutes on a machine that never did.
+const STARTS: Duration = Duration::from_secs(1_200);
+
+/// `wakeline-demo-site`, with its own folder and ports.
+pub(crate) struct Demo {
+    pub(crate) shop: String,
+    pub(crate) dashboard: String,
+    process: Process,
+    folder: TempDir,
+}
+
+impl Demo {
+    /// Starts it on free ports.
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        let folder = TempDir::new()?;
+        let any = "127.0.0.1:0";
+        let (process, shop, dashboard) = start(folder.path().join("data"), any, any)?;
+        Ok(Self {
+            shop,
+            dashboard,
+            process,
+            folder,
+        })
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.kill()
+    }
+
+    /// Starts it again where it was, on the same ports, after [`kill`](Self::kill).
+    pub(crate) fn start_again(&mut self) -> anyhow::Result<()> {
+        let address = |url: &str| {
+            url.trim_start_matches("http://")
+                .split('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let (shop, dashboard) = (address(&self.shop), address(&self.dashboard));
+        (self.process, self.shop, self.dashboard) =
+            start(self.folder.path().join("data"), &shop, &dashboard)?;
+        Ok(())
+    }
+
+    /// visitors, visits, pageviews, events of all time, as the API has them.
+    pub(crate) async fn totals(&self) -> anyhow::Result<Vec<u64>> {
+        let (api, token) = self.dashboard.split_once("#token=").context("a sign-in")?;
+        let answer: Value = reqwest::Client::new()
+            .post(format!("{api}api/v2/query"))
+            .bearer_auth(token)
+            .json(&json!({
+                "site_id": "shop.example",
+                "metrics": ["visitors", "visits", "pageviews", "events"],
+                "date_range": "all",
+            }))
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await?;
+        let metrics = answer["results"][0]["metrics"]
+            .as_array()
+            .context("no metrics")?;
+        Ok(metrics.iter().filter_map(Value::as_u64).collect())
+    }
+}
+
+fn start(data: PathBuf, shop: &str, dashboard: &str) -> anyhow::Result<(Process, String, String)> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wakeline-demo-site"));
+    command.arg("serve").arg("--data").arg(data);
+    command.env("WAKELINE_COLLECTOR__HTTP__LISTEN", shop);
+    command.env("WAKELINE_AGGREGATOR__HTTP__LISTEN", dashboard);
+    command.env("WAKELINE_AGGREGATOR__GRPC__LISTEN", "127.0.0.1:0");
+    let mut process = Process::start("wakeline-demo-site", &mut command)?;
+    let mut url = |name: &'static str| {
+        process.wait_for(STARTS, |line| {
+            Some(line.strip_prefix(name)?.trim().to_owned())
+        })
+    };
+    let (shop, dashboard) = (url("shop ")?, url("dashboard ")?);
+    Ok((process, shop, dashboard))
+}
