@@ -8,6 +8,7 @@
 
 mod api;
 mod cli;
+mod dashboard;
 mod edge;
 mod http;
 mod ingest;
