@@ -23,12 +23,12 @@ const EDGE: u64 = 0x00ab_cdef_0123_4567;
 const PARTITIONS: u32 = 4;
 const DEADLINE: Duration = Duration::from_secs(60);
 
-fn rules(version: u64, partitions: u32) -> Option<Arc<Rules>> {
-    Some(Arc::new(Rules::from(&v1::Snapshot {
+fn rules(version: u64, partitions: u32) -> Arc<Rules> {
+    Arc::new(Rules::from(&v1::Snapshot {
         version,
         partitions,
         ..v1::Snapshot::default()
-    })))
+    }))
 }
 
 fn open(dir: &Path) -> SegmentLog {
@@ -170,7 +170,7 @@ async fn every_group_arrives_once_and_in_order_over_connections_that_break() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
     let aggregator = Aggregator::start(PARTITIONS, Behaviour::Unreliable).await;
-    let rules = watch::Sender::new(rules(1, PARTITIONS));
+    let rules = watch::Sender::new(Some(rules(1, PARTITIONS)));
     let running = Running::start(dir.path(), &log, aggregator.url(), &rules);
     let mut expected = Expected::new(PARTITIONS);
     for chunk in 0..40 {
@@ -195,7 +195,7 @@ async fn a_single_event_leaves_without_company() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
     let aggregator = Aggregator::start(PARTITIONS, Behaviour::Reliable).await;
-    let rules = watch::Sender::new(rules(1, PARTITIONS));
+    let rules = watch::Sender::new(Some(rules(1, PARTITIONS)));
     let running = Running::start(dir.path(), &log, aggregator.url(), &rules);
     let mut expected = Expected::new(PARTITIONS);
     for salt in 0..10 {
@@ -218,7 +218,7 @@ async fn waits_for_an_aggregator_that_is_not_there_and_for_one_that_comes_back()
     let log = open(dir.path());
     let mut aggregator = Aggregator::start(PARTITIONS, Behaviour::Reliable).await;
     aggregator.stop();
-    let rules = watch::Sender::new(rules(1, PARTITIONS));
+    let rules = watch::Sender::new(Some(rules(1, PARTITIONS)));
     let running = Running::start(dir.path(), &log, aggregator.url(), &rules);
     let mut expected = Expected::new(PARTITIONS);
     for round in 0..3 {
@@ -240,7 +240,7 @@ async fn goes_on_where_it_was_after_a_restart_and_sends_again_what_it_does_not_k
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
     let aggregator = Aggregator::start(PARTITIONS, Behaviour::Reliable).await;
-    let rules = watch::Sender::new(rules(1, PARTITIONS));
+    let rules = watch::Sender::new(Some(rules(1, PARTITIONS)));
     let mut expected = Expected::new(PARTITIONS);
     for round in 0..3 {
         expected.append(&log, round * 5..(round + 1) * 5).await;
@@ -279,7 +279,7 @@ async fn sends_nothing_before_it_knows_the_partitions_and_anew_when_they_were_wr
     expected.append(&log, 0..50).await;
     assert_eq!(running.stats.blocks(), 0);
 
-    rules_sender.send_replace(rules(1, PARTITIONS + 1));
+    rules_sender.send_replace(Some(rules(1, PARTITIONS + 1)));
     until("it was refused", || running.stats.failures() == 1).await;
     assert!(
         running
@@ -290,7 +290,7 @@ async fn sends_nothing_before_it_knows_the_partitions_and_anew_when_they_were_wr
     );
     assert_eq!(aggregator.logged(), Logged::new());
 
-    rules_sender.send_replace(rules(2, PARTITIONS));
+    rules_sender.send_replace(Some(rules(2, PARTITIONS)));
     running.drained(&log).await;
     assert_eq!(aggregator.logged(), expected.logged);
     running.stop().await;
@@ -301,7 +301,7 @@ async fn rounds_on_their_way_are_bounded_while_acks_do_not_come() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
     let aggregator = Aggregator::start(PARTITIONS, Behaviour::HoldsAcks).await;
-    let rules = watch::Sender::new(rules(1, PARTITIONS));
+    let rules = watch::Sender::new(Some(rules(1, PARTITIONS)));
     let running = Running::start(dir.path(), &log, aggregator.url(), &rules);
     let mut next = 0;
     while aggregator.unacknowledged() < super::MAX_ROUNDS as u64 {
@@ -326,7 +326,7 @@ async fn what_is_no_spool_record_is_counted_and_passed() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
     let aggregator = Aggregator::start(PARTITIONS, Behaviour::Reliable).await;
-    let rules = watch::Sender::new(rules(1, PARTITIONS));
+    let rules = watch::Sender::new(Some(rules(1, PARTITIONS)));
     let mut expected = Expected::new(PARTITIONS);
     expected.append(&log, 0..3).await;
     log.append(Bytes::from_static(b"\xff\xff\xff"), 2)
