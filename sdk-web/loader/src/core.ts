@@ -82,12 +82,15 @@ export const start = (options: Options, load: () => Promise<SdkModule>): Wakelin
     JSON.stringify(
       entries.map(([seq, at, event]) => ({
         id: `${setup.stream}.${seq}`,
-        time: new Date(Date.now() - performance.now() + at),
+        time: new Date(Date.now() - performance.now() + at).toISOString(),
         visitor: setup.install.slice(0, 22),
         ...event,
       })),
-      // A server's JSON parser refuses half of a surrogate pair, and all events with it.
-      (_, value: unknown) => (value as { toWellFormed?(): string } | null)?.toWellFormed?.() ?? value,
+      function (this: Record<string, unknown>, name, value: unknown) {
+        if (this[name] instanceof Date) return { timestamp: value };
+        // A server's JSON parser refuses half of a surrogate pair, and all events with it.
+        return (value as { toWellFormed?(): string } | null)?.toWellFormed?.() ?? value;
+      },
     );
   const address = () => `${setup.collector}1/events?k=${encodeURIComponent(setup.key)}`;
 

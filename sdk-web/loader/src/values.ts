@@ -38,8 +38,10 @@ export const cleanProperties = (properties: Properties | undefined) => {
   return clean;
 };
 
-const whole = (amount: unknown) => {
-  if (!Number.isSafeInteger(amount)) throw `money and quantities are whole numbers, in minor units: ${String(amount)}`;
+const whole = (amount: unknown, least = -Infinity) => {
+  if (!Number.isSafeInteger(amount) || (amount as number) < least) {
+    throw `money and quantities are whole numbers, in minor units: ${String(amount)}`;
+  }
   return amount as number;
 };
 const text = (value: unknown) => (value == null ? "" : String(value));
@@ -52,6 +54,6 @@ export const cleanOrder = (cart: Cart): WireOrder => ({
     sku: text(item.sku),
     name: text(item.name),
     price: whole(item.price),
-    quantity: whole(item.quantity),
+    quantity: whole(item.quantity, 0),
   })),
 });
