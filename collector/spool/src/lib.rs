@@ -159,14 +159,6 @@ pub struct SegmentLog {
     handle: Arc<Handle>,
 }
 
-/// Appends that depend on each other: once one has failed, those after it fail too, also if they were called before
-/// the failure was known. A sender that can't have gaps goes on with a new lane.
-#[derive(Clone, Debug)]
-pub struct Lane {
-    log: SegmentLog,
-    failed: Arc<AtomicBool>,
-}
-
 struct Shared {
     index: Mutex<Index>,
     queue: Mutex<Queue>,
@@ -253,29 +245,12 @@ impl SegmentLog {
     /// Appends a record of `span` positions and resolves to the first of them once it is durable.
     ///
     /// The place in the order of records is taken by this call, not by the first poll. An append called before an
-    /// earlier one's failure was seen may succeed; where that matters, use a [`Lane`]. Dropping the future cancels the
-    /// append if it is not being written yet.
+    /// earlier one's failure was seen may succeed: who can't have gaps waits for one before calling the next. Dropping
+    /// the future cancels the append if it is not being written yet.
     pub fn append(
         &self,
         payload: Bytes,
         span: u32,
-    ) -> impl Future<Output = Result<u64, AppendError>> + Send + 'static {
-        self.enqueue(payload, span, None)
-    }
-
-    /// A new lane.
-    pub fn lane(&self) -> Lane {
-        Lane {
-            log: self.clone(),
-            failed: Arc::default(),
-        }
-    }
-
-    fn enqueue(
-        &self,
-        payload: Bytes,
-        span: u32,
-        lane: Option<Arc<AtomicBool>>,
     ) -> impl Future<Output = Result<u64, AppendError>> + Send + 'static {
         let (done, outcome) = oneshot::channel();
         let bytes = payload.len() + RECORD_HEADER;
@@ -290,7 +265,6 @@ impl SegmentLog {
                     payload,
                     bytes,
                     span,
-                    lane,
                     at: Instant::now(),
                     done,
                 });
@@ -385,18 +359,6 @@ impl fmt::Debug for SegmentLog {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").finish_non_exhaustive()
-    }
-}
-
-impl Lane {
-    /// Like [`SegmentLog::append`], but fails if an earlier append of this lane failed.
-    pub fn append(
-        &self,
-        payload: Bytes,
-        span: u32,
-    ) -> impl Future<Output = Result<u64, AppendError>> + Send + 'static {
-        self.log
-            .enqueue(payload, span, Some(Arc::clone(&self.failed)))
     }
 }
 

@@ -4,10 +4,7 @@ use std::{
     collections::VecDeque,
     io,
     path::PathBuf,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -35,16 +32,12 @@ pub(crate) struct Entry {
     pub(crate) payload: Arc<Mutex<Option<Bytes>>>,
     pub(crate) bytes: usize,
     pub(crate) span: u32,
-    pub(crate) lane: Option<Arc<AtomicBool>>,
     pub(crate) at: Instant,
     pub(crate) done: oneshot::Sender<Result<u64, AppendError>>,
 }
 
 impl Entry {
     fn fail(self, error: AppendError) {
-        if let Some(lane) = &self.lane {
-            lane.store(true, Ordering::Release);
-        }
         // Nobody waits if the future was dropped.
         let _ = self.done.send(Err(error));
     }
@@ -135,22 +128,13 @@ impl Writer {
         Some(taken)
     }
 
-    /// Refuses what has no room or comes after a failure of its lane, and forgets what nobody waits for.
+    /// Refuses what has no room, and forgets what nobody waits for.
     fn admit(&mut self, entries: Vec<Entry>) -> Vec<Pending> {
         let mut group = Vec::with_capacity(entries.len());
         let mut bytes = 0;
         let mut room = self.room();
         let mut refused = false;
         for entry in entries {
-            if entry
-                .lane
-                .as_ref()
-                .is_some_and(|lane| lane.load(Ordering::Acquire))
-            {
-                let error = io::Error::other("an earlier append of this lane failed");
-                entry.fail(AppendError::Io(error));
-                continue;
-            }
             let Some(payload) = lock(&entry.payload).take() else {
                 continue;
             };

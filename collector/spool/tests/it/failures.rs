@@ -2,7 +2,6 @@
 use std::{
     path::Path,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -80,36 +79,6 @@ async fn appends_fail_while_no_file_can_be_written_and_work_again_afterwards() {
     let log = open(dir.path(), small());
     assert_same(&read_all(&log, 0), &expected);
     assert_eq!(log.stats().lost_corrupt, 0);
-}
-
-#[tokio::test]
-async fn a_lane_has_no_gaps() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = Options {
-        max_bytes: 10_000,
-        commit_wait: Duration::from_millis(50),
-        ..Options::default()
-    };
-    let log = open(dir.path(), options);
-    let lane = log.lane();
-    let other = log.lane();
-    let big = Bytes::from(vec![0; 6_000]);
-    let small = Bytes::from_static(b"small");
-    let outcomes = join_all([
-        Box::pin(lane.append(big.clone(), 1)) as std::pin::Pin<Box<dyn Future<Output = _> + Send>>,
-        Box::pin(lane.append(big.clone(), 1)),
-        Box::pin(lane.append(small.clone(), 1)),
-        Box::pin(other.append(small.clone(), 1)),
-    ])
-    .await;
-    assert!(outcomes[0].is_ok());
-    assert!(matches!(outcomes[1], Err(AppendError::Full)));
-    assert!(
-        matches!(outcomes[2], Err(AppendError::Io(_))),
-        "room there is, but a gap before it"
-    );
-    assert!(outcomes[3].is_ok());
-    assert!(lane.append(small, 1).await.is_err());
 }
 
 #[derive(Clone, Debug)]
