@@ -1,6 +1,6 @@
 //! From log to committed state: events a second, with one worker and with one per core.
 //!
-//! `cargo bench -p wakeline-aggregator --bench process [events]`
+//! `cargo bench -p wakeline-aggregator --bench process -- [events] [groups per round]`
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,15 +14,14 @@ use wakeline_proto::v1::{Block, BlockPayload, Event, EventType, Group, Positione
 
 const PARTITIONS: u64 = 32;
 const EVENTS_PER_GROUP: u64 = 10;
-/// Groups that a collector forwards in one round.
-const GROUPS_PER_ROUND: u64 = 1000;
 const START_MS: u64 = 1_790_000_000_000;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let events = std::env::args()
-        .find_map(|argument| argument.parse().ok())
-        .unwrap_or(200_000);
+    let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
+    let events = numbers.next().unwrap_or(200_000);
+    // What a collector forwards in one round: few when events trickle in, many when it has been waiting.
+    let groups_per_round = numbers.next().unwrap_or(1000);
     for workers in [1, 0] {
         let data = tempfile::tempdir()?;
         let mut config = Config {
@@ -32,7 +31,13 @@ async fn main() -> anyhow::Result<()> {
         };
         config.http.listen.set_port(0);
         config.grpc.listen.set_port(0);
-        let bytes = fill(&data.path().join("log/segments"), &config, events).await?;
+        let bytes = fill(
+            &data.path().join("log/segments"),
+            config.log.segment_bytes,
+            events / EVENTS_PER_GROUP,
+            groups_per_round,
+        )
+        .await?;
         let begun = Instant::now();
         let aggregator = Aggregator::start(config).await?;
         loop {
@@ -47,8 +52,7 @@ async fn main() -> anyhow::Result<()> {
         let per_second = events as f64 / took.as_secs_f64();
         let state = size(&data.path().join("state"))? as f64 / events as f64;
         let log = bytes as f64 / events as f64;
-        tracing_subscriber::fmt().try_init().ok();
-        tracing::info!(
+        println!(
             "workers {workers} (0: one per core): {events} events in {took:.2?}, {per_second:.0} events/s; \
              bytes per event: log {log:.1}, state {state:.1}"
         );
@@ -57,14 +61,18 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// Appends visits of ten page views; returns the bytes of all payloads.
-async fn fill(dir: &Path, config: &Config, events: u64) -> anyhow::Result<usize> {
-    let log = SegmentEventLog::open(dir, config.log.segment_bytes)?;
+async fn fill(
+    dir: &Path,
+    segment_bytes: u64,
+    groups: u64,
+    groups_per_round: u64,
+) -> anyhow::Result<usize> {
+    let log = SegmentEventLog::open(dir, segment_bytes)?;
     let mut bytes = 0;
-    let groups = events / EVENTS_PER_GROUP;
-    for round in 0..groups.div_ceil(GROUPS_PER_ROUND) {
+    for begin in (0..groups).step_by(groups_per_round as usize) {
         let mut partitions: Vec<BlockPayload> = Vec::new();
         partitions.resize_with(PARTITIONS as usize, BlockPayload::default);
-        for number in round * GROUPS_PER_ROUND..groups.min((round + 1) * GROUPS_PER_ROUND) {
+        for number in begin..groups.min(begin + groups_per_round) {
             let group = visit(number);
             let partition = partition_hash(group.site, &group.visitor) % PARTITIONS;
             partitions[partition as usize].groups.push(PositionedGroup {

@@ -158,6 +158,8 @@ impl Aggregator {
 
         let close = CancellationToken::new();
         let background = CancellationToken::new();
+        // From here on whatever was started ends if starting fails.
+        let close_all = (close.clone().drop_guard(), background.clone().drop_guard());
         let doors = TaskTracker::new();
         let services = Services {
             log: log.clone(),
@@ -198,8 +200,8 @@ impl Aggregator {
             live,
             processing,
             doors,
-            close: close.drop_guard(),
-            background: background.drop_guard(),
+            close: close_all.0,
+            background: close_all.1,
             lock,
         })
     }

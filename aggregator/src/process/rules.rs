@@ -16,7 +16,7 @@ const UNKNOWN_GAP_MS: i64 = 30 * 60_000;
 pub(super) fn at_first_event(control: &ControlSnapshot, site: u64) -> StoredRules {
     control.site(site).map_or_else(
         || {
-            tracing::warn!(site, "events of an unknown site are counted by UTC");
+            tracing::debug!(site, "events of an unknown site are counted by UTC");
             StoredRules {
                 timezone: "UTC".to_owned(),
                 gap_ms: UNKNOWN_GAP_MS,

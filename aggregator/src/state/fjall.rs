@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _};
@@ -24,6 +25,8 @@ pub struct FjallState {
     state: Keyspace,
     /// Next offset of each partition: the fence.
     offsets: Vec<Mutex<u64>>,
+    /// Something was committed since the last time that everything was made durable.
+    dirty: AtomicBool,
 }
 
 impl FjallState {
@@ -50,6 +53,7 @@ impl FjallState {
             database,
             state,
             offsets,
+            dirty: AtomicBool::new(false),
         })
     }
 
@@ -138,6 +142,7 @@ impl FjallState {
         progress[8..].copy_from_slice(&stamp_ms.to_be_bytes());
         batch.insert(to, keys::progress(partition), progress);
         batch.commit().map_err(store)?;
+        self.dirty.store(true, Ordering::Release);
         *offset = next_offset;
         Ok(())
     }
@@ -216,7 +221,14 @@ impl StateStore for FjallState {
     }
 
     async fn persist(&self) -> Result<(), StateError> {
-        self.database.persist(PersistMode::SyncData).map_err(store)
+        if self.dirty.swap(false, Ordering::AcqRel) {
+            let done = self.database.persist(PersistMode::SyncData);
+            return done.map_err(|error| {
+                self.dirty.store(true, Ordering::Release);
+                store(error)
+            });
+        }
+        Ok(())
     }
 }
 
