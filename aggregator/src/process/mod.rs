@@ -17,6 +17,8 @@ mod partition;
 mod recover;
 mod rules;
 mod tell;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::collections::HashMap;

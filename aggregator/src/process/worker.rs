@@ -16,8 +16,10 @@ use crate::state::{StateError, StateStore};
 
 /// Most bytes of records that are applied and committed together.
 const CHUNK_BYTES: usize = 2 << 20;
-/// The store failed: try again after this.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The store failed: try again after this, then after twice as long, …
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+/// … up to this.
+const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// What the dispatcher hands to a worker, in the order of the log.
 pub(super) enum Task {
@@ -84,11 +86,12 @@ impl<S: StateStore> Worker<S> {
 
     /// Processes until it works: a failing store is waited for.
     async fn settle(&mut self, partition: u16, records: &[(u64, LogRecord)]) {
+        let mut wait = RETRY_FIRST;
         while let Err(error) = self.try_process(partition, records).await {
             self.forget(partition, &error);
             tokio::select! {
                 () = self.halt.cancelled() => return,
-                () = tokio::time::sleep(RETRY_AFTER) => {}
+                () = tokio::time::sleep(wait) => wait = RETRY_MAX.min(wait * 2),
             }
         }
     }
@@ -99,9 +102,14 @@ impl<S: StateStore> Worker<S> {
         records: &[(u64, LogRecord)],
     ) -> Result<(), StateError> {
         let slot = self.partitions.entry(partition).or_default();
-        let owned = match slot {
-            Some(owned) => owned,
-            None => slot.insert(Owned::new(self.shared.store.load(partition).await?)),
+        let owned = if let Some(owned) = slot {
+            owned
+        } else {
+            let progress = self.shared.store.load(partition).await?;
+            // A commit that was said to fail may have happened.
+            let (next_offset, stamp_ms) = (progress.next_offset, progress.stamp_ms);
+            self.shared.board.applied(partition, next_offset, stamp_ms);
+            slot.insert(Owned::new(progress))
         };
         process(
             &self.shared,
