@@ -20,7 +20,7 @@ pub enum LockError {
 /// The right to use a data folder, until dropped or the process ends, however it does.
 #[derive(Debug)]
 pub struct FolderLock {
-    _file: File,
+    file: File,
 }
 
 impl FolderLock {
@@ -42,9 +42,18 @@ impl FolderLock {
             .open(folder.join("lock"))
             .map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(LockError::InUse(folder.to_owned())),
             Err(error) => Err(failed(error.into())),
+        }
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that was forked meanwhile has the file open until it executes its program.
+        if let Err(error) = flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(%error, "unlock the data folder");
         }
     }
 }
@@ -64,5 +73,16 @@ mod tests {
         ));
         drop(lock);
         assert!(FolderLock::take(&folder).is_ok());
+    }
+
+    #[test]
+    fn a_child_that_was_just_forked_does_not_keep_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = FolderLock::take(dir.path()).unwrap();
+        // What a child has of its parent's files until it executes something else.
+        let inherited = lock.file.try_clone().unwrap();
+        drop(lock);
+        assert!(FolderLock::take(dir.path()).is_ok());
+        drop(inherited);
     }
 }

@@ -77,10 +77,10 @@ async fn the_number_of_partitions_is_fixed_with_the_log() {
     start(&config).await.shutdown(Duration::from_secs(10)).await;
     config.log.partitions = 5.try_into().unwrap();
     let refused = Aggregator::start(config).await.map(drop).unwrap_err();
-    assert!(matches!(
-        refused,
-        StartError::Partitions { configured: 5, .. }
-    ));
+    assert!(
+        matches!(refused, StartError::Partitions { configured: 5, .. }),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
