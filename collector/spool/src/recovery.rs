@@ -34,7 +34,7 @@ pub(crate) struct Recovered {
 /// Held while the log is open; the system lets go of it however the process ends.
 #[derive(Debug)]
 pub(crate) struct DirLock {
-    _file: File,
+    file: File,
 }
 
 impl DirLock {
@@ -45,10 +45,36 @@ impl DirLock {
             .write(true)
             .open(dir.join("LOCK"))?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse),
             Err(errno) => Err(OpenError::Io(errno.into())),
         }
+    }
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that was forked meanwhile has the file open until it executes its program.
+        if let Err(error) = rustix::fs::flock(&self.file, rustix::fs::FlockOperation::Unlock) {
+            tracing::warn!(%error, "unlock the log's folder");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DirLock;
+
+    #[test]
+    fn a_child_that_was_just_forked_does_not_keep_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = DirLock::take(dir.path()).unwrap();
+        assert!(DirLock::take(dir.path()).is_err());
+        // What a child has of its parent's files until it executes something else.
+        let inherited = lock.file.try_clone().unwrap();
+        drop(lock);
+        assert!(DirLock::take(dir.path()).is_ok());
+        drop(inherited);
     }
 }
 
