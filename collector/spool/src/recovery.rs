@@ -61,23 +61,6 @@ impl Drop for DirLock {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::DirLock;
-
-    #[test]
-    fn a_child_that_was_just_forked_does_not_keep_the_folder() {
-        let dir = tempfile::tempdir().unwrap();
-        let lock = DirLock::take(dir.path()).unwrap();
-        assert!(DirLock::take(dir.path()).is_err());
-        // What a child has of its parent's files until it executes something else.
-        let inherited = lock.file.try_clone().unwrap();
-        drop(lock);
-        assert!(DirLock::take(dir.path()).is_ok());
-        drop(inherited);
-    }
-}
-
 /// Finds the segments, walks through the last one and cuts its torn end.
 pub(crate) fn recover(dir: &Path, disk: &Arc<dyn Disk>) -> io::Result<Recovered> {
     let mut found = list(dir)?;
@@ -218,4 +201,21 @@ fn list(dir: &Path) -> io::Result<Vec<Found>> {
     }
     found.sort_unstable_by_key(|found| found.segment.first);
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DirLock;
+
+    #[test]
+    fn a_child_that_was_just_forked_does_not_keep_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = DirLock::take(dir.path()).unwrap();
+        assert!(DirLock::take(dir.path()).is_err());
+        // What a child has of its parent's files until it executes something else.
+        let inherited = lock.file.try_clone().unwrap();
+        drop(lock);
+        assert!(DirLock::take(dir.path()).is_ok());
+        drop(inherited);
+    }
 }
