@@ -5,17 +5,21 @@ use std::{process::Command, time::Duration};
 use anyhow::Context as _;
 use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{debian, process::Process};
+use crate::{
+    debian,
+    process::{self, Process},
+};
 
 /// A browser with an empty profile. One window at a time; a new session has a new profile.
 pub struct Browser {
     /// The WebDriver session.
     pub page: Client,
     driver: Process,
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 impl Browser {
@@ -56,7 +60,7 @@ impl Browser {
         Ok(Self {
             page,
             driver,
-            _profile: profile,
+            profile,
         })
     }
 
@@ -90,7 +94,40 @@ impl Browser {
     /// # Errors
     /// If the driver does not answer.
     pub async fn close(mut self) -> anyhow::Result<()> {
-        self.page.close().await?;
+        self.page.clone().close().await?;
         self.driver.kill()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.driver.kill(); // already gone is as good
+        // A driver that is killed leaves its browser behind.
+        let profile = format!("--user-data-dir={}", self.profile.path().display());
+        for id in process::with_argument(&profile) {
+            let _ = kill_process(id, Signal::KILL); // its parent may have taken it along
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Browser;
+    use crate::{eventually, process};
+
+    #[tokio::test]
+    async fn a_browser_that_is_dropped_leaves_no_process_behind() -> anyhow::Result<()> {
+        let browser = Browser::start(400, 300).await?;
+        let profile = format!("--user-data-dir={}", browser.profile.path().display());
+        assert_ne!(process::with_argument(&profile), []);
+        drop(browser);
+        eventually(
+            "its processes are gone",
+            Duration::from_secs(10),
+            || async { Ok(process::with_argument(&profile).is_empty().then_some(())) },
+        )
+        .await
     }
 }

@@ -34,6 +34,24 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// Processes that were started with exactly this argument.
+pub(crate) fn with_argument(argument: &str) -> Vec<Pid> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let id = entry.file_name().to_str()?.parse().ok()?;
+            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+            let found = line
+                .split(|byte| *byte == 0)
+                .any(|given| given == argument.as_bytes());
+            found.then(|| Pid::from_raw(id)).flatten()
+        })
+        .collect()
+}
+
 /// A child process, killed on drop. Its output is kept for error messages.
 pub struct Process {
     name: String,
