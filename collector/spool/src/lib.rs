@@ -105,6 +105,9 @@ pub struct Stats {
     pub failed_fsyncs: u64,
     /// The last append was refused for want of room.
     pub full: bool,
+    /// The last group could not be made durable. The writer tries by itself whether a new segment can be made, so this
+    /// ends also if nothing is appended.
+    pub failing: bool,
 }
 
 /// Why a log can't be opened.
@@ -168,6 +171,7 @@ struct Shared {
     fsyncs: AtomicU64,
     failed_fsyncs: AtomicU64,
     full: AtomicBool,
+    failing: AtomicBool,
 }
 
 struct Handle {
@@ -207,6 +211,7 @@ impl SegmentLog {
             fsyncs: AtomicU64::new(0),
             failed_fsyncs: AtomicU64::new(0),
             full: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
         });
         let mut writer = Writer {
             shared: Arc::clone(&shared),
@@ -335,6 +340,7 @@ impl SegmentLog {
             fsyncs: shared.fsyncs.load(Ordering::Relaxed),
             failed_fsyncs: shared.failed_fsyncs.load(Ordering::Relaxed),
             full: shared.full.load(Ordering::Relaxed),
+            failing: shared.failing.load(Ordering::Relaxed),
         }
     }
 

@@ -25,6 +25,8 @@ const GROUP_BYTES: usize = 4 << 20;
 const ALLOCATE_BYTES: u64 = 4 << 20;
 /// After a failure on two files, the next attempt waits this long; appends queue meanwhile.
 const PAUSE: Duration = Duration::from_millis(100);
+/// While appends fail and none comes, a new segment is tried this often.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// An append that waits for its turn.
 pub(crate) struct Entry {
@@ -80,6 +82,7 @@ impl Writer {
         while let Some(entries) = self.gather() {
             let mut group = self.admit(entries);
             if group.is_empty() {
+                self.probe();
                 continue;
             }
             // What was not made durable in one file is written again in a new one.
@@ -88,6 +91,7 @@ impl Writer {
                 self.commit(&mut group)
             }) {
                 Ok(()) => {
+                    self.shared.failing.store(false, Ordering::Relaxed);
                     for pending in group {
                         let _ = pending.entry.done.send(Ok(pending.position));
                     }
@@ -98,7 +102,7 @@ impl Writer {
     }
 
     /// Waits for a group: until there are `commit_bytes`, or the first has waited `commit_wait`. What came while the
-    /// last group was written has mostly waited long enough.
+    /// last group was written has mostly waited long enough. Empty if none comes while the disk is to be tried.
     fn gather(&self) -> Option<Vec<Entry>> {
         let mut queue = lock(&self.shared.queue);
         loop {
@@ -106,7 +110,14 @@ impl Writer {
                 if queue.closed {
                     return None;
                 }
-                queue = wait(&self.shared, queue);
+                if self.failing() {
+                    queue = wait_timeout(&self.shared, queue, PROBE_EVERY);
+                    if queue.entries.is_empty() && !queue.closed {
+                        break;
+                    }
+                } else {
+                    queue = wait(&self.shared, queue);
+                }
                 continue;
             };
             let left = self.options.commit_wait.saturating_sub(first.at.elapsed());
@@ -289,9 +300,23 @@ impl Writer {
         Ok(file)
     }
 
+    fn failing(&self) -> bool {
+        self.shared.failing.load(Ordering::Relaxed)
+    }
+
+    /// After a failure: makes a new segment, to see whether the disk takes anything again. Whoever sends nothing while
+    /// the log fails would never learn that it works.
+    fn probe(&mut self) {
+        if self.failing() && self.roll().is_ok() {
+            tracing::info!("write log: the disk takes segments again");
+            self.shared.failing.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Answers the group, and what has queued behind it, with the error; then gives the disk a pause.
     fn fail(&self, group: Vec<Pending>, error: &io::Error) {
         tracing::error!(%error, "write log: appends fail");
+        self.shared.failing.store(true, Ordering::Relaxed);
         let mut queue = lock(&self.shared.queue);
         queue.bytes = 0;
         let queued = std::mem::take(&mut queue.entries);

@@ -36,7 +36,7 @@ fn render(doors: &Doors) -> String {
 }
 
 /// Name, help and value of each metric without labels.
-fn singles(doors: &Doors) -> [(&'static str, &'static str, u64); 19] {
+fn singles(doors: &Doors) -> [(&'static str, &'static str, u64); 20] {
     let (stats, spool, forward) = (&doors.stats, doors.log.stats(), &doors.forward);
     [
         (
@@ -80,6 +80,11 @@ fn singles(doors: &Doors) -> [(&'static str, &'static str, u64); 19] {
             "spool_failed_fsyncs_total",
             "Failed writes and fsyncs.",
             spool.failed_fsyncs,
+        ),
+        (
+            "spool_failing",
+            "Whether the last group could not be made durable.",
+            spool.failing.into(),
         ),
         (
             "spool_lost_corrupt_total",

@@ -189,10 +189,11 @@ impl Doors {
         );
     }
 
-    /// Whether the spool takes any request's record.
-    pub(crate) fn has_room(&self) -> bool {
-        self.log.stats().bytes + self.spool.reserve_bytes + ROOM_BYTES.min(self.spool.max_bytes / 4)
-            <= self.spool.max_bytes
+    /// Whether the spool takes any request's record: its disk works, as far as is known, and there is room.
+    pub(crate) fn takes_events(&self) -> bool {
+        let spool = self.log.stats();
+        let room = ROOM_BYTES.min(self.spool.max_bytes / 4);
+        !spool.failing && spool.bytes + self.spool.reserve_bytes + room <= self.spool.max_bytes
     }
 }
 
@@ -213,7 +214,7 @@ async fn not_found(State(doors): State<Arc<Doors>>) -> Response {
 }
 
 async fn ready(State(doors): State<Arc<Doors>>) -> Response {
-    if doors.keys.ready() && doors.has_room() {
+    if doors.keys.ready() && doors.takes_events() {
         "ready\n".into_response()
     } else {
         Refusal::NotReady.into_response()

@@ -126,3 +126,35 @@ async fn a_full_spool_says_so_and_keeps_what_it_has() {
         .sum();
     assert_eq!(events as u64, accepted);
 }
+
+#[tokio::test]
+async fn a_collector_whose_disk_fails_is_not_ready_until_it_works_again() {
+    let edge = Edge::start_with(|config| config.spool.segment_bytes = 1 << 20).await;
+    let spool = edge.data.path().join("spool");
+    let away = edge.data.path().join("away");
+    // The segment being written stays open; the next one can't be made.
+    std::fs::rename(&spool, &away).unwrap();
+    let events: Vec<_> = (0..20)
+        .map(|_| json!({"type": "click", "visitor": "v", "properties": {"p": "x".repeat(4000)}}))
+        .collect();
+    let body = json!(events).to_string();
+    let mut requests = 0;
+    while edge
+        .post(&format!("/w/1/events?k={WRITE_KEY}"), body.clone())
+        .send()
+        .await
+        .unwrap()
+        .status()
+        == 202
+    {
+        requests += 1;
+        assert!(requests < 100, "the segment never gets full");
+    }
+    problem(edge.get("/readyz").send().await.unwrap(), 503).await;
+    assert_eq!(edge.metric("spool_failing").await, 1);
+
+    std::fs::rename(&away, &spool).unwrap();
+    edge.until("/readyz", 200).await;
+    edge.events(&json!({"type": "click", "visitor": "v"})).await;
+    assert_eq!(edge.metric("spool_failing").await, 0);
+}

@@ -2,6 +2,7 @@
 use std::{
     path::Path,
     sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -70,10 +71,34 @@ async fn appends_fail_while_no_file_can_be_written_and_work_again_afterwards() {
     for _ in 0..3 {
         let failed = log.append(Bytes::from_static(b"failed"), 3).await;
         assert!(matches!(failed, Err(AppendError::Io(_))), "{failed:?}");
+        assert!(log.stats().failing);
     }
     assert_same(&read_all(&log, 0), &expected);
     flaky.creates.store(0, Ordering::SeqCst);
     expected.extend(append_some(&log, 10, 50).await);
+    assert!(!log.stats().failing);
+    assert_same(&read_all(&log, 0), &expected);
+    log.close().await;
+    let log = open(dir.path(), small());
+    assert_same(&read_all(&log, 0), &expected);
+    assert_eq!(log.stats().lost_corrupt, 0);
+}
+
+#[tokio::test]
+async fn a_log_that_failed_notices_without_an_append_that_the_disk_works_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, flaky) = flaky_log(dir.path(), small());
+    let mut expected = append_some(&log, 3, 0).await;
+    flaky.writes.store(u32::MAX, Ordering::SeqCst);
+    assert!(log.append(Bytes::from_static(b"failed"), 1).await.is_err());
+    assert!(log.stats().failing);
+    flaky.writes.store(0, Ordering::SeqCst);
+    let start = Instant::now();
+    while log.stats().failing {
+        assert!(start.elapsed() < Duration::from_secs(60), "still failing");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    expected.extend(append_some(&log, 3, 50).await);
     assert_same(&read_all(&log, 0), &expected);
     log.close().await;
     let log = open(dir.path(), small());
