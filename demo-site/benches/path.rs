@@ -5,6 +5,7 @@
 //! 2. `latency`: batches of 10 events at a fixed rate: time to the 202, beside the time of a bare fdatasync of as many
 //!    bytes on the same disk in the same run.
 //! 3. `idle`: resident memory of both servers before and after.
+//! 4. `click`: from a single click in a browser to the changed figure on a dashboard in another one, and the demo's memory.
 
 use std::{
     fs::File,
@@ -17,7 +18,7 @@ use anyhow::Context as _;
 use serde_json::json;
 use tokio::{sync::Mutex, task::JoinSet};
 use wakeline_demo_site::simulate::{self, Options};
-use wakeline_testbed::Stack;
+use wakeline_testbed::{Browser, Demo, Stack, eventually};
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name)
@@ -28,20 +29,79 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    click().await?;
     let stack = Stack::start().await?;
     println!(
         "idle: {} MB resident (collector and aggregator)",
-        resident(&stack)? >> 20
+        resident(&stack.processes())? >> 20
     );
     latency(&stack).await?;
     let before = stack.totals().await?;
     enter(&stack, before).await?;
     println!(
         "after: {} MB resident (collector and aggregator)",
-        resident(&stack)? >> 20
+        resident(&stack.processes())? >> 20
     );
     Ok(())
 }
+
+/// Single clicks, one after the other.
+async fn click() -> anyhow::Result<()> {
+    let demo = Demo::start()?;
+    println!(
+        "demo: {} MB resident when idle",
+        resident(&[demo.id()])? >> 20
+    );
+    let shop = Browser::start(800, 600).await?;
+    shop.page.goto(&demo.shop).await?;
+    let dashboard = Browser::start(1280, 900).await?;
+    dashboard.page.goto(&demo.dashboard).await?;
+    eventually("the figures", Duration::from_secs(30), || async {
+        Ok((!dashboard.run(EVENTS).await?.is_null()).then_some(()))
+    })
+    .await?;
+    dashboard
+        .run(
+            "window.seen = {};
+            new MutationObserver(() => {
+                for (const figure of document.querySelectorAll('.figure'))
+                    if (figure.querySelector('.figure-name').textContent === 'Events')
+                        window.seen[figure.querySelector('.figure-value').textContent] ??= Date.now();
+            }).observe(document.body, { subtree: true, childList: true, characterData: true })",
+        )
+        .await?;
+    let mut times = Vec::new();
+    for _ in 0..20 {
+        let before: u64 = dashboard
+            .run(EVENTS)
+            .await?
+            .as_str()
+            .context("a figure")?
+            .parse()?;
+        let clicked = shop
+            .run("wakeline.track('bench'); return Date.now()")
+            .await?
+            .as_f64()
+            .context("a time")?;
+        let script = format!("return window.seen[{}]", before + 1);
+        let seen = eventually("the next figure", Duration::from_secs(10), || async {
+            Ok(dashboard.run(&script).await?.as_f64())
+        })
+        .await?;
+        times.push(seen - clicked);
+    }
+    times.sort_unstable_by(f64::total_cmp);
+    println!(
+        "click: to the changed figure: median {:.0} ms, slowest of 20 {:.0} ms",
+        times[10], times[19]
+    );
+    shop.close().await?;
+    dashboard.close().await
+}
+
+const EVENTS: &str = "return [...document.querySelectorAll('.figure')]
+    .find((figure) => figure.querySelector('.figure-name').textContent === 'Events')
+    ?.querySelector('.figure-value').textContent";
 
 /// At least a million events in, processed and visible.
 async fn enter(stack: &Stack, before: [u64; 4]) -> anyhow::Result<()> {
@@ -71,7 +131,7 @@ async fn enter(stack: &Stack, before: [u64; 4]) -> anyhow::Result<()> {
         before[2] + truth.pageviews,
         before[3] + truth.events,
     ];
-    wakeline_testbed::eventually("totals", Duration::from_secs(300), || async {
+    eventually("totals", Duration::from_secs(300), || async {
         Ok((stack.totals().await? == expected).then_some(()))
     })
     .await?;
@@ -146,10 +206,10 @@ fn fdatasync_p99() -> anyhow::Result<Duration> {
     Ok(times[times.len() * 99 / 100])
 }
 
-/// Bytes resident in memory of both servers.
-fn resident(stack: &Stack) -> anyhow::Result<u64> {
+/// Bytes resident in memory.
+fn resident(processes: &[u32]) -> anyhow::Result<u64> {
     let mut bytes = 0;
-    for id in stack.processes() {
+    for id in processes {
         let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
         let line = status
             .lines()

@@ -2,6 +2,7 @@
 
 use std::{
     num::NonZeroU64,
+    sync::Once,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -31,6 +32,7 @@ pub(super) struct Live {
     key: String,
     start: Instant,
     wall_at_start: u64,
+    unreachable: Once,
 }
 
 impl Live {
@@ -44,6 +46,7 @@ impl Live {
             key,
             start: Instant::now(),
             wall_at_start,
+            unreachable: Once::new(),
         }
     }
 
@@ -69,8 +72,18 @@ impl Live {
             .post(self.url.clone())
             .header(header::CONTENT_TYPE, "application/x-protobuf")
             .body(bytes);
-        let Ok(response) = request.send().await else {
-            return Reply::Unreachable;
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => {
+                self.unreachable.call_once(|| {
+                    eprintln!(
+                        "{} can't be reached ({}); trying again for {PATIENCE:?}",
+                        self.url,
+                        root(&error)
+                    );
+                });
+                return Reply::Unreachable;
+            }
         };
         let status = response.status().as_u16();
         let retry_after = response
@@ -83,6 +96,11 @@ impl Live {
             Err(_) => Reply::Unreachable, // the answer was cut: whether it was taken is unknown
         }
     }
+}
+
+/// What went wrong in the end: the outer errors only say that something did.
+fn root(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), root)
 }
 
 /// Sends all visits of a visitor, and returns when each event is acknowledged.

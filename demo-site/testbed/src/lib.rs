@@ -5,10 +5,12 @@
 
 mod browser;
 mod debian;
+mod demo;
 mod process;
 mod stack;
 
 pub use browser::Browser;
+pub use demo::Demo;
 pub use process::{Process, binary};
 pub use stack::Stack;
 

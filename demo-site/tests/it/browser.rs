@@ -4,9 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use fantoccini::Locator;
 use serde_json::Value;
-use wakeline_testbed::{Browser, eventually};
-
-use crate::demo::Demo;
+use wakeline_testbed::{Browser, Demo, eventually};
 
 const LIMIT: Duration = Duration::from_secs(30);
 

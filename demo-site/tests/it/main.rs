@@ -1,5 +1,4 @@
 //! End to end: real processes, a real browser.
 
 mod browser;
-mod demo;
 mod faults;

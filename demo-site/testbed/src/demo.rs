@@ -5,22 +5,28 @@ use std::{path::PathBuf, process::Command, time::Duration};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wakeline_testbed::Process;
+
+use crate::{Process, binary};
 
 /// The first start builds the SDK, which takes minutes on a machine that never did.
 const STARTS: Duration = Duration::from_secs(1_200);
 
 /// `wakeline-demo-site`, with its own folder and ports.
-pub(crate) struct Demo {
-    pub(crate) shop: String,
-    pub(crate) dashboard: String,
+pub struct Demo {
+    /// The shop.
+    pub shop: String,
+    /// The dashboard, with a sign-in in its fragment.
+    pub dashboard: String,
     process: Process,
     folder: TempDir,
 }
 
 impl Demo {
     /// Starts it on free ports.
-    pub(crate) fn start() -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// If it does not do that; with what it printed.
+    pub fn start() -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
         let any = "127.0.0.1:0";
         let (process, shop, dashboard) = start(folder.path().join("data"), any, any)?;
@@ -32,13 +38,24 @@ impl Demo {
         })
     }
 
+    /// Process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// `kill -9`.
-    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If it does not do that; with what it printed.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
         self.process.kill()
     }
 
     /// Starts it again where it was, on the same ports, after [`kill`](Self::kill).
-    pub(crate) fn start_again(&mut self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If it does not do that; with what it printed.
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
         let address = |url: &str| {
             url.trim_start_matches("http://")
                 .split('/')
@@ -53,7 +70,10 @@ impl Demo {
     }
 
     /// visitors, visits, pageviews, events of all time, as the API has them.
-    pub(crate) async fn totals(&self) -> anyhow::Result<Vec<u64>> {
+    ///
+    /// # Errors
+    /// If it does not do that; with what it printed.
+    pub async fn totals(&self) -> anyhow::Result<Vec<u64>> {
         let (api, token) = self.dashboard.split_once("#token=").context("a sign-in")?;
         let answer: Value = reqwest::Client::new()
             .post(format!("{api}api/v2/query"))
@@ -76,7 +96,7 @@ impl Demo {
 }
 
 fn start(data: PathBuf, shop: &str, dashboard: &str) -> anyhow::Result<(Process, String, String)> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wakeline-demo-site"));
+    let mut command = Command::new(binary("wakeline-demo-site")?);
     command.arg("serve").arg("--data").arg(data);
     command.env("WAKELINE_COLLECTOR__HTTP__LISTEN", shop);
     command.env("WAKELINE_AGGREGATOR__HTTP__LISTEN", dashboard);
