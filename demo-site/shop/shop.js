@@ -1,6 +1,5 @@
 // The shop's own script. What a customer of Wakeline writes is the lines that call `wakeline`; page views need none.
 // `?.`: the shop works without it, too, where a blocker or an outage keeps the script away.
-const { wakeline } = window;
 const CURRENCY = "EUR";
 const euros = (cents) => `${Math.floor(cents / 100)}.${String(cents % 100).padStart(2, "0")} €`;
 const element = (id) => document.getElementById(id);
@@ -27,14 +26,14 @@ showCount();
 // Product page
 const { sku, name, price } = document.body.dataset;
 if (sku) {
-  wakeline?.productView({ sku, name, price: Number(price), currency: CURRENCY });
+  window.wakeline?.productView({ sku, name, price: Number(price), currency: CURRENCY });
   element("add").addEventListener("click", () => {
     const items = readCart();
     const known = items.find((item) => item.sku === sku);
     if (known) known.quantity += 1;
     else items.push({ sku, name, price: Number(price), quantity: 1 });
     writeCart(items);
-    wakeline?.cart(asOrder("", items));
+    window.wakeline?.cart(asOrder("", items));
     element("added").textContent = `${name} is in your cart.`;
   });
 }
@@ -57,7 +56,7 @@ const showLines = () => {
       remove.setAttribute("aria-label", `Remove ${item.name}`);
       remove.addEventListener("click", () => {
         writeCart(readCart().filter((other) => other.sku !== item.sku));
-        wakeline?.track("remove_from_cart", { sku: item.sku, quantity: item.quantity });
+        window.wakeline?.track("remove_from_cart", { sku: item.sku, quantity: item.quantity });
         showLines();
       });
       row.append(label, cost, remove);
@@ -80,12 +79,12 @@ const form = element("checkout");
 if (form) {
   const items = readCart();
   element("total").textContent = euros(sum(items));
-  wakeline?.checkout(asOrder("", items));
+  window.wakeline?.checkout(asOrder("", items));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const id = `A-${Date.now().toString(36).toUpperCase()}`;
-    wakeline?.order(asOrder(id, items));
-    wakeline?.track("delivery_chosen", { delivery: new FormData(form).get("delivery") });
+    window.wakeline?.order(asOrder(id, items));
+    window.wakeline?.track("delivery_chosen", { delivery: new FormData(form).get("delivery") });
     writeCart([]);
     location.assign(`/thank-you?order=${id}`);
   });
