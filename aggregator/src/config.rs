@@ -34,6 +34,10 @@ pub struct Config {
 pub struct HttpConfig {
     /// Port 0: any, printed.
     pub listen: SocketAddr,
+    /// Connections at a time; more wait to be accepted.
+    pub max_connections: usize,
+    /// Longest time for a request's head to arrive, in ms; also how long an idle connection is kept.
+    pub header_timeout_ms: u64,
 }
 
 /// The door of collectors.
@@ -87,6 +91,8 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8090)),
+            max_connections: 2_000,
+            header_timeout_ms: 15_000,
         }
     }
 }
@@ -211,6 +217,12 @@ impl Config {
                 "grpc.listen",
                 "without TLS only a loopback address, unless grpc.insecure = true",
             ));
+        }
+        if !(1..=1_000_000).contains(&self.http.max_connections) {
+            errors.push(key_error("http.max_connections", "from 1 to 1000000"));
+        }
+        if !(1..=600_000).contains(&self.http.header_timeout_ms) {
+            errors.push(key_error("http.header_timeout_ms", "from 1 to 600000"));
         }
         if self.grpc.token.as_ref().is_some_and(String::is_empty) {
             errors.push(key_error("grpc.token", "empty; leave it out for none"));

@@ -17,6 +17,7 @@ mod lock;
 pub mod log;
 pub mod metrics;
 mod process;
+mod serve;
 mod server;
 pub mod state;
 mod stats;

@@ -10,12 +10,11 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tonic::transport::server::TcpIncoming;
 
 use crate::admin::{self, AdminError, AdminRequest, AdminSocket};
 use crate::api::{self, ApiState};
 use crate::causes::Causes;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, HttpConfig};
 use crate::control::{Control, ControlError};
 use crate::grpc::Services;
 use crate::health::ServerHealth;
@@ -24,6 +23,7 @@ use crate::lock::{FolderLock, LockError};
 use crate::log::{EventLog as _, LogError, SegmentEventLog};
 use crate::metrics::{MetricStore, StateMetrics};
 use crate::process::{Board, Processing, RecoverError, Recovered, Shared, recover};
+use crate::serve;
 use crate::state::{FjallState, StateError, StateStore as _};
 use crate::stats::Stats;
 
@@ -33,6 +33,10 @@ const PERSIST_EVERY: Duration = Duration::from_secs(1);
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
 /// Collectors that are gone without a word are noticed after this and as long again.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Connections of collectors at a time; each has one or two.
+const GRPC_CONNECTIONS: usize = 2_000;
+/// How long a new connection of a collector may take to say the first thing.
+const GRPC_PATIENCE: Duration = Duration::from_secs(5);
 /// File with the number of partitions of the log.
 const PARTITIONS: &str = "partitions";
 
@@ -183,7 +187,7 @@ impl Aggregator {
             clock: now_ms,
             shutdown: close.clone(),
         };
-        doors.spawn(serve_http(http, api, close.clone()));
+        doors.spawn(serve_http(http, api, config.http.clone(), close.clone()));
         let socket = AdminSocket::bind(data).map_err(StartError::Data)?;
         doors.spawn(socket.run(Arc::clone(&control), close.clone()));
         doors.close();
@@ -305,7 +309,7 @@ async fn serve_grpc(
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .add_routes(routes)
         .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            serve::http2_connections(listener, GRPC_CONNECTIONS, GRPC_PATIENCE),
             close.cancelled_owned(),
         )
         .await;
@@ -314,14 +318,13 @@ async fn serve_grpc(
     }
 }
 
-async fn serve_http(listener: TcpListener, state: ApiState, close: CancellationToken) {
-    let routes = api::router(state).into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, routes)
-        .with_graceful_shutdown(close.cancelled_owned())
-        .await;
-    if let Err(error) = served {
-        tracing::error!(%error, "serve HTTP");
-    }
+async fn serve_http(
+    listener: TcpListener,
+    state: ApiState,
+    config: HttpConfig,
+    close: CancellationToken,
+) {
+    serve::http(listener, api::router(state), &config, close).await;
 }
 
 /// Keeps what a crash would have to replay short.

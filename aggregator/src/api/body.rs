@@ -1,5 +1,7 @@
 //! JSON bodies: of the right type, of bounded size, without unknown keys.
 
+use std::time::Duration;
+
 use axum::{
     body::{Bytes, to_bytes},
     extract::{FromRequest, Request},
@@ -15,6 +17,8 @@ use super::{
 
 /// Bytes of a body.
 const MAX_BYTES: usize = 256 << 10;
+/// How long one may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A body as it is.
 pub(super) struct JsonBytes(pub(super) Bytes);
@@ -32,8 +36,9 @@ impl FromRequest<Shared> for JsonBytes {
         if !is_json {
             return Err(Problem::new(Code::NotJson));
         }
-        let body = to_bytes(request.into_body(), MAX_BYTES)
+        let body = tokio::time::timeout(PATIENCE, to_bytes(request.into_body(), MAX_BYTES))
             .await
+            .map_err(|_| Problem::with(Code::Timeout, "the body did not arrive in time"))?
             .map_err(|error| {
                 if std::error::Error::source(&error)
                     .is_some_and(<dyn std::error::Error>::is::<LengthLimitError>)

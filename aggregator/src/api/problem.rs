@@ -22,6 +22,7 @@ pub(super) enum Code {
     NotFound,
     MethodNotAllowed,
     Conflict,
+    Timeout,
     TooLarge,
     NotJson,
     TooManyAttempts,
@@ -54,6 +55,7 @@ impl Code {
                 "conflict",
                 "This is not possible as things are",
             ),
+            Self::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "Too slow"),
             Self::TooLarge => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too_large",

@@ -9,6 +9,7 @@
 mod api;
 mod cli;
 mod dashboard;
+mod doors;
 mod edge;
 mod http;
 mod ingest;
