@@ -25,6 +25,8 @@ mod table;
 
 /// How long what is in progress may take after a signal.
 const DRAIN: Duration = Duration::from_secs(20);
+/// Characters that a token given by the operator has at least.
+const MIN_TOKEN: usize = 16;
 
 /// The centre of Wakeline: takes events from collectors, counts them, and serves dashboard and API.
 #[derive(Debug, Parser)]
@@ -54,7 +56,7 @@ struct Cli {
 enum Command {
     /// Run the server until SIGTERM or SIGINT.
     #[command(
-        after_help = "The first admin token is WAKELINE_ADMIN_TOKEN; without it one is made and printed once."
+        after_help = "The first admin token is WAKELINE_ADMIN_TOKEN (at least 16 characters); without it one is made and printed once."
     )]
     Serve(Serve),
     #[command(flatten)]
@@ -82,6 +84,11 @@ enum CliError {
     Admin(#[from] AdminError),
     #[error(transparent)]
     Control(#[from] ControlError),
+    #[error(
+        "WAKELINE_ADMIN_TOKEN is shorter than {MIN_TOKEN} characters: whoever guesses it can do everything. Give a longer \
+         one, such as the output of `openssl rand -hex 32`, or none: then one is made and printed"
+    )]
+    ShortToken,
     #[error("start the runtime")]
     Runtime(#[source] io::Error),
     #[error("print the answer")]
@@ -91,7 +98,7 @@ enum CliError {
 impl CliError {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Start(StartError::Config(_)) => 2,
+            Self::Config(_) | Self::ShortToken | Self::Start(StartError::Config(_)) => 2,
             Self::Start(StartError::InUse(_)) | Self::Admin(AdminError::InUse(_)) => 3,
             _ => 1,
         }
@@ -165,14 +172,12 @@ async fn serve(config: Config, as_json: bool) -> Result<(), CliError> {
     // From here on a signal stops gently, however early it comes.
     let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Runtime)?;
-    let aggregator = Aggregator::start(config).await?;
     let given = std::env::var("WAKELINE_ADMIN_TOKEN").ok();
-    if given
-        .as_deref()
-        .is_some_and(|token| (1..16).contains(&token.len()))
-    {
-        tracing::warn!("WAKELINE_ADMIN_TOKEN is short; whoever guesses it can do everything");
+    let length = given.as_deref().map_or(0, |token| token.chars().count());
+    if (1..MIN_TOKEN).contains(&length) {
+        return Err(CliError::ShortToken);
     }
+    let aggregator = Aggregator::start(config).await?;
     let token = admin::first_token(aggregator.control(), given.as_deref())?;
     print(&started(&aggregator, token.as_deref(), as_json))?;
     tokio::select! {

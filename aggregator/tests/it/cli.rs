@@ -281,3 +281,24 @@ async fn the_first_token_can_be_given_by_the_environment() {
     assert_eq!(server.status_with("given by the operator").await, 200);
     assert_eq!(server.status_with("another one").await, 401);
 }
+
+#[test]
+fn a_short_admin_token_is_refused_before_anything_is_opened() {
+    let data = tempfile::tempdir().unwrap();
+    let mut serve = command(data.path());
+    serve.args([
+        "serve",
+        "--http-listen",
+        "127.0.0.1:0",
+        "--grpc-listen",
+        "127.0.0.1:0",
+    ]);
+    let output = serve
+        .env("WAKELINE_ADMIN_TOKEN", "fifteen letters")
+        .output()
+        .unwrap();
+    let says = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{says}");
+    assert!(says.contains("16 characters"), "{says}");
+    assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);
+}
