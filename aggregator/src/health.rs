@@ -16,10 +16,7 @@ pub(crate) struct ServerHealth {
 
 impl Health for ServerHealth {
     fn ready(&self) -> Result<(), String> {
-        if self.log.stats().full {
-            return Err("the log has no room".to_owned());
-        }
-        Ok(())
+        why_not_ready(&self.log.stats()).map_or(Ok(()), |why| Err(why.to_owned()))
     }
 
     fn write_metrics(&self, out: &mut String) {
@@ -80,6 +77,16 @@ impl Health for ServerHealth {
     }
 }
 
+fn why_not_ready(log: &wakeline_spool::Stats) -> Option<&'static str> {
+    if log.full {
+        Some("the log has no room")
+    } else if log.failing {
+        Some("the log can't be written: the disk is full or fails; collectors keep what they have")
+    } else {
+        None
+    }
+}
+
 fn write(out: &mut String, kind: &str, name: &str, help: &str, value: u64) {
     let name = format!("wakeline_aggregator_{name}");
     // Writing to a string does not fail.
@@ -87,4 +94,26 @@ fn write(out: &mut String, kind: &str, name: &str, help: &str, value: u64) {
         out,
         "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use wakeline_spool::Stats;
+
+    use super::why_not_ready;
+
+    #[test]
+    fn a_log_that_cannot_be_written_is_not_ready() {
+        let failing = Stats {
+            failing: true,
+            ..Stats::default()
+        };
+        assert!(why_not_ready(&failing).is_some_and(|why| why.contains("can't be written")));
+        let full = Stats {
+            full: true,
+            ..Stats::default()
+        };
+        assert!(why_not_ready(&full).is_some_and(|why| why.contains("no room")));
+        assert_eq!(why_not_ready(&Stats::default()), None);
+    }
 }
