@@ -5,14 +5,16 @@
 //! - Up to eight rounds of 2 MiB are on their way. The first event of an idle connection leaves at once. While rounds
 //!   are on their way, the next one waits until it is worth a round or until an Ack comes: there is no timer.
 //! - After any failure, sending starts again at the last acknowledged position. What is sent twice the aggregator
-//!   skips by position, so the position file may be old or missing.
+//!   skips by edge id and position, so the position file may be old or missing.
+//! - Each opening of the spool has its own edge id, and each stream is of one edge: once all of an older opening is
+//!   acknowledged, the stream of the next one begins.
 
 mod round;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,6 +28,7 @@ use wakeline_proto::v1;
 use wakeline_proto::v1::ingest_client::IngestClient;
 use wakeline_spool::SegmentLog;
 
+use crate::edges::Edges;
 use crate::forward::round::{RoundError, Rounds};
 use crate::snapshot::RulesWatch;
 use crate::upstream::Upstream;
@@ -109,6 +112,8 @@ enum SessionError {
     Ended,
     #[error("the number of partitions has changed")]
     Partitions,
+    #[error("all of an older opening is acknowledged")]
+    NextEdge,
     #[error("spool")]
     Round(#[from] RoundError),
     #[error("a task was cancelled")]
@@ -118,10 +123,10 @@ enum SessionError {
 /// Sends the spool to the aggregator.
 pub(crate) struct Forwarder {
     log: SegmentLog,
-    edge: u64,
+    edges: Edges,
     upstream: Upstream,
     rules: RulesWatch,
-    position_file: PathBuf,
+    data: PathBuf,
     stats: Arc<ForwardStats>,
 }
 
@@ -139,21 +144,21 @@ struct Window {
 }
 
 impl Forwarder {
-    /// `position_file` keeps what was acknowledged; it need not exist. The number of partitions comes with `rules`:
+    /// The folder `data` keeps what was acknowledged, if it could be kept. The number of partitions comes with `rules`:
     /// nothing is sent before there are some.
     pub(crate) fn new(
         log: SegmentLog,
-        edge: u64,
+        edges: Edges,
         upstream: Upstream,
         rules: RulesWatch,
-        position_file: PathBuf,
+        data: PathBuf,
     ) -> Self {
         Self {
             log,
-            edge,
+            edges,
             upstream,
             rules,
-            position_file,
+            data,
             stats: Arc::default(),
         }
     }
@@ -165,9 +170,12 @@ impl Forwarder {
 
     /// Returns when `shutdown` fires. What was not acknowledged by then stays in the spool.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
-        let kept = load(&self.position_file, self.edge).unwrap_or(0);
+        let kept = self.edges.acked(&self.data).unwrap_or(0);
         // The spool may have lost its end, also what was acknowledged; what comes next must not be passed over.
-        let from = kept.min(self.log.durable()).max(self.log.first());
+        let from = kept
+            .max(self.edges.first())
+            .min(self.log.durable())
+            .max(self.log.first());
         self.stats.acked.store(from, Relaxed);
         tokio::select! {
             biased;
@@ -175,7 +183,7 @@ impl Forwarder {
             () = self.forward() => {}
         }
         self.stats.connected.store(false, Relaxed);
-        if let Err(error) = save(&self.position_file, self.edge, self.stats.acked()) {
+        if let Err(error) = self.edges.save_acked(&self.data, self.stats.acked()) {
             tracing::warn!(%error, "acknowledged position can't be kept: some events will be sent again");
         }
     }
@@ -197,6 +205,10 @@ impl Forwarder {
                 Err(error) => error,
             };
             self.stats.connected.store(false, Relaxed);
+            if matches!(error, SessionError::NextEdge) {
+                backoff = FIRST_BACKOFF;
+                continue;
+            }
             self.stats.failures.fetch_add(1, Relaxed);
             if self.stats.acked() > before {
                 backoff = FIRST_BACKOFF;
@@ -218,9 +230,10 @@ impl Forwarder {
         }
     }
 
-    /// One stream, from the last acknowledged position on.
+    /// One stream, from the last acknowledged position on, as far as its opening goes.
     async fn session(&self, partitions: u32) -> Result<std::convert::Infallible, SessionError> {
         let window = Window::default();
+        let (edge, border) = self.edges.at(self.stats.acked());
         let (outbox, blocks) = mpsc::channel(OUTBOX);
         let mut rules = self.rules.clone();
         let other_partitions = rules.wait_for(|rules| {
@@ -229,28 +242,35 @@ impl Forwarder {
                 .is_some_and(|rules| rules.partitions != partitions)
         });
         tokio::select! {
-            result = self.receive(blocks, &window) => result,
-            result = self.send(outbox, &window, partitions) => result,
+            result = self.receive(edge, blocks, &window) => result,
+            result = self.send(outbox, &window, partitions, border) => result,
             Ok(_) = other_partitions => Err(SessionError::Partitions),
         }
     }
 
-    /// Makes rounds and hands them to the stream.
+    /// Makes rounds and hands them to the stream, up to `border` if there is one.
     async fn send(
         &self,
         outbox: mpsc::Sender<v1::Block>,
         window: &Window,
         partitions: u32,
+        border: Option<u64>,
     ) -> Result<std::convert::Infallible, SessionError> {
         let mut durable = self.log.watch();
-        let mut rounds = Rounds::new(self.log.reader(self.stats.acked()), partitions)?;
+        let limit = border.unwrap_or(u64::MAX);
+        let mut rounds = Rounds::new(self.log.reader(self.stats.acked()), partitions, limit)?;
         // What follows was looked at and is nothing to send: damage, or positions that were given to nobody.
         let mut seen = 0;
         loop {
             let end = loop {
                 let end = *durable.borrow_and_update();
-                let waiting = end.saturating_sub(rounds.position().max(seen));
+                let waiting = end.min(limit).saturating_sub(rounds.position().max(seen));
                 let on_their_way = window.len();
+                // Nothing is ever added below a border.
+                if let (Some(border), 0, 0) = (border, waiting, on_their_way) {
+                    self.stats.acked.store(border, Relaxed);
+                    return Err(SessionError::NextEdge);
+                }
                 if waiting > 0
                     && on_their_way < MAX_ROUNDS
                     && waiting >= EAGER_POSITIONS * on_their_way as u64
@@ -295,19 +315,24 @@ impl Forwarder {
     /// Opens the stream and takes Acks.
     async fn receive(
         &self,
+        edge: u64,
         blocks: mpsc::Receiver<v1::Block>,
         window: &Window,
     ) -> Result<std::convert::Infallible, SessionError> {
         let mut client = IngestClient::new(self.upstream.channel());
         let mut request = self.upstream.request(ReceiverStream::new(blocks));
         // Sixteen hex digits are always a valid value.
-        if let Ok(edge) = MetadataValue::try_from(format!("{:016x}", self.edge)) {
-            request.metadata_mut().insert("wakeline-edge", edge);
+        if let Ok(value) = MetadataValue::try_from(format!("{edge:016x}")) {
+            request.metadata_mut().insert("wakeline-edge", value);
         }
         let mut acks = client.push(request).await?.into_inner();
         self.stats.connected.store(true, Relaxed);
         *lock(&self.stats.last_error) = None;
-        tracing::info!(from = self.stats.acked(), "forwarding");
+        tracing::info!(
+            edge = format!("{edge:016x}"),
+            from = self.stats.acked(),
+            "forwarding"
+        );
         let mut saved = Instant::now();
         while let Some(ack) = acks.message().await? {
             let Some((position, events)) = window.acknowledge(ack.position) else {
@@ -315,17 +340,18 @@ impl Forwarder {
             };
             self.stats.events.fetch_add(events, Relaxed);
             self.stats.acked.store(position, Relaxed);
-            let save_to = (saved.elapsed() >= SAVE_EVERY).then(|| self.position_file.clone());
+            let save_to =
+                (saved.elapsed() >= SAVE_EVERY).then(|| (self.edges.clone(), self.data.clone()));
             if save_to.is_some() {
                 saved = Instant::now();
             }
-            let (log, edge) = (self.log.clone(), self.edge);
+            let log = self.log.clone();
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = log.trim(position) {
                     tracing::error!(%error, "acknowledged segments can't be deleted");
                 }
-                if let Some(path) = save_to
-                    && let Err(error) = save(&path, edge, position)
+                if let Some((edges, data)) = save_to
+                    && let Err(error) = edges.save_acked(&data, position)
                 {
                     tracing::warn!(%error, "acknowledged position can't be kept");
                 }
@@ -378,21 +404,6 @@ fn report(error: &dyn std::error::Error) -> String {
 fn jittered(backoff: Duration) -> Duration {
     let random = getrandom::u32().unwrap_or(u32::MAX);
     backoff.mul_f64(0.5 + f64::from(random) / f64::from(u32::MAX) / 2.0)
-}
-
-/// What `edge` had acknowledged; `None` if that is not known.
-fn load(path: &Path, edge: u64) -> Option<u64> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let (kept_edge, position) = text.trim().split_once(' ')?;
-    (kept_edge == format!("{edge:016x}")).then_some(())?;
-    position.parse().ok()
-}
-
-/// Replaces the position file. Not synced: an old one costs sending twice, no more.
-fn save(path: &Path, edge: u64, position: u64) -> std::io::Result<()> {
-    let new = path.with_extension("new");
-    std::fs::write(&new, format!("{edge:016x} {position}\n"))?;
-    std::fs::rename(&new, path)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -8,6 +8,8 @@ use serde::Serialize;
 use wakeline_proto::{EventId, v1};
 use wakeline_spool::{OpenError, Options, ReadError, SegmentLog};
 
+use crate::edges;
+
 /// Bytes of records read at a time.
 const READ_BYTES: usize = 1 << 20;
 
@@ -20,6 +22,9 @@ pub enum InspectError {
     /// It can't be opened; a running collector keeps it to itself.
     #[error("open spool")]
     Open(#[from] OpenError),
+    /// The file of its edge ids can't be read.
+    #[error("read edge ids")]
+    Edges(#[source] std::io::Error),
     /// It can't be read.
     #[error("read spool")]
     Read(#[from] ReadError),
@@ -28,8 +33,8 @@ pub enum InspectError {
 /// What is in a spool.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// The collector's id, 16 hex digits.
-    pub edge: Option<String>,
+    /// The openings of the spool that positions are kept of, oldest first; empty if they are not known.
+    pub edges: Vec<EdgeRange>,
     /// The oldest position that is kept.
     pub first_position: u64,
     /// The position after the last event.
@@ -48,6 +53,15 @@ pub struct Report {
     pub rejected: u64,
     /// The first accepted events, as many as were asked for.
     pub events: Vec<SpooledEvent>,
+}
+
+/// An opening of a spool: its positions go on to where the next one's begin.
+#[derive(Debug, Serialize)]
+pub struct EdgeRange {
+    /// The edge id, 16 hex digits.
+    pub edge: String,
+    /// The first of its positions.
+    pub first_position: u64,
 }
 
 /// An accepted event in a spool.
@@ -79,9 +93,15 @@ pub async fn inspect(data: &Path, max_events: usize) -> Result<Report, InspectEr
     }
     let (log, _) = SegmentLog::open(&dir, Options::default())?;
     let mut report = Report {
-        edge: std::fs::read_to_string(data.join(crate::EDGE))
-            .ok()
-            .map(|text| text.trim().to_owned()),
+        edges: edges::read(data)
+            .map_err(InspectError::Edges)?
+            .unwrap_or_default()
+            .into_iter()
+            .map(|opening| EdgeRange {
+                edge: format!("{:016x}", opening.edge),
+                first_position: opening.first,
+            })
+            .collect(),
         first_position: log.first(),
         next_position: log.durable(),
         ..Report::default()

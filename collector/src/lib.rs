@@ -3,14 +3,15 @@
 //! A [`Collector`] owns a data folder and the tasks that forward the spool and follow the aggregator's config. It binds
 //! nothing: [`Collector::router`] is served by [`serve`](crate::serve()), alone or merged with other routes.
 //!
-//! The data folder holds `spool/` (segments), `edge` (the collector's id), `snapshot.pb` (the config snapshot) and `acked` (the
-//! position below which the aggregator has all).
+//! The data folder holds `spool/` (segments), `edges` (the ids under which its positions are known), `snapshot.pb` (the
+//! config snapshot) and `acked` (the position below which the aggregator has all). It may be restored from a backup or
+//! copied: see `edges.rs`.
 //!
 //! Promises: a 2xx is answered after what it acknowledges was fsynced in the spool; each event has one fate, accepted
 //! or rejected with a reason; one bad event never sinks others; no address of a visitor is stored.
 
 pub mod config;
-mod edge;
+mod edges;
 mod forward;
 mod http;
 pub mod inspect;
@@ -34,6 +35,7 @@ use wakeline_spool::{OpenError, Options, SegmentLog};
 pub use config::{Config, ConfigError};
 pub use serve::{ServeOptions, serve};
 
+use edges::Edges;
 use forward::Forwarder;
 use http::Doors;
 use http::body::Budget;
@@ -45,10 +47,7 @@ use upstream::{Upstream, UpstreamError};
 
 /// The spool's folder in the data folder.
 pub(crate) const SPOOL: &str = "spool";
-/// The file of the collector's id in the data folder.
-pub(crate) const EDGE: &str = "edge";
 const SNAPSHOT: &str = "snapshot.pb";
-const ACKED: &str = "acked";
 
 /// Why a collector can't start.
 #[derive(Debug, thiserror::Error)]
@@ -91,21 +90,22 @@ impl Collector {
         let upstream = Upstream::new(&config.upstream)?;
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || Opened::open(&opening));
-        let Opened { log, edge, sdk } = opened.await.map_err(|error| StartError::Io {
+        let Opened { log, edges, sdk } = opened.await.map_err(|error| StartError::Io {
             path: config.data.clone(),
             source: std::io::Error::other(error),
         })??;
 
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let (watcher, rules) = Watcher::open(upstream.clone(), edge, config.data.join(SNAPSHOT));
+        let (watcher, rules) =
+            Watcher::open(upstream.clone(), edges.newest(), config.data.join(SNAPSHOT));
         tasks.spawn(watcher.run(stop.clone()));
         let forwarder = Forwarder::new(
             log.clone(),
-            edge,
+            edges,
             upstream.clone(),
             rules.clone(),
-            config.data.join(ACKED),
+            config.data.clone(),
         );
         let forward = forwarder.stats();
         tasks.spawn(forwarder.run(stop.clone()));
@@ -164,7 +164,7 @@ impl Collector {
 /// What is read from disk at start.
 struct Opened {
     log: SegmentLog,
-    edge: u64,
+    edges: Edges,
     sdk: SdkFiles,
 }
 
@@ -195,16 +195,16 @@ impl Opened {
                 "the spool has corrupt records"
             );
         }
-        let path = config.data.join(EDGE);
-        let edge = edge::open(&path, recovery.next_position).map_err(|source| at(&path, source))?;
+        let edges = Edges::open(&config.data, log.first(), recovery.next_position)
+            .map_err(|source| at(&config.data, source))?;
         tracing::info!(
-            edge = format!("{edge:016x}"),
+            edge = format!("{:016x}", edges.newest()),
             next_position = recovery.next_position,
             torn_bytes = recovery.torn_bytes,
             segments = recovery.segments,
             "spool opened"
         );
-        Ok(Self { log, edge, sdk })
+        Ok(Self { log, edges, sdk })
     }
 }
 

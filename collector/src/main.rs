@@ -151,11 +151,13 @@ fn print(report: &inspect::Report, json: bool) -> anyhow::Result<()> {
         writeln!(out)?;
         return Ok(());
     }
-    writeln!(
-        out,
-        "edge          {}",
-        report.edge.as_deref().unwrap_or("none")
-    )?;
+    for range in &report.edges {
+        writeln!(
+            out,
+            "edge          {} from {}",
+            range.edge, range.first_position
+        )?;
+    }
     writeln!(
         out,
         "positions     {} to {}",

@@ -36,10 +36,11 @@ pub(super) struct Round {
     pub(super) malformed: u64,
 }
 
-/// Makes rounds from some position on.
+/// Makes rounds from some position on, up to a border between records.
 pub(super) struct Rounds {
     reader: Reader,
     partitions: u32,
+    limit: u64,
     compressor: zstd::bulk::Compressor<'static>,
 }
 
@@ -53,28 +54,31 @@ struct Group {
 }
 
 impl Rounds {
-    pub(super) fn new(reader: Reader, partitions: u32) -> Result<Self, RoundError> {
+    /// Of records below `limit`.
+    pub(super) fn new(reader: Reader, partitions: u32, limit: u64) -> Result<Self, RoundError> {
         Ok(Self {
             reader,
             partitions: partitions.max(1),
+            limit,
             compressor: zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(RoundError::Compress)?,
         })
     }
 
     /// The position after what was put in rounds so far.
     pub(super) fn position(&self) -> u64 {
-        self.reader.position()
+        self.reader.position().min(self.limit)
     }
 
     /// The next round; `None` if there is nothing new. Blocks the thread.
     pub(super) fn next(&mut self) -> Result<Option<Round>, RoundError> {
-        let records = self.reader.next(ROUND_BYTES)?;
+        let mut records = self.reader.next(ROUND_BYTES)?;
+        records.retain(|record| record.position < self.limit);
         if records.is_empty() {
             return Ok(None);
         }
         let mut round = Round {
             blocks: Vec::new(),
-            complete_to: self.reader.position(),
+            complete_to: self.position(),
             events: 0,
             malformed: 0,
         };

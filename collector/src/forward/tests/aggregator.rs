@@ -31,8 +31,12 @@ pub(super) enum Behaviour {
 #[derive(Default)]
 struct State {
     logged: Logged,
-    /// The highest position logged, by partition.
-    highest: BTreeMap<u32, u64>,
+    /// What is logged, by edge and position.
+    known: BTreeMap<(u64, u64), Bytes>,
+    /// The highest position logged, by edge and partition.
+    highest: BTreeMap<(u64, u32), u64>,
+    /// Groups taken for known ones that are not.
+    lost: u64,
     edges: Vec<String>,
     authorizations: Vec<String>,
     random: u64,
@@ -120,6 +124,16 @@ impl Aggregator {
         self.shared.state.lock().unwrap().logged.clone()
     }
 
+    /// What is logged, by edge and position.
+    pub(super) fn known(&self) -> BTreeMap<(u64, u64), Bytes> {
+        self.shared.state.lock().unwrap().known.clone()
+    }
+
+    /// Groups that were passed over though something else had come under their edge and position.
+    pub(super) fn lost(&self) -> u64 {
+        self.shared.state.lock().unwrap().lost
+    }
+
     pub(super) fn edges(&self) -> Vec<String> {
         self.shared.state.lock().unwrap().edges.clone()
     }
@@ -169,7 +183,7 @@ impl Shared {
         state.random.is_multiple_of(one_in)
     }
 
-    fn log(&self, block: &v1::Block) -> Result<(), Status> {
+    fn log(&self, edge: u64, block: &v1::Block) -> Result<(), Status> {
         if block.partitions != self.partitions {
             return Err(Status::failed_precondition("wrong number of partitions"));
         }
@@ -188,12 +202,15 @@ impl Shared {
             events += decoded.events.len() as u32;
             rejected += decoded.rejected.len() as u32;
             next = position + (decoded.events.len() + decoded.rejected.len()) as u64;
-            let known = state.highest.get(&block.partition);
+            let known = state.highest.get(&(edge, block.partition));
             if known.is_some_and(|known| position <= *known) {
                 self.skipped.fetch_add(1, SeqCst);
+                let same = state.known.get(&(edge, position)) == Some(&group);
+                state.lost += u64::from(!same);
                 continue;
             }
-            state.highest.insert(block.partition, next - 1);
+            state.highest.insert((edge, block.partition), next - 1);
+            state.known.insert((edge, position), group.clone());
             state
                 .logged
                 .entry(block.partition)
@@ -209,6 +226,7 @@ impl Shared {
 
     async fn take(
         &self,
+        edge: u64,
         mut blocks: Streaming<v1::Block>,
         acks: &mpsc::Sender<Result<v1::Ack, Status>>,
     ) -> Result<(), Status> {
@@ -231,7 +249,7 @@ impl Shared {
             if self.chance(40) {
                 return Err(Status::unavailable("before logging"));
             }
-            self.log(&block)?;
+            self.log(edge, &block)?;
             if self.chance(40) {
                 return Err(Status::unavailable("after logging"));
             }
@@ -273,14 +291,17 @@ impl Ingest for Service {
         let (edge, authorization) = (metadata("wakeline-edge"), metadata("authorization"));
         {
             let mut state = self.0.state.lock().unwrap();
-            state.edges.extend(edge);
+            state.edges.extend(edge.clone());
             state.authorizations.extend(authorization);
         }
         self.0.streams.fetch_add(1, SeqCst);
+        let edge = edge
+            .and_then(|edge| u64::from_str_radix(&edge, 16).ok())
+            .ok_or_else(|| Status::invalid_argument("no edge"))?;
         let (acks, stream) = mpsc::channel(64);
         let shared = Arc::clone(&self.0);
         tokio::spawn(async move {
-            if let Err(status) = shared.take(request.into_inner(), &acks).await {
+            if let Err(status) = shared.take(edge, request.into_inner(), &acks).await {
                 // The collector may be gone.
                 let _ = acks.send(Err(status)).await;
             }

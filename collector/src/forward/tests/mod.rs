@@ -1,4 +1,5 @@
 mod aggregator;
+mod openings;
 mod rounds;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use wakeline_spool::{Options, SegmentLog};
 use self::aggregator::{Aggregator, Behaviour, Logged};
 use super::{ForwardStats, Forwarder};
 use crate::config::{Secret, UpstreamConfig};
+use crate::edges::Edges;
 use crate::snapshot::Rules;
 use crate::upstream::Upstream;
 
@@ -113,19 +115,28 @@ impl Running {
         url: String,
         rules: &watch::Sender<Option<Arc<Rules>>>,
     ) -> Self {
+        Self::start_as(Edges::only(EDGE), dir, log, url, rules)
+    }
+
+    fn start_as(
+        edges: Edges,
+        dir: &Path,
+        log: &SegmentLog,
+        url: String,
+        rules: &watch::Sender<Option<Arc<Rules>>>,
+    ) -> Self {
         let upstream = Upstream::new(&UpstreamConfig {
             url,
             token: Secret::new("s3cret"),
             ..UpstreamConfig::default()
         })
         .unwrap();
-        let position_file = dir.join("acked");
         let forwarder = Forwarder::new(
             log.clone(),
-            EDGE,
+            edges,
             upstream,
             rules.subscribe(),
-            position_file,
+            dir.to_owned(),
         );
         let stats = forwarder.stats();
         let shutdown = CancellationToken::new();
@@ -255,17 +266,6 @@ async fn goes_on_where_it_was_after_a_restart_and_sends_again_what_it_does_not_k
     assert!(aggregator.skipped() > 0);
     assert_eq!(aggregator.logged(), expected.logged);
     running.stop().await;
-}
-
-#[tokio::test]
-async fn another_edges_position_is_not_taken_over() {
-    let dir = tempfile::tempdir().unwrap();
-    super::save(&dir.path().join("acked"), EDGE + 1, 1_000).unwrap();
-    assert_eq!(super::load(&dir.path().join("acked"), EDGE), None);
-    assert_eq!(
-        super::load(&dir.path().join("acked"), EDGE + 1),
-        Some(1_000)
-    );
 }
 
 #[tokio::test]

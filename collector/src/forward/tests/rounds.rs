@@ -8,7 +8,7 @@ use wakeline_spool::SegmentLog;
 use crate::forward::round::{Round, Rounds};
 
 fn rounds_of(log: &SegmentLog, partitions: u32) -> Vec<Round> {
-    let mut rounds = Rounds::new(log.reader(0), partitions).unwrap();
+    let mut rounds = Rounds::new(log.reader(0), partitions, u64::MAX).unwrap();
     std::iter::from_fn(|| rounds.next().unwrap()).collect()
 }
 
