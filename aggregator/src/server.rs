@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -48,7 +48,7 @@ pub enum StartError {
     Config(#[from] ConfigError),
     /// Another aggregator uses the data folder.
     #[error("{} is in use by another aggregator", .0.display())]
-    InUse(std::path::PathBuf),
+    InUse(PathBuf),
     /// The data folder can't be used.
     #[error("use the data folder")]
     Data(#[source] io::Error),
@@ -66,9 +66,17 @@ pub enum StartError {
     /// The log can't be used.
     #[error("open the log")]
     Log(#[from] LogError),
+    /// The disk has no room for what a start writes.
+    #[error(
+        "the disk of {} is full: make room and start again; nothing is lost, collectors keep what they have", .0.display()
+    )]
+    DiskFull(PathBuf, #[source] Box<StartError>),
     /// The state can't be used.
-    #[error("open the state")]
-    State(#[from] StateError),
+    #[error(
+        "the state in {} can't be used. It holds only what can be rebuilt: move or delete that folder (not the log), \
+         and the next start rebuilds it from the log", .0.display()
+    )]
+    State(PathBuf, #[source] StateError),
     /// State and log don't fit together or can't be read.
     #[error("go on where the log was left")]
     Recover(#[from] RecoverError),
@@ -78,6 +86,32 @@ pub enum StartError {
     /// The gRPC services can't be put together.
     #[error("make the gRPC services")]
     Grpc(#[from] tonic_reflection::server::Error),
+}
+
+impl StartError {
+    /// Names the folder and what to do, if `self` comes of a full disk.
+    fn of_disk(self, data: &Path) -> Self {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&self);
+        while let Some(error) = cause {
+            let io = error.downcast_ref::<io::Error>();
+            let sqlite = error.downcast_ref::<rusqlite::Error>();
+            if io.is_some_and(is_full)
+                || sqlite.and_then(rusqlite::Error::sqlite_error_code)
+                    == Some(rusqlite::ErrorCode::DiskFull)
+            {
+                return Self::DiskFull(data.to_owned(), Box::new(self));
+            }
+            cause = error.source();
+        }
+        self
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 impl From<LockError> for StartError {
@@ -111,6 +145,12 @@ pub struct Aggregator {
 impl Aggregator {
     /// Opens everything under `config.data`, goes on where the log was left, and listens.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        let data = config.data.clone();
+        let started = Self::start_with(config).await;
+        started.map_err(|error| error.of_disk(&data))
+    }
+
+    async fn start_with(config: Config) -> Result<Self, StartError> {
         let errors = config.check();
         if !errors.is_empty() {
             return Err(ConfigError { errors }.into());
@@ -121,16 +161,20 @@ impl Aggregator {
         let control = Arc::new(Control::open(&data.join("control.sqlite"))?);
         fix_partitions(&data.join("log"), partitions)?;
         let log = SegmentEventLog::open(&data.join("log/segments"), config.log.segment_bytes)?;
-        let state = Arc::new(FjallState::open(
-            &data.join("state"),
-            partitions,
-            config.state.block_cache_bytes,
-        )?);
+        let folder = data.join("state");
+        let bad_state = |error| StartError::State(folder.clone(), error);
+        let state = FjallState::open(&folder, partitions, config.state.block_cache_bytes);
+        let state = Arc::new(state.map_err(bad_state)?);
         let Recovered {
             progress,
             positions,
             stamp_ms,
-        } = recover(&*state, &log, partitions).await?;
+        } = recover(&*state, &log, partitions)
+            .await
+            .map_err(|error| match error {
+                RecoverError::State(error) => bad_state(error),
+                error => error.into(),
+            })?;
         log.raise_stamp(stamp_ms);
 
         let grpc = listen(config.grpc.listen).await?;
@@ -353,4 +397,27 @@ fn now_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Path, StartError, StateError, io};
+
+    #[test]
+    fn a_full_disk_is_named_with_what_to_do_wherever_it_is_noticed() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let state = StateError::Store(Box::new(fjall::Error::Io(full())));
+        for error in [
+            StartError::Data(full()),
+            StartError::State("data/state".into(), state),
+        ] {
+            let says = error.of_disk(Path::new("data")).to_string();
+            assert!(says.contains("disk of data is full: make room"), "{says}");
+        }
+        let other = StartError::Data(io::ErrorKind::PermissionDenied.into());
+        assert!(matches!(
+            other.of_disk(Path::new("data")),
+            StartError::Data(_)
+        ));
+    }
 }

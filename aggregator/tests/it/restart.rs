@@ -71,6 +71,45 @@ async fn a_deleted_state_is_rebuilt_from_the_log() {
 }
 
 #[tokio::test]
+async fn a_damaged_state_is_refused_with_what_to_do_and_doing_that_rebuilds_it() {
+    let data = tempfile::tempdir().unwrap();
+    let config = config(data.path());
+    let aggregator = start(&config).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let spool = Spool::of((0..50).map(|visitor| visit(visitor, 3)));
+    push(&channel, 7, spool.blocks()).await.unwrap();
+    drop(channel);
+    let before = Figures::of(aggregator.metrics()).await;
+    aggregator.shutdown(Duration::from_secs(10)).await;
+    let state = data.path().join("state");
+    overwrite(&state);
+
+    let refused = Aggregator::start(config.clone()).await.map(drop);
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused, StartError::State(..)), "{refused:?}");
+    let says = refused.to_string();
+    assert!(says.contains(state.to_str().unwrap()), "{says}");
+    assert!(says.contains("rebuilds it from the log"), "{says}");
+
+    std::fs::rename(&state, data.path().join("damaged")).unwrap();
+    let aggregator = start(&config).await;
+    assert_eq!(Figures::of(aggregator.metrics()).await, before);
+}
+
+/// Damages all files of a folder.
+fn overwrite(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            overwrite(&path);
+        } else {
+            let length = std::fs::metadata(&path).unwrap().len().min(4096);
+            std::fs::write(&path, vec![0xA5; length as usize]).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_number_of_partitions_is_fixed_with_the_log() {
     let data = tempfile::tempdir().unwrap();
     let mut config = config(data.path());
