@@ -3,7 +3,7 @@
 //! A running server answers on `DATA/admin.sock` (mode 0600): a line of JSON in, a line of JSON out. Without a server
 //! the command opens the folder itself.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, str::FromStr};
 
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
@@ -50,18 +50,18 @@ pub enum SiteRequest {
 #[serde(deny_unknown_fields)]
 pub struct CreateSite {
     /// Host name of the site, such as shop.example.
-    #[arg(long)]
+    #[arg(long, value_parser = checked::<Domain>)]
     pub domain: String,
     /// IANA time zone in which its days begin; fixed once the site is made.
-    #[arg(long, default_value = "UTC")]
+    #[arg(long, default_value = "UTC", value_parser = checked::<Zone>)]
     #[serde(default = "default_timezone")]
     pub timezone: String,
     /// ISO 4217 code of the currency its reports are in.
-    #[arg(long, default_value = "USD")]
+    #[arg(long, default_value = "USD", value_parser = checked::<Currency>)]
     #[serde(default = "default_currency")]
     pub currency: String,
     /// Minutes without an event after which a visit is over, 1 to 240; fixed once the site is made.
-    #[arg(long, value_name = "MINUTES", default_value_t = DEFAULT_SESSION_GAP)]
+    #[arg(long, value_name = "MINUTES", default_value_t = DEFAULT_SESSION_GAP, value_parser = minutes)]
     #[serde(default = "default_session_gap")]
     pub session_gap: u32,
 }
@@ -99,6 +99,15 @@ const fn default_session_gap() -> u32 {
     DEFAULT_SESSION_GAP
 }
 
+/// A setting as given, if it can be one: what can't is wrong usage.
+fn checked<T: FromStr<Err = InvalidSetting>>(given: &str) -> Result<String, InvalidSetting> {
+    given.parse::<T>().map(|_| given.to_owned())
+}
+
+fn minutes(given: &str) -> Result<u32, InvalidSetting> {
+    given.parse::<SessionGap>().map(|gap| gap.minutes())
+}
+
 /// What of a site is to change.
 #[derive(Clone, Debug, Serialize, Deserialize, Args)]
 #[serde(deny_unknown_fields)]
@@ -107,19 +116,19 @@ pub struct SetSite {
     #[arg(long)]
     pub site: String,
     /// Its new host name.
-    #[arg(long)]
+    #[arg(long, value_parser = checked::<Domain>)]
     #[serde(default)]
     pub domain: Option<String>,
     /// The ISO 4217 code of its new currency.
-    #[arg(long)]
+    #[arg(long, value_parser = checked::<Currency>)]
     #[serde(default)]
     pub currency: Option<String>,
     /// Only the one it has: all that was counted so far was counted by it.
-    #[arg(long)]
+    #[arg(long, value_parser = checked::<Zone>)]
     #[serde(default)]
     pub timezone: Option<String>,
     /// Only the one it has: all that was counted so far was counted by it.
-    #[arg(long, value_name = "MINUTES")]
+    #[arg(long, value_name = "MINUTES", value_parser = minutes)]
     #[serde(default)]
     pub session_gap: Option<u32>,
 }
@@ -188,6 +197,11 @@ pub enum AdminError {
     /// Another process holds the folder and does not answer.
     #[error("{} is in use by another process, which does not answer", .0.display())]
     InUse(PathBuf),
+    /// There is nothing to ask about.
+    #[error(
+        "there is no folder {}: give the one of the server with --data, or make a site to begin with", .0.display()
+    )]
+    NoFolder(PathBuf),
     /// The folder or the socket cannot be used.
     #[error("{}: {}", .0.display(), .1)]
     Io(PathBuf, #[source] io::Error),

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{AdminError, AdminRequest, execute};
+use super::{AdminError, AdminRequest, SiteRequest, execute};
 use crate::{
     control::Control,
     lock::{FolderLock, LockError},
@@ -125,6 +125,11 @@ async fn answer(stream: UnixStream, control: Arc<Control>) -> io::Result<()> {
 
 /// Has `request` carried out: by the server that runs on `data`, or here if there is none.
 pub fn ask(data: &Path, request: AdminRequest) -> Result<Value, AdminError> {
+    // Only who makes the first site means to begin; a folder that was mistyped is not to be made.
+    let begins = matches!(request, AdminRequest::Site(SiteRequest::Create(_)));
+    if !begins && !data.exists() {
+        return Err(AdminError::NoFolder(data.to_owned()));
+    }
     // A server that starts has the folder for a moment before it answers, and so has another command.
     let until = Instant::now() + START_TIME;
     loop {

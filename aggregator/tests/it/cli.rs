@@ -169,26 +169,38 @@ fn what_is_wrong_is_said_and_the_exit_code_tells_what_kind() {
     check_refused(
         data,
         "site create --domain https://a.example",
-        1,
+        2,
         "without scheme",
     );
     check_refused(
         data,
         "site create --domain a.example --timezone Mars/Olympus",
-        1,
+        2,
         "Mars/Olympus",
     );
     check_refused(
         data,
         "site create --domain a.example --currency XXX",
-        1,
+        2,
         "ISO 4217",
     );
     check_refused(
         data,
         "site create --domain a.example --session-gap 241",
-        1,
+        2,
         "1 to 240",
+    );
+    check_refused(
+        data,
+        "site create --domain a.example --session-gap 0",
+        2,
+        "--session-gap",
+    );
+    check_refused(
+        data,
+        "site set --site 1 --timezone Mars/Olympus",
+        2,
+        "--timezone",
     );
     json(data, "site create --domain a.example");
     check_refused(data, "site create --domain A.example", 1, "already");
@@ -209,6 +221,48 @@ fn what_is_wrong_is_said_and_the_exit_code_tells_what_kind() {
     check_refused(data, "key revoke wk_none", 1, "wk_none");
     check_refused(data, "token revoke 5", 1, "no token 5");
     check_refused(data, "serve --http-listen nowhere", 2, "http.listen");
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_named_and_not_made() {
+    let parent = tempfile::tempdir().unwrap();
+    let data = parent.path().join("mistyped");
+    for command in [
+        "site list",
+        "site set --site 1 --currency EUR",
+        "key list",
+        "key create --site 1",
+        "token list",
+        "token create",
+    ] {
+        check_refused(&data, command, 1, data.to_str().unwrap());
+        assert!(!data.exists(), "{command}");
+    }
+    json(&data, "site create --domain a.example");
+    json(&data, "key create --site 1");
+}
+
+#[test]
+fn errors_are_sentences_without_backtraces() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    json(data, "site create --domain a.example");
+    std::fs::write(data.join("control.sqlite"), [0xA5; 8192]).unwrap();
+    for arguments in ["site list", "serve --http-listen 127.0.0.1:0"] {
+        let mut command = command(data);
+        command
+            .args(arguments.split(' '))
+            .env("RUST_BACKTRACE", "1");
+        let output = command.output().unwrap();
+        let says = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{says}");
+        let error = says.lines().last().unwrap();
+        assert!(
+            error.starts_with("error: ") && error.contains("control store"),
+            "{says}"
+        );
+        assert!(!says.contains("backtrace"), "{says}");
+    }
 }
 
 #[test]
