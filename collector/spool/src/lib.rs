@@ -99,6 +99,8 @@ pub struct Stats {
     pub lost_corrupt: u64,
     /// Positions that were in them.
     pub lost_positions: u64,
+    /// Bytes that were cut from the end when the log was opened. What was in them is in no other figure.
+    pub torn_bytes: u64,
     /// Successful fdatasyncs of groups.
     pub fsyncs: u64,
     /// Failed writes and fdatasyncs.
@@ -172,6 +174,7 @@ struct Shared {
     failed_fsyncs: AtomicU64,
     full: AtomicBool,
     failing: AtomicBool,
+    torn_bytes: u64,
 }
 
 struct Handle {
@@ -212,6 +215,7 @@ impl SegmentLog {
             failed_fsyncs: AtomicU64::new(0),
             full: AtomicBool::new(false),
             failing: AtomicBool::new(false),
+            torn_bytes: report.torn_bytes,
         });
         let mut writer = Writer {
             shared: Arc::clone(&shared),
@@ -340,6 +344,7 @@ impl SegmentLog {
             fsyncs: shared.fsyncs.load(Ordering::Relaxed),
             failed_fsyncs: shared.failed_fsyncs.load(Ordering::Relaxed),
             full: shared.full.load(Ordering::Relaxed),
+            torn_bytes: shared.torn_bytes,
             failing: shared.failing.load(Ordering::Relaxed),
         }
     }

@@ -11,7 +11,7 @@ use crate::{
     OpenError, Recovery,
     cursor::{Cursor, Step},
     disk::{Disk, read_at},
-    frame::{SEGMENT_HEADER, SegmentHeader},
+    frame::{RECORD_HEADER, RecordHeader, SEGMENT_HEADER, SegmentHeader},
     index::{Index, Segment},
     writer::{Active, file_name},
 };
@@ -79,6 +79,14 @@ pub(crate) fn recover(dir: &Path, disk: &Arc<dyn Disk>) -> io::Result<Recovered>
         if newest.sound || walk.records > 0 {
             break Some(walk);
         }
+        if newest.segment.bytes > SEGMENT_HEADER as u64 {
+            tracing::error!(
+                segment = newest.segment.first,
+                bytes = newest.segment.bytes,
+                "nothing in the last segment of the log is sound: it is deleted, and records that were acknowledged \
+                 may be lost with it"
+            );
+        }
         // It was being made when the process ended. Its name tells that positions below it may have been used.
         report.next_position = report.next_position.max(newest.segment.first + GAP);
         report.torn_bytes += newest.segment.bytes;
@@ -99,11 +107,7 @@ pub(crate) fn recover(dir: &Path, disk: &Arc<dyn Disk>) -> io::Result<Recovered>
     let mut file = disk.open(&newest.path)?;
     let torn = newest.bytes - walk.end;
     if torn > 0 {
-        tracing::warn!(
-            segment = newest.first,
-            bytes = torn,
-            "cut the torn end of the log"
-        );
+        report_cut(newest, walk.end)?;
         file.truncate(walk.end)?;
     }
     file.sync_data()?;
@@ -126,6 +130,31 @@ pub(crate) fn recover(dir: &Path, disk: &Arc<dyn Disk>) -> io::Result<Recovered>
     report.torn_bytes += torn;
     report.lost_corrupt = recovered.index.lost_records;
     Ok(recovered)
+}
+
+/// Says what it means that `segment` is cut at `end`.
+fn report_cut(segment: &Segment, end: u64) -> io::Result<()> {
+    let bytes = segment.bytes - end;
+    let head = read_at(&File::open(&segment.path)?, end, RECORD_HEADER)?;
+    let longer = match RecordHeader::decode(&head) {
+        Some(header) => header.total() as u64 > bytes,
+        None => head.len() < RECORD_HEADER,
+    };
+    if longer {
+        tracing::warn!(
+            segment = segment.first,
+            bytes,
+            "cut the torn end of the log: a record that was being written when the process or the machine ended"
+        );
+    } else {
+        tracing::error!(
+            segment = segment.first,
+            bytes,
+            "cut the torn end of the log: it has whole records that are damaged. Unless the machine lost power while \
+             they were written, they were acknowledged and are lost"
+        );
+    }
+    Ok(())
 }
 
 struct Found {

@@ -36,7 +36,7 @@ fn render(doors: &Doors) -> String {
 }
 
 /// Name, help and value of each metric without labels.
-fn singles(doors: &Doors) -> [(&'static str, &'static str, u64); 20] {
+fn singles(doors: &Doors) -> [(&'static str, &'static str, u64); 21] {
     let (stats, spool, forward) = (&doors.stats, doors.log.stats(), &doors.forward);
     [
         (
@@ -95,6 +95,11 @@ fn singles(doors: &Doors) -> [(&'static str, &'static str, u64); 20] {
             "spool_lost_positions_total",
             "Positions of events that were in them.",
             spool.lost_positions,
+        ),
+        (
+            "spool_torn_bytes",
+            "Bytes cut from the spool's end at its opening.",
+            spool.torn_bytes,
         ),
         (
             "forward_connected",

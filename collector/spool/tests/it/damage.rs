@@ -103,6 +103,7 @@ async fn torn_end_is_cut_and_its_positions_are_not_given_again() {
         RECORD_HEADER + torn.payload.len() as u64 - 1
     );
     assert_eq!(log.durable(), torn.position);
+    assert_eq!(log.stats().torn_bytes, recovery.torn_bytes);
     assert_same(&read_all(&log, 0), &records);
     let mut reader = log.reader(log.durable());
     let new = append_some(&log, 20, 9).await;
