@@ -19,9 +19,12 @@ pub enum InspectError {
     /// There is no spool in the data folder.
     #[error("there is no spool in {0}")]
     Missing(std::path::PathBuf),
-    /// It can't be opened; a running collector keeps it to itself.
+    /// A running collector keeps it to itself.
+    #[error("the data folder {0} is in use by another process: end the collector first")]
+    InUse(std::path::PathBuf),
+    /// It can't be opened.
     #[error("open spool")]
-    Open(#[from] OpenError),
+    Open(#[source] OpenError),
     /// The file of its edge ids can't be read.
     #[error("read edge ids")]
     Edges(#[source] std::io::Error),
@@ -91,7 +94,10 @@ pub async fn inspect(data: &Path, max_events: usize) -> Result<Report, InspectEr
     if !dir.is_dir() {
         return Err(InspectError::Missing(data.to_owned()));
     }
-    let (log, _) = SegmentLog::open(&dir, Options::default())?;
+    let (log, _) = SegmentLog::open(&dir, Options::default()).map_err(|error| match error {
+        OpenError::InUse => InspectError::InUse(data.to_owned()),
+        other @ OpenError::Io(_) => InspectError::Open(other),
+    })?;
     let mut report = Report {
         edges: edges::read(data)
             .map_err(InspectError::Edges)?

@@ -65,9 +65,18 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// Another process uses the data folder.
+    #[error("the data folder {0} is in use by another process")]
+    InUse(PathBuf),
     /// The spool can't be opened.
-    #[error("open spool")]
-    Spool(#[from] OpenError),
+    #[error("open the spool in {path}")]
+    Spool {
+        /// The data folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: OpenError,
+    },
     /// The way to the aggregator can't be set up.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -188,7 +197,14 @@ impl Opened {
             reserve_bytes: config.spool.reserve_bytes,
             ..Options::default()
         };
-        let (log, recovery) = SegmentLog::open(&config.data.join(SPOOL), options)?;
+        let (log, recovery) =
+            SegmentLog::open(&config.data.join(SPOOL), options).map_err(|error| match error {
+                OpenError::InUse => StartError::InUse(config.data.clone()),
+                source @ OpenError::Io(_) => StartError::Spool {
+                    path: config.data.clone(),
+                    source,
+                },
+            })?;
         if recovery.lost_corrupt > 0 {
             tracing::error!(
                 records = recovery.lost_corrupt,

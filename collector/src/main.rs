@@ -1,8 +1,11 @@
 //! `wakeline-collector`: the collector as a server of its own.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 the data folder is in use.
 
 use std::future::Future;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -10,27 +13,49 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-use wakeline_collector::{Collector, Config, ServeOptions, inspect, serve};
+use wakeline_collector::inspect::InspectError;
+use wakeline_collector::{
+    Collector, Config, ConfigError, ServeOptions, StartError, inspect, serve,
+};
 
 /// Takes hits at the edge, makes them durable and forwards them to the aggregator.
 #[derive(Parser)]
-#[command(name = "wakeline-collector", version)]
+#[command(
+    name = "wakeline-collector",
+    version,
+    after_help = "Every key of the configuration can also be given by the environment, as WAKELINE_<SECTION>__<KEY>.\n\
+                  Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 the data folder is in use."
+)]
 struct Cli {
+    /// Configuration file (TOML).
+    #[arg(long, global = true, value_name = "FILE", env = "WAKELINE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Folder of spool, edge ids and cached snapshot; `data` of the configuration.
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<String>,
     #[command(subcommand)]
     command: Command,
-    #[command(flatten)]
-    settings: Settings,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the server.
-    Serve,
+    /// Run the server until SIGTERM or SIGINT.
+    Serve(Serve),
     /// Look into the spool of a collector that does not run.
     Spool {
         #[command(subcommand)]
         command: SpoolCommand,
     },
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Address to listen at; port 0 takes any free one, which is printed.
+    #[arg(long, alias = "listen", value_name = "ADDRESS")]
+    http_listen: Option<String>,
+    /// The aggregator's gRPC.
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -46,42 +71,8 @@ enum SpoolCommand {
     },
 }
 
-#[derive(Args)]
-struct Settings {
-    /// TOML file with settings; WAKELINE_<SECTION>__<KEY> and flags win over it.
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Folder of spool, edge id and cached snapshot.
-    #[arg(long, global = true, value_name = "DIR")]
-    data: Option<String>,
-    /// Address to listen at; port 0 takes any free one.
-    #[arg(long, global = true, value_name = "ADDR")]
-    listen: Option<String>,
-    /// The aggregator's gRPC.
-    #[arg(long, global = true, value_name = "URL")]
-    upstream: Option<String>,
-}
-
-impl Settings {
-    fn load(self) -> anyhow::Result<Config> {
-        let flags: Vec<_> = [
-            ("data", self.data),
-            ("http.listen", self.listen),
-            ("upstream.url", self.upstream),
-        ]
-        .into_iter()
-        .filter_map(|(key, value)| Some((key, value?)))
-        .collect();
-        Ok(Config::load(
-            self.config.as_deref(),
-            "WAKELINE_",
-            std::env::vars(),
-            &flags,
-        )?)
-    }
-}
-
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_env_filter(
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
@@ -89,11 +80,45 @@ fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    let cli = Cli::parse();
-    let config = cli.settings.load()?;
+    match execute(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With its causes. If it can't be written, the code still tells.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<ConfigError>() {
+        return 2;
+    }
+    match error.downcast_ref() {
+        Some(StartError::Config(_) | StartError::Upstream(_)) => return 2,
+        Some(StartError::InUse(_)) => return 3,
+        _ => {}
+    }
+    match error.downcast_ref() {
+        Some(InspectError::InUse(_)) => 3,
+        _ => 1,
+    }
+}
+
+fn execute(cli: Cli) -> anyhow::Result<()> {
+    let mut flags = Vec::new();
+    flags.extend(cli.data.map(|data| ("data", data)));
+    if let Command::Serve(serve) = &cli.command {
+        flags.extend(serve.http_listen.clone().map(|at| ("http.listen", at)));
+        flags.extend(serve.upstream.clone().map(|url| ("upstream.url", url)));
+    }
+    // Variables that are not text configure nothing.
+    let env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let config = Config::load(cli.config.as_deref(), "WAKELINE_", env, &flags)?;
     let runtime = tokio::runtime::Runtime::new().context("start runtime")?;
     match cli.command {
-        Command::Serve => runtime.block_on(run(config)),
+        Command::Serve(_) => runtime.block_on(run(config)),
         Command::Spool {
             command: SpoolCommand::Inspect { json, events },
         } => {
@@ -110,11 +135,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let terminated = termination()?;
     let listen = config.http.listen;
     let options = ServeOptions::from(&config.http);
+    let collector = Collector::start(config).await?;
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("listen at {listen}"))?;
     let address = listener.local_addr().context("own address")?;
-    let collector = Collector::start(config).await?;
     writeln!(std::io::stdout(), "listening at http://{address}/")?;
 
     let shutdown = CancellationToken::new();

@@ -7,9 +7,9 @@ use wakeline_proto::limits;
 
 use super::Config;
 
-/// All that is wrong with a configuration, one line each.
+/// All that is wrong with a configuration.
 #[derive(Debug, PartialEq, thiserror::Error)]
-#[error("configuration:\n{}", .0.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
+#[error("configuration: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct ConfigError(Vec<Problem>);
 
 /// One thing that is wrong, with its key.

@@ -149,8 +149,64 @@ async fn a_second_collector_on_the_same_data_is_refused() {
         .output()
         .await
         .unwrap();
-    assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("in use"));
+    assert_eq!(output.status.code(), Some(3));
+    let text = last_line(&output.stderr);
+    assert!(text.contains("in use"), "{text}");
+    assert!(text.contains(data.path().to_str().unwrap()), "{text}");
+}
+
+/// Where the error is said.
+fn last_line(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    text.trim_end()
+        .lines()
+        .last()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn a_failure_is_said_in_one_line_with_its_cause_and_by_the_exit_code() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let run = async |arguments: &[&str]| {
+        let output = collector(&file)
+            .await
+            .args(arguments)
+            .env("RUST_BACKTRACE", "full")
+            .output()
+            .await
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), text)
+    };
+    for arguments in [["serve", "--http-listen=127.0.0.1:0"], ["spool", "inspect"]] {
+        let (code, text) = run(&arguments).await;
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.starts_with("error: "), "{text}");
+        assert!(text.contains(file.to_str().unwrap()), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+    assert_eq!(run(&["serve", "--colour"]).await.0, Some(2));
+    assert_eq!(run(&["spool", "inspect", "--upstream=x"]).await.0, Some(2));
+}
+
+#[tokio::test]
+async fn the_configuration_is_read_from_the_file_that_the_environment_names() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("collector.toml");
+    std::fs::write(&file, "[limits]\nevents = 0\ncolour = 5\n").unwrap();
+    let output = collector(data.path())
+        .await
+        .arg("serve")
+        .env("WAKELINE_CONFIG", &file)
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = last_line(&output.stderr);
+    assert!(text.contains("limits.colour"), "{text}");
 }
 
 #[tokio::test]
@@ -163,8 +219,8 @@ async fn wrong_settings_are_all_named() {
         .output()
         .await
         .unwrap();
-    assert!(!output.status.success());
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2));
+    let text = last_line(&output.stderr);
     assert!(
         text.contains("http.listen") && text.contains("spool.colour"),
         "{text}"
