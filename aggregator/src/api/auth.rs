@@ -8,7 +8,7 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::{Extensions, HeaderMap, header, request::Parts},
+    http::{Extensions, HeaderMap, HeaderName, header, request::Parts},
 };
 
 use super::{
@@ -27,7 +27,12 @@ impl FromRequestParts<Shared> for Admin {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {
-        caller(&parts.headers, &parts.extensions, state).map(Self)
+        let caller = caller(&parts.headers, &parts.extensions, state)?;
+        // Browsers add cookies by themselves, also to what another page asks for.
+        if !parts.method.is_safe() && bearer(&parts.headers).is_none() {
+            own_origin(&parts.headers)?;
+        }
+        Ok(Self(caller))
     }
 }
 
@@ -44,6 +49,35 @@ pub(super) fn caller(
     session(headers)
         .and_then(|session| state.control.caller_by_session(session, now))
         .ok_or(Problem::new(Code::Unauthorized))
+}
+
+/// Refuses what a page of another origin asks a browser for.
+pub(super) fn own_origin(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return Ok(());
+    };
+    let own = headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| site == "same-origin");
+    let host = origin.to_str().ok().and_then(|origin| {
+        let (_, host) = origin.split_once("://")?;
+        Some(host)
+    });
+    // A proxy may have put another host in place of the one that the browser asked. No page can set these headers.
+    let asked = [header::HOST, HeaderName::from_static("x-forwarded-host")];
+    let is_host = |name| {
+        let asked = headers.get(name).and_then(|asked| asked.to_str().ok());
+        asked
+            .zip(host)
+            .is_some_and(|(asked, host)| asked.trim().eq_ignore_ascii_case(host))
+    };
+    if own || asked.into_iter().any(is_host) {
+        return Ok(());
+    }
+    Err(Problem::with(
+        Code::Forbidden,
+        "a page of another origin may not do this with the cookie of this one",
+    ))
 }
 
 /// Checks a token. A right one always passes: whoever guesses must not lock out those behind the same address. An address

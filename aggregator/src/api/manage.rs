@@ -74,6 +74,7 @@ pub(super) async fn sign_out(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if let Some(session) = auth::session(&headers) {
+        auth::own_origin(&headers)?;
         let session = session.to_owned();
         blocking(&state.control, move |control| {
             control.close_session(&session)

@@ -19,6 +19,7 @@ use crate::{
 pub(super) enum Code {
     Invalid,
     Unauthorized,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     Conflict,
@@ -31,7 +32,7 @@ pub(super) enum Code {
 }
 
 impl Code {
-    /// Status, `type` and title. Changing one is a breaking change.
+    /// Status, end of the `type`, and title. Changing one is a breaking change.
     const fn table(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Invalid => (
@@ -44,6 +45,7 @@ impl Code {
                 "unauthorized",
                 "Sign in, or send an admin token",
             ),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "Not allowed"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "There is nothing here"),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -81,6 +83,28 @@ impl Code {
                 "internal",
                 "Something went wrong",
             ),
+        }
+    }
+
+    /// What is said where there is nothing more special to say.
+    const fn detail(self) -> &'static str {
+        match self {
+            Self::Invalid => "the request is not valid",
+            Self::Unauthorized => {
+                "nobody is signed in: send Authorization: Bearer and an admin token, or sign in"
+            }
+            Self::Forbidden => "this is not allowed",
+            Self::NotFound => "there is nothing at this path",
+            Self::MethodNotAllowed => "the method is not allowed at this path",
+            Self::Conflict => "this is not possible as things are",
+            Self::Timeout => "the request did not arrive in time",
+            Self::TooLarge => "the request is too large",
+            Self::NotJson => "the content type is not application/json",
+            Self::TooManyAttempts => {
+                "too many wrong tokens came from this address; wait before trying another"
+            }
+            Self::Unavailable => "the figures can't be read at the moment; try again",
+            Self::Internal => "the server could not do this; its log says why",
         }
     }
 }
@@ -127,24 +151,24 @@ impl Problem {
 pub(super) struct ProblemBody {
     /// Kind of error; stays the same.
     #[serde(rename = "type")]
-    kind: &'static str,
+    #[schema(example = "urn:wakeline:problem:not_found")]
+    kind: String,
     /// The kind in words.
     title: &'static str,
     /// As the response's.
     status: u16,
     /// What is wrong this time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
+    detail: String,
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, kind, title) = self.code.table();
         let body = ProblemBody {
-            kind,
+            kind: format!("urn:wakeline:problem:{kind}"),
             title,
             status: status.as_u16(),
-            detail: self.detail,
+            detail: self.detail.unwrap_or_else(|| self.code.detail().to_owned()),
         };
         let mut response = (status, Json(body)).into_response();
         response.headers_mut().insert(

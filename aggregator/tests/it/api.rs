@@ -91,6 +91,69 @@ async fn a_browser_signs_in_with_a_token_and_out_again() {
 }
 
 #[tokio::test]
+async fn pages_of_other_origins_change_nothing_with_the_cookie() {
+    let server = Server::start("UTC").await;
+    let sign_in = server
+        .request(Method::POST, "/api/v1/session")
+        .json(&json!({"token": TOKEN}));
+    let cookie = sign_in.send().await.unwrap().headers()[header::SET_COOKIE].clone();
+    let host = server.aggregator.http_addr();
+    let own = format!("http://{host}");
+    let change = |method: Method, path: &str| {
+        let request = server
+            .request(method, path)
+            .json(&json!({"currency": "CHF"}));
+        request.header(header::COOKIE, &cookie)
+    };
+    for foreign in ["https://evil.example", "null", "http://127.0.0.1:1"] {
+        for (method, path) in [
+            (Method::PATCH, "/api/v1/sites/1"),
+            (Method::POST, "/api/v1/sites"),
+            (Method::DELETE, "/api/v1/session"),
+        ] {
+            let refused = change(method, path).header(header::ORIGIN, foreign);
+            problem(refused.send().await.unwrap(), StatusCode::FORBIDDEN).await;
+        }
+    }
+    let site = "/api/v1/sites/1";
+    for allowed in [
+        change(Method::PATCH, site),
+        change(Method::PATCH, site).header(header::ORIGIN, &own),
+        change(Method::PATCH, site)
+            .header(header::ORIGIN, "https://stats.example")
+            .header("x-forwarded-host", "stats.example"),
+        change(Method::PATCH, site)
+            .header(header::ORIGIN, "https://stats.example")
+            .header("sec-fetch-site", "same-origin"),
+        // A token is not added by browsers.
+        change(Method::PATCH, site)
+            .header(header::ORIGIN, "https://evil.example")
+            .bearer_auth(TOKEN),
+        change(Method::DELETE, "/api/v1/session").header(header::ORIGIN, &own),
+    ] {
+        let status = allowed.send().await.unwrap().status();
+        assert!(status.is_success(), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_site_or_a_question_is_refused_in_plain_words() {
+    let server = Server::start("UTC").await;
+    let ask = |site: Value| json!({"site_id": site, "metrics": ["visits"], "date_range": "day"});
+    for site in [json!(null), json!([1]), json!({}), json!(1.5), json!(true)] {
+        let refused = server.post("/api/v2/query", &ask(site)).await;
+        let said = problem(refused, StatusCode::BAD_REQUEST).await;
+        assert!(
+            said["detail"].as_str().unwrap().starts_with("site_id: "),
+            "{said}"
+        );
+    }
+    let refused = server.post("/api/v2/query", &json!([1])).await;
+    let said = problem(refused, StatusCode::BAD_REQUEST).await;
+    assert_eq!(said["detail"], "the body is not a JSON object");
+}
+
+#[tokio::test]
 async fn behind_tls_the_cookie_is_for_tls_only() {
     let server = Server::start("UTC").await;
     let request = server

@@ -81,5 +81,8 @@ pub(crate) async fn problem(response: Response, status: StatusCode) -> Value {
     );
     let problem: Value = response.json().await.unwrap();
     assert_eq!(problem["status"], status.as_u16());
+    let kind = problem["type"].as_str().unwrap();
+    assert!(kind.starts_with("urn:wakeline:problem:"), "{kind}");
+    assert!(problem["detail"].as_str().unwrap().len() > 10, "{problem}");
     problem
 }

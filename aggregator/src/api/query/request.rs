@@ -8,6 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
+    super::body::parse,
     Metric, QueryError, Step, Sums,
     filter::Filter,
     metric::{Figure, METRICS},
@@ -141,7 +142,13 @@ const PAGE: &str = "event:page";
 
 /// Reads a question; an unknown key is refused with its name.
 pub(super) fn read(body: &[u8]) -> Result<Request, QueryError> {
-    serde_json::from_slice(body).map_err(|error| QueryError::new(error.to_string()))
+    let request: Request = parse(body).map_err(QueryError::new)?;
+    if !request.site_id.is_string() && !request.site_id.is_u64() {
+        return Err(QueryError::new(
+            "site_id: give the id (a number) or the domain (a string) of a site",
+        ));
+    }
+    Ok(request)
 }
 
 impl Request {
