@@ -105,7 +105,7 @@ fn checked<T: FromStr<Err = InvalidSetting>>(given: &str) -> Result<String, Inva
 }
 
 fn minutes(given: &str) -> Result<u32, InvalidSetting> {
-    given.parse::<SessionGap>().map(|gap| gap.minutes())
+    given.parse::<SessionGap>().map(SessionGap::minutes)
 }
 
 /// What of a site is to change.
