@@ -24,7 +24,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{any, get, post};
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, HeaderName, HeaderValue,
@@ -82,10 +82,7 @@ impl Doors {
             ),
             ("/sdk/{*path}", get(sdk_files::door), "GET, HEAD, OPTIONS"),
         ];
-        let mut public = Router::new().route(
-            &format!("{prefix}/{{*path}}"),
-            MethodRouter::new().fallback(not_found),
-        );
+        let mut public = Router::new().route(&format!("{prefix}/{{*path}}"), any(not_found));
         for (path, door, methods) in doors {
             let door = door
                 .options(move || async move { preflight(methods) })

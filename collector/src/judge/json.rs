@@ -8,7 +8,8 @@
 //! - `true` or `false`;
 //! - `{"timestamp": "2026-01-31T12:00:00Z"}`: a timestamp (RFC 3339).
 //!
-//! Anything else (`null`, arrays, other objects) refuses the event as `invalid_property`.
+//! Anything else (`null`, arrays, other objects) refuses the event as `invalid_property`, and so does a name that is
+//! given twice.
 //!
 //! Deep nesting costs no stack: an event is found in its array without recursion, and reading it stops at a depth of
 //! 128, which makes it `malformed`.
@@ -51,13 +52,14 @@ pub(crate) struct JsonBody<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an event")]
 struct Probe<'a> {
     #[serde(borrow)]
     events: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with events")]
 struct Envelope<'a> {
     #[serde(borrow)]
     events: &'a RawValue,
@@ -174,7 +176,7 @@ fn list(array: &RawValue, max_events: usize) -> Result<Vec<&RawValue>, BodyError
 
 /// An event's keys. Texts are at most as long as [`limits`] say; money is in minor units.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an event")]
 struct JsonEvent {
     r#type: Option<String>,
     name: Option<String>,
@@ -198,7 +200,7 @@ struct JsonEvent {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an engagement")]
 struct JsonEngagement {
     #[serde(default)]
     time_ms: u32,
@@ -207,14 +209,14 @@ struct JsonEngagement {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an exposure")]
 struct JsonExposure {
     experiment: String,
     variant: String,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an order")]
 struct JsonOrder {
     #[serde(default)]
     id: String,
@@ -225,7 +227,7 @@ struct JsonOrder {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an item")]
 struct JsonItem {
     sku: String,
     #[serde(default)]
@@ -316,8 +318,11 @@ fn read(text: &str, server: bool) -> Result<Draft<'static>, Refused> {
         return Err(Refused::new(Reason::TooLarge, detail));
     }
     let malformed = |detail: String| Refused::new(Reason::Malformed, detail);
+    if !text.starts_with('{') {
+        return Err(malformed("an event is an object".to_owned()));
+    }
     let event: JsonEvent =
-        serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
+        serde_json::from_str(text).map_err(|error| malformed(for_people(&error)))?;
     if !server && (event.ip.is_some() || event.user_agent.is_some()) {
         return Err(Refused::new(
             Reason::Malformed,
@@ -330,6 +335,7 @@ fn read(text: &str, server: bool) -> Result<Draft<'static>, Refused> {
             Refused::new(Reason::InvalidType, format!("there is no type {name:?}"))
         })?,
     };
+    complete(kind, &event)?;
     let claim = match &event.time {
         None => Claim::Now,
         Some(text) => {
@@ -386,6 +392,42 @@ fn read(text: &str, server: bool) -> Result<Draft<'static>, Refused> {
             ..v1::Event::default()
         },
     })
+}
+
+/// Checks that there is what the type can't do without, and nothing twice.
+fn complete(kind: v1::EventType, event: &JsonEvent) -> Result<(), Refused> {
+    let missing = match kind {
+        v1::EventType::Identify if event.user.as_deref().is_none_or(str::is_empty) => {
+            Some("an identify event needs its user")
+        }
+        v1::EventType::Engagement if event.engagement.is_none() => {
+            Some("an engagement event needs its engagement")
+        }
+        _ => None,
+    };
+    if let Some(detail) = missing {
+        return Err(Refused::new(Reason::Malformed, detail));
+    }
+    let properties = event.properties.as_ref().map_or(&[][..], |list| &list.0);
+    for (index, one) in properties.iter().enumerate() {
+        if properties
+            .iter()
+            .take(index)
+            .any(|other| other.name == one.name)
+        {
+            let detail = format!("property {:?} is given twice", one.name);
+            return Err(Refused::new(Reason::InvalidProperty, detail));
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with an event's JSON, without the names that types have in this program.
+fn for_people(error: &serde_json::Error) -> String {
+    error
+        .to_string()
+        .replace("expected u32", "expected an integer from 0 to 4294967295")
+        .replace("expected i64", "expected an integer")
 }
 
 fn order(order: JsonOrder) -> v1::Order {

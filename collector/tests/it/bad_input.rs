@@ -545,3 +545,57 @@ async fn a_server_may_send_history_of_any_age() {
     let reply = response.json().await.unwrap();
     assert_eq!(fates(&reply, 3), ["ok", "invalid_time", "ok"]);
 }
+
+#[tokio::test]
+async fn what_is_wrong_is_said_in_words_of_the_format() {
+    let edge = Edge::start().await;
+    let events = json!([
+        5,
+        ["page_view"],
+        {"type": "identify", "visitor": "v"},
+        {"type": "identify", "visitor": "v", "user": ""},
+        {"type": "engagement", "visitor": "v"},
+        {"type": "engagement", "visitor": "v", "engagement": 5},
+        {"type": "engagement", "visitor": "v", "engagement": {"time_ms": -1}},
+        {"type": "order", "visitor": "v", "order": {"currency": "EUR", "value": 1.5}},
+        {"type": "identify", "visitor": "v", "user": "u"},
+        {"type": "engagement", "visitor": "v", "engagement": {"time_ms": 1}},
+    ]);
+    let reply = edge.events(&events).await;
+    assert_eq!(reply["accepted"], 2, "{reply}");
+    let rejected = reply["rejected"].as_array().unwrap();
+    assert_eq!(rejected.len(), 8, "{reply}");
+    for one in rejected {
+        assert_eq!(one["reason"], "malformed", "{one}");
+        let detail = one["detail"].as_str().unwrap();
+        for word in ["struct", "Json", "u32", "i64"] {
+            assert!(!detail.contains(word), "{detail}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_property_that_is_given_twice_refuses_its_event() {
+    let edge = Edge::start().await;
+    let body = r#"{"type": "click", "visitor": "v", "properties": {"a": 1, "b": 2, "a": 3}}"#;
+    let response = edge
+        .post(&format!("/w/1/events?k={WRITE_KEY}"), body)
+        .send()
+        .await
+        .unwrap();
+    let reply: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(
+        reply["rejected"][0]["reason"], "invalid_property",
+        "{reply}"
+    );
+}
+
+#[tokio::test]
+async fn a_path_with_nothing_has_no_list_of_methods() {
+    let edge = Edge::start().await;
+    for path in ["/w/nothing", "/nothing"] {
+        let response = edge.get(path).send().await.unwrap();
+        assert!(!response.headers().contains_key("allow"), "{path}");
+        problem(response, 404).await;
+    }
+}
