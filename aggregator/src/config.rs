@@ -38,6 +38,8 @@ pub struct HttpConfig {
     pub max_connections: usize,
     /// Longest time for a request's head to arrive, in ms; also how long an idle connection is kept.
     pub header_timeout_ms: u64,
+    /// Where pages reach the collector, for the dashboard's installation hint; none: it guesses.
+    pub collector_url: Option<String>,
 }
 
 /// The door of collectors.
@@ -93,6 +95,7 @@ impl Default for HttpConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8090)),
             max_connections: 2_000,
             header_timeout_ms: 15_000,
+            collector_url: None,
         }
     }
 }
@@ -224,6 +227,17 @@ impl Config {
         if !(1..=600_000).contains(&self.http.header_timeout_ms) {
             errors.push(key_error("http.header_timeout_ms", "from 1 to 600000"));
         }
+        if self
+            .http
+            .collector_url
+            .as_deref()
+            .is_some_and(|url| !is_base_url(url))
+        {
+            errors.push(key_error(
+                "http.collector_url",
+                "http:// or https:// and a host, such as https://collect.example",
+            ));
+        }
         if self.grpc.token.as_ref().is_some_and(String::is_empty) {
             errors.push(key_error("grpc.token", "empty; leave it out for none"));
         }
@@ -252,6 +266,19 @@ impl Config {
         };
         wanted.min(usize::from(self.log.partitions.get()))
     }
+}
+
+/// Whether paths can be put after it, and it into a page as it is.
+fn is_base_url(given: &str) -> bool {
+    let plain = !given.contains(|c: char| c.is_whitespace() || "\"'<>&".contains(c));
+    plain
+        && url::Url::parse(given).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.username().is_empty()
+                && url.query().is_none()
+                && url.fragment().is_none()
+        })
 }
 
 fn key_error(key: &str, message: impl Into<String>) -> KeyError {
@@ -371,10 +398,9 @@ mod tests {
             .lines()
             .map(|line| line.strip_prefix("#: ").unwrap_or(line))
             .fold(String::new(), |text, line| text + line + "\n");
-        assert_eq!(
-            load(&all, &[], &[]).unwrap().grpc.token.as_deref(),
-            Some("SECRET")
-        );
+        let all = load(&all, &[], &[]).unwrap();
+        assert_eq!(all.grpc.token.as_deref(), Some("SECRET"));
+        assert!(all.http.collector_url.is_some());
     }
 
     #[test]
@@ -429,6 +455,22 @@ mod tests {
         assert_eq!(wrong_keys(load(open, &[], &[])), ["grpc.listen"]);
         let wanted = load(open, &[], &[("grpc.insecure", "true")]).unwrap();
         assert!(wanted.grpc.insecure);
+    }
+
+    #[test]
+    fn the_collectors_url_is_one() {
+        for wrong in [
+            "collect.example",
+            "ftp://a",
+            "https://",
+            "https://a?b",
+            "https://a\"b",
+        ] {
+            let given = [("http.collector_url", wrong)];
+            assert_eq!(wrong_keys(load("", &[], &given)), ["http.collector_url"]);
+        }
+        let given = [("http.collector_url", "https://collect.example")];
+        assert!(load("", &[], &given).is_ok());
     }
 
     #[test]

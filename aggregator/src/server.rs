@@ -228,6 +228,7 @@ impl Aggregator {
                 board,
                 stats: counters,
             }),
+            collector_url: config.http.collector_url.clone(),
             clock: now_ms,
             shutdown: close.clone(),
         };

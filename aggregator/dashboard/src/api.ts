@@ -39,7 +39,7 @@ export class ApiError extends Error {
 
 export const signIn = (token: string): Promise<unknown> => call("POST", "/api/v1/session", { token });
 export const signOut = (): Promise<unknown> => call("DELETE", "/api/v1/session");
-export const session = (): Promise<unknown> => call("GET", "/api/v1/session");
+export const session = (): Promise<{ readonly collector_url?: string }> => call("GET", "/api/v1/session");
 export const sites = (): Promise<Site[]> => call<Site[]>("GET", "/api/v1/sites");
 export const keys = (site: number): Promise<Key[]> => call<Key[]>("GET", `/api/v1/keys?site=${site}`);
 export const query = (body: Query, signal: AbortSignal): Promise<Answer> => call<Answer>("POST", "/api/v2/query", body, signal);

@@ -55,7 +55,7 @@ pub(super) async fn live(
     extensions: Extensions,
     of: Result<Query<OfSite>, QueryRejection>,
 ) -> Result<impl IntoResponse, Problem> {
-    let Query(of) = of.map_err(|error| Problem::with(Code::Invalid, error.body_text()))?;
+    let Query(of) = of.map_err(|_| OfSite::missing())?;
     let site = of.id(&state)?;
     let permit = state.streams.clone().try_acquire_owned().map_err(|_| {
         Problem::with(

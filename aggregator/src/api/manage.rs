@@ -8,7 +8,7 @@ use axum::{
     http::{Extensions, HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -85,17 +85,31 @@ pub(super) async fn sign_out(
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
 
+/// Who is calling, and what else a dashboard has to know.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SessionInfo {
+    #[serde(flatten)]
+    caller: Caller,
+    /// Where pages reach the collector, if that was configured (`http.collector_url`), without a slash at its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    collector_url: Option<String>,
+}
+
 /// Who is calling.
 #[utoipa::path(
     get,
     path = "/api/v1/session",
     responses(
-        (status = 200, description = "The token shown, or signed in with", body = Caller),
+        (status = 200, description = "The token shown, or signed in with", body = SessionInfo),
         (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn who(Admin(caller): Admin) -> impl IntoResponse {
-    Json(caller)
+pub(super) async fn who(Admin(caller): Admin, State(state): State<Shared>) -> Json<SessionInfo> {
+    let url = state.collector_url.as_deref();
+    Json(SessionInfo {
+        caller,
+        collector_url: url.map(|url| url.trim_end_matches('/').to_owned()),
+    })
 }
 
 fn cookie(value: &str, max_age_s: i64, headers: &HeaderMap) -> String {
@@ -185,6 +199,14 @@ pub(super) struct OfSite {
 }
 
 impl OfSite {
+    /// What is wrong with a query that names none.
+    pub(super) fn missing() -> Problem {
+        Problem::with(
+            Code::Invalid,
+            "site: give the id or the domain of one site, as ?site=",
+        )
+    }
+
     /// The id of the site.
     pub(super) fn id(&self, state: &Shared) -> Result<u64, Problem> {
         let snapshot = state.control.snapshot();
@@ -209,7 +231,7 @@ pub(super) async fn list_keys(
     State(state): State<Shared>,
     of: Result<Query<OfSite>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Vec<Key>>, Problem> {
-    let Query(of) = of.map_err(|error| Problem::with(Code::Invalid, error.body_text()))?;
+    let Query(of) = of.map_err(|_| OfSite::missing())?;
     let site = of.id(&state)?;
     let snapshot = state.control.snapshot();
     let keys = snapshot.keys.iter().filter(|key| key.site == site);

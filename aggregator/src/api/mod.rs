@@ -50,6 +50,8 @@ pub struct ApiState {
     pub live: Arc<Live>,
     /// For `/readyz` and `/metrics`.
     pub health: Arc<dyn Health>,
+    /// Where pages reach the collector, if that was configured.
+    pub collector_url: Option<String>,
     /// Unix milliseconds.
     pub clock: fn() -> i64,
     /// Ends the streams of live events, so that the server can stop.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use wakeline_aggregator::admin::{AdminRequest, TokenRequest};
 
-use super::edge::{Spool, connect, push, visit};
+use super::edge::{Spool, config, connect, push, start, visit};
 use super::http::{Server, TOKEN, problem};
 
 #[tokio::test]
@@ -151,6 +151,24 @@ async fn what_cannot_be_a_site_or_a_question_is_refused_in_plain_words() {
     let refused = server.post("/api/v2/query", &json!([1])).await;
     let said = problem(refused, StatusCode::BAD_REQUEST).await;
     assert_eq!(said["detail"], "the body is not a JSON object");
+}
+
+#[tokio::test]
+async fn the_dashboard_is_told_where_the_collector_is_if_that_is_configured() {
+    let server = Server::start("UTC").await;
+    let session: Value = server.get("/api/v1/session").await.json().await.unwrap();
+    assert_eq!(session, json!({"token": 1, "name": "tests"}));
+
+    let data = tempfile::tempdir().unwrap();
+    let mut config = config(data.path());
+    config.http.collector_url = Some("https://collect.example/".to_owned());
+    let aggregator = start(&config).await;
+    aggregator.control().adopt_token("tests", TOKEN).unwrap();
+    let url = format!("http://{}/api/v1/session", aggregator.http_addr());
+    let session = reqwest::Client::new().get(url).bearer_auth(TOKEN).send();
+    let session: Value = session.await.unwrap().json().await.unwrap();
+    assert_eq!(session["collector_url"], "https://collect.example");
+    assert_eq!(session["name"], "tests");
 }
 
 #[tokio::test]

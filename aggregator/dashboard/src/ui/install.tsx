@@ -1,6 +1,6 @@
 /** What to do while there is nothing to show. */
 import { useEffect, useState } from "preact/hooks";
-import { keys, type Site } from "../api";
+import { keys, session, type Site } from "../api";
 import { leave } from "../state";
 import { Copy, Mark } from "./icons";
 
@@ -30,8 +30,14 @@ export function Install({ site }: { site: Site }) {
       () => setKey("KEY"), // the steps hold without it
     );
   }, [site.id]);
-  // The collector's usual port; where it runs elsewhere the text below says what to change.
-  const collector = `${location.protocol}//${location.hostname}:8080`;
+  // The collector's usual port, until the server says better; where it runs elsewhere the text below says what to change.
+  const [collector, setCollector] = useState(`${location.protocol}//${location.hostname}:8080`);
+  useEffect(() => {
+    session().then(
+      ({ collector_url }) => collector_url && setCollector(collector_url),
+      () => undefined, // the guess stays
+    );
+  }, []);
   return (
     <section class="panel install" aria-labelledby="install-title">
       <p class="install-wait"><span class="pulse" aria-hidden="true" /> Listening for the first event</p>
