@@ -30,7 +30,29 @@ pub(super) fn render(answer: &Value) -> String {
             }
         }
     }
-    pairs(answer)
+    let mut text = pairs(answer);
+    for note in notes(answer) {
+        text.push_str(note);
+        text.push('\n');
+    }
+    text
+}
+
+/// What the keys just made are for.
+fn notes(answer: &Map<String, Value>) -> Vec<&'static str> {
+    let kind = answer.get("kind").and_then(Value::as_str);
+    let write = answer.contains_key("write_key") || kind == Some("write");
+    let server = answer.contains_key("server_key") || kind == Some("server");
+    let mut notes = Vec::new();
+    if write {
+        notes.push(
+            "The write key is for pages and apps: data-key of the script's tag. Whoever sees a page sees it; it can only send.",
+        );
+    }
+    if server {
+        notes.push("The server key is for your servers: Authorization: Bearer. Keep it secret.");
+    }
+    notes
 }
 
 fn pairs(answer: &Map<String, Value>) -> String {
@@ -119,10 +141,17 @@ mod tests {
 
     #[test]
     fn one_thing_is_names_and_values() {
-        let made = json!({"currency": "EUR", "site_id": 1, "write_key": "wk_x"});
-        assert_eq!(
-            render(&made),
-            "site_id    1\ncurrency   EUR\nwrite_key  wk_x\n"
-        );
+        let made = json!({"currency": "EUR", "site_id": 1});
+        assert_eq!(render(&made), "site_id   1\ncurrency  EUR\n");
+    }
+
+    #[test]
+    fn of_a_new_key_it_is_said_what_it_is_for() {
+        let site = render(&json!({"site_id": 1, "write_key": "wk_x", "server_key": "sk_x"}));
+        assert!(site.contains("write key is for pages"), "{site}");
+        assert!(site.contains("server key is for your servers"), "{site}");
+        let key = render(&json!({"key": "sk_x", "kind": "server", "site": 1}));
+        assert!(!key.contains("write key"), "{key}");
+        assert!(key.contains("Keep it secret"), "{key}");
     }
 }
