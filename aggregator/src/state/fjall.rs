@@ -268,8 +268,35 @@ fn read_rules(value: &[u8]) -> Result<StoredRules, StateError> {
 
 #[cfg(test)]
 mod tests {
-    use super::FjallState;
+    use super::{Changes, FjallState, StateStore as _};
     use crate::state::suite;
+
+    #[tokio::test]
+    async fn ten_thousand_edges_are_loaded_and_a_commit_writes_only_the_one_it_touches() {
+        const EDGES: u64 = 10_000;
+        let dir = tempfile::tempdir().unwrap();
+        {
+            let state = FjallState::open(dir.path(), 1, 1 << 20).unwrap();
+            let first = Changes {
+                edges: (0..EDGES).map(|edge| (edge, edge + 1)).collect(),
+                ..Changes::default()
+            };
+            state.commit(0, 0, first, 1).await.unwrap();
+            let before = state.database.journal_disk_space().unwrap();
+            let touched = Changes {
+                edges: vec![(7, 700)],
+                ..Changes::default()
+            };
+            state.commit(0, 1, touched, 2).await.unwrap();
+            state.persist().await.unwrap();
+            let written = state.database.journal_disk_space().unwrap() - before;
+            assert!(written < 1_000, "{written} bytes");
+        }
+        let state = FjallState::open(dir.path(), 1, 1 << 20).unwrap();
+        let progress = state.load(0).await.unwrap();
+        assert_eq!(progress.edges.len() as u64, EDGES);
+        assert_eq!((progress.edges[&7], progress.edges[&8]), (700, 9));
+    }
 
     #[tokio::test]
     async fn keeps_the_promises_of_a_state_store() {
