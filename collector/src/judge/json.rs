@@ -11,6 +11,14 @@
 //! Anything else (`null`, arrays, other objects) refuses the event as `invalid_property`, and so does a name that is
 //! given twice.
 //!
+//! When an event happened is said by one of two keys, or by none if it happened just now:
+//! - `age`: integer ms between the event and sending it, by a clock that only runs forwards. Its time is that much before
+//!   it was received, however wrong the client's wall clock is. As in native batches, a negative one is taken as 0 and
+//!   flagged.
+//! - `time`: by the wall clock (RFC 3339).
+//!
+//! Both at once make the event `malformed`.
+//!
 //! Deep nesting costs no stack: an event is found in its array without recursion, and reading it stops at a depth of
 //! 128, which makes it `malformed`.
 
@@ -182,6 +190,7 @@ struct JsonEvent {
     name: Option<String>,
     id: Option<String>,
     time: Option<String>,
+    age: Option<i64>,
     visitor: Option<String>,
     user: Option<String>,
     url: Option<String>,
@@ -336,9 +345,11 @@ fn read(text: &str, server: bool) -> Result<Draft<'static>, Refused> {
         })?,
     };
     complete(kind, &event)?;
-    let claim = match &event.time {
-        None => Claim::Now,
-        Some(text) => {
+    let claim = match (&event.time, event.age) {
+        (None, None) => Claim::Now,
+        (None, Some(age)) => Claim::Age(age),
+        (Some(_), Some(_)) => return Err(malformed("there are time and age".to_owned())),
+        (Some(text), None) => {
             let time: Timestamp = text
                 .parse()
                 .map_err(|_| Refused::new(Reason::InvalidTime, "the time is not RFC 3339"))?;

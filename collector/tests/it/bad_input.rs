@@ -400,12 +400,41 @@ async fn one_json_event_with_bad_values_does_not_sink_the_others() {
         (with("time", &json!("1970-01-01T00:00:00Z")), "too_old"),
         (with("time", &json!(month.to_string())), "too_old"),
         (with("time", &json!("9999-01-01T00:00:00Z")), "ok"),
+        (with("age", &json!(0)), "ok"),
+        (with("age", &json!(-1)), "ok"),
+        (with("age", &json!(i64::MIN)), "ok"),
+        (with("age", &json!(1.5)), "malformed"),
+        (with("age", &json!("1")), "malformed"),
+        (with("age", &json!(i64::MAX)), "too_old"),
+        (
+            json!({"type": "click", "visitor": "v", "age": 1, "time": "9999-01-01T00:00:00Z"})
+                .to_string(),
+            "malformed",
+        ),
         (order(1, "eur"), "invalid_money"),
         (order(i64::MAX, "EUR"), "invalid_money"),
         (order(-5, "EUR"), "ok"),
         (good(), "ok"),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn an_age_counts_back_from_when_it_was_received() {
+    let edge = Edge::start().await;
+    edge.events(&json!([
+        {"type": "click", "visitor": "v", "age": 5_000},
+        {"type": "click", "visitor": "v", "age": -5_000},
+    ]))
+    .await;
+    let [group] = edge.groups().await.try_into().unwrap();
+    let [earlier, ahead] = group.events.as_slice() else {
+        panic!("two events in {group:?}");
+    };
+    assert_eq!(earlier.time, group.received_at - 5_000);
+    assert!(!earlier.time_clamped);
+    assert_eq!(ahead.time, group.received_at);
+    assert!(ahead.time_clamped);
 }
 
 #[tokio::test]

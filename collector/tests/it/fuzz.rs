@@ -153,6 +153,7 @@ fn json_events() -> impl Strategy<Value = serde_json::Value> {
         "name",
         "id",
         "time",
+        "age",
         "visitor",
         "user",
         "url",
