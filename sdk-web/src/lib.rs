@@ -17,8 +17,6 @@ use wakeline_client::{
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Bytes of events that may wait: what is stored leaves room in `localStorage` for the site itself.
-const QUEUE_BYTES: usize = 256 << 10;
 /// What [`Core::step`] gives when [`Core::body`] is to be sent.
 const SEND: f64 = -1.0;
 /// What [`Core::step`] gives when there is nothing to do before the next call.
@@ -61,7 +59,6 @@ impl Core {
             .and_then(NonZeroU64::new)
             .unwrap_or(NonZeroU64::MAX);
         let mut config = Config::new(key);
-        config.queue_bytes = QUEUE_BYTES;
         config.client = v1::Client {
             name: "web".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -168,7 +165,8 @@ impl Core {
         let mut event = std::mem::replace(&mut self.event, Event::new(EventType::Custom));
         let now = now(mono, wall);
         let result = if event_type == EventType::Identify {
-            self.client.identify(&name, now)
+            self.client
+                .adopt_identify(seq as u64, &name, at as u64, now)
         } else {
             event.event_type = event_type;
             event.name = name;

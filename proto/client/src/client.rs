@@ -184,14 +184,24 @@ impl Client {
 
     /// Names the person for this and later events, and records an identify event.
     pub fn identify(&mut self, user: &str, now: Now) -> Result<EventId, Refused> {
-        let fine = (1..=MAX_VISITOR_BYTES).contains(&user.len());
-        self.counted(check::ensure(
-            fine,
-            Reason::InvalidVisitor,
-            "the user's id is empty or too long",
-        ))?;
-        user.clone_into(&mut Arc::make_mut(&mut self.identity).user);
+        self.name_user(user)?;
         self.record(Event::new(EventType::Identify), now)
+    }
+
+    /// Like [`identify`](Self::identify), with what a loader gave the event, like [`adopt`](Self::adopt). The number is
+    /// used up even if the user is refused.
+    pub fn adopt_identify(
+        &mut self,
+        seq: u64,
+        user: &str,
+        at_mono_ms: u64,
+        now: Now,
+    ) -> Result<EventId, Refused> {
+        if let Err(refused) = self.name_user(user) {
+            self.next_seq = self.next_seq.max(seq.saturating_add(1));
+            return Err(refused);
+        }
+        self.adopt(seq, Event::new(EventType::Identify), at_mono_ms, now)
     }
 
     /// Sends what is queued as soon as the server allows, without waiting for more.
@@ -346,6 +356,17 @@ impl Client {
     /// This client's stream.
     pub fn stream(&self) -> u64 {
         self.stream
+    }
+
+    fn name_user(&mut self, user: &str) -> Result<(), Refused> {
+        let fine = (1..=MAX_VISITOR_BYTES).contains(&user.len());
+        self.counted(check::ensure(
+            fine,
+            Reason::InvalidVisitor,
+            "the user's id is empty or too long",
+        ))?;
+        user.clone_into(&mut Arc::make_mut(&mut self.identity).user);
+        Ok(())
     }
 
     fn id(&self, seq: u64) -> EventId {

@@ -292,6 +292,23 @@ fn events_before_identify_are_not_the_users() {
 }
 
 #[test]
+fn adopted_identify_keeps_its_number_and_time_and_uses_the_number_up_if_refused() {
+    let mut client = client();
+    assert!(client.adopt_identify(0, "", 10, at(500)).is_err());
+    assert!(client.adopt_identify(1, "user-1", 20, at(500)).is_ok());
+    let again = client.adopt_identify(1, "user-1", 20, at(500));
+    assert_eq!(
+        again.map_err(|refused| refused.reason),
+        Err(Reason::Malformed)
+    );
+    assert_eq!(record(&mut client, Event::custom("own"), at(500)).seq, 2);
+    let seen = deliver(&mut client, at(2_500));
+    assert_eq!(ids(&seen), [(1, 1), (1, 2)]);
+    assert_eq!(seen[0].time_ms, at(20).wall_ms as i64);
+    assert!(seen.iter().all(|seen| seen.user == "user-1"));
+}
+
+#[test]
 fn orders_go_first_from_a_backlog() {
     let config = Config {
         max_batch_events: 2,
