@@ -57,26 +57,31 @@ pub async fn run(
     .await?
     .context("build the browser SDK")?;
 
-    let mut config = wakeline_aggregator::config::Config::load(
+    let mut edge =
+        wakeline_collector::Config::load(None, "WAKELINE_COLLECTOR__", std::env::vars(), &[])?;
+    let listener = TcpListener::bind(edge.http.listen)
+        .await
+        .with_context(|| format!("listen on {}", edge.http.listen))?;
+    let shop = url(listener.local_addr()?);
+
+    let mut centre = wakeline_aggregator::config::Config::load(
         None,
         "WAKELINE_AGGREGATOR__",
         std::env::vars(),
         [],
     )?;
-    config.data = options.data.join("aggregator");
-    let aggregator = Aggregator::start(config).await?;
+    centre.data = options.data.join("aggregator");
+    centre
+        .http
+        .collector_url
+        .get_or_insert_with(|| shop.trim_end_matches('/').to_owned());
+    let aggregator = Aggregator::start(centre).await?;
 
-    let mut config =
-        wakeline_collector::Config::load(None, "WAKELINE_COLLECTOR__", std::env::vars(), &[])?;
-    config.data = options.data.join("collector");
-    config.upstream.url = format!("http://{}", aggregator.grpc_addr());
-    config.sdk.dir = Some(package.serve);
-    let listener = TcpListener::bind(config.http.listen)
-        .await
-        .with_context(|| format!("listen on {}", config.http.listen))?;
-    let shop = url(listener.local_addr()?);
-    let serve = ServeOptions::from(&config.http);
-    let collector = Collector::start(config).await?;
+    edge.data = options.data.join("collector");
+    edge.upstream.url = format!("http://{}", aggregator.grpc_addr());
+    edge.sdk.dir = Some(package.serve);
+    let serve = ServeOptions::from(&edge.http);
+    let collector = Collector::start(edge).await?;
 
     let addresses = addresses(&aggregator, shop).await?;
     let pages = shop::router(Shop {

@@ -71,7 +71,7 @@ async fn a_walk_through_the_shop_shows_on_the_dashboard_as_it_happens() -> anyho
         Ok(dashboard
             .text()
             .await?
-            .contains("/w/sdk/wakeline.js")
+            .contains(&format!("{}w/sdk/wakeline.js", demo.shop))
             .then_some(()))
     })
     .await?;
