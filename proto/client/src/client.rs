@@ -1,4 +1,3 @@
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use prost::Message as _;
@@ -37,14 +36,16 @@ pub struct Client {
     /// Events and bytes of the next batches, while the server finds them too large.
     split: Option<(usize, usize)>,
     counts: Counts,
-    fates: VecDeque<(EventId, Fate)>,
+    fates: Vec<(EventId, Fate)>,
 }
 
 #[derive(Debug)]
 struct InFlight {
     handle: BatchHandle,
-    /// In the order in which the batch has them.
+    /// By arrival.
     entries: Vec<Entry>,
+    /// In the order in which the batch has them.
+    ids: Vec<EventId>,
     bytes: usize,
 }
 
@@ -71,7 +72,7 @@ impl Client {
             flush_before: 0,
             split: None,
             counts: Counts::default(),
-            fates: VecDeque::new(),
+            fates: Vec::new(),
         }
     }
 
@@ -91,8 +92,9 @@ impl Client {
                 self.retry.inherit(now.mono_ms.saturating_add(wait));
             }
         }
-        let mut known: Vec<EventId> = self.entries().map(|entry| entry.id).collect();
-        known.sort_unstable();
+        let mut known: Vec<&Entry> = self.entries().collect();
+        queue::sort(&mut known, queue::by_id);
+        let known = ids(&known);
         let mut events = 0;
         for frame in frames {
             let Ok(batch) = batch::decode(frame.batch) else {
@@ -233,7 +235,12 @@ impl Client {
 
     /// Takes in the reply to a batch. Ignored if it isn't the batch in flight.
     pub fn on_reply(&mut self, batch: BatchHandle, reply: Reply, now: Now) {
-        let Some(InFlight { entries, bytes, .. }) = self
+        let Some(InFlight {
+            entries,
+            ids,
+            bytes,
+            ..
+        }) = self
             .in_flight
             .take_if(|in_flight| in_flight.handle == batch)
         else {
@@ -242,10 +249,10 @@ impl Client {
         let mono_ms = now.mono_ms;
         match reply {
             Reply::Accepted(body) => {
-                if let Some(fates) = fates(&body, entries.len()) {
+                if let Some(fates) = fates(&body, ids.len()) {
                     self.retry.succeeded();
-                    for (entry, fate) in std::iter::zip(entries, fates) {
-                        self.settle(entry.id, fate);
+                    for (id, fate) in std::iter::zip(ids, fates) {
+                        self.settle(id, fate);
                     }
                 } else {
                     self.queue.put_back(entries);
@@ -284,7 +291,7 @@ impl Client {
             .entries()
             .filter(|entry| entry.held_until <= now.mono_ms)
             .collect();
-        queue::by_priority(&mut entries);
+        queue::sort(&mut entries, queue::by_priority);
         let mut left = max_bytes;
         while let Some(first) = entries.first() {
             let header = encode::header(Some(&self.config), &first.identity, now);
@@ -293,14 +300,16 @@ impl Client {
             let mut chunk = queue::chunk(&mut entries, most, room, false, |_, _| true);
             let Some(first) = chunk.first() else { break };
             let header = encode::header(Some(&self.config), &first.identity, now);
-            encode::sort(&mut chunk);
+            queue::sort(&mut chunk, queue::by_id);
             let bytes = encode::batch(header, &chunk, now);
             if bytes.len() > left {
                 break;
             }
             left -= bytes.len();
-            let ids = chunk.iter().map(|entry| entry.id).collect();
-            beacons.push(Beacon { bytes, ids });
+            beacons.push(Beacon {
+                bytes,
+                ids: ids(&chunk),
+            });
         }
         beacons
     }
@@ -308,12 +317,10 @@ impl Client {
     /// The user agent took the beacon, whose answer nobody will see: its events are sent once more, after
     /// `beacon_grace_ms`, under the same ids.
     pub fn beaconed(&mut self, beacon: &Beacon, now: Now) {
-        let mut ids = beacon.ids.clone();
-        ids.sort_unstable();
         let held_until = now.mono_ms.saturating_add(self.config.beacon_grace_ms);
         let in_flight = self.in_flight.iter_mut().flat_map(|f| f.entries.iter_mut());
         for entry in in_flight.chain(self.queue.iter_mut()) {
-            if ids.binary_search(&entry.id).is_ok() {
+            if beacon.ids.binary_search(&entry.id).is_ok() {
                 entry.held_until = held_until;
             }
         }
@@ -350,7 +357,7 @@ impl Client {
 
     /// The fates since the last call, oldest first; at most `keep_fates`.
     pub fn take_fates(&mut self) -> Vec<(EventId, Fate)> {
-        std::mem::take(&mut self.fates).into()
+        std::mem::take(&mut self.fates)
     }
 
     /// This client's stream.
@@ -477,22 +484,23 @@ impl Client {
             entries.retain(|entry| entry.suspect);
             most = most.min(entries.len().div_ceil(2));
         }
-        queue::by_priority(&mut entries);
+        queue::sort(&mut entries, queue::by_priority);
         let identity = Arc::clone(&entries.first()?.identity);
         let header = encode::header(Some(&self.config), &identity, now);
         bytes = bytes.saturating_sub(header.encoded_len());
         let mut chunk = queue::chunk(&mut entries, most, bytes, true, |_, _| true);
-        encode::sort(&mut chunk);
+        queue::sort(&mut chunk, queue::by_id);
         let bytes = encode::batch(header, &chunk, now);
-        let mut arrivals: Vec<u64> = chunk.iter().map(|entry| entry.arrival).collect();
-        arrivals.sort_unstable();
-        let mut entries = self.queue.take(&arrivals);
-        entries.sort_unstable_by_key(encode::key);
+        let ids = ids(&chunk);
+        queue::sort(&mut chunk, queue::by_arrival);
+        let arrivals: Vec<u64> = chunk.iter().map(|entry| entry.arrival).collect();
+        let entries = self.queue.take(&arrivals);
         let handle = BatchHandle(self.batches);
         self.batches += 1;
         self.in_flight = Some(InFlight {
             handle,
             entries,
+            ids,
             bytes: bytes.len(),
         });
         Some(Step::Send {
@@ -538,11 +546,15 @@ impl Client {
 
     fn settle(&mut self, id: EventId, fate: Fate) {
         bump(&mut self.counts.fates, fate);
-        self.fates.push_back((id, fate));
+        self.fates.push((id, fate));
         if self.fates.len() > self.config.keep_fates {
-            self.fates.pop_front();
+            self.fates.remove(0);
         }
     }
+}
+
+fn ids(entries: &[&Entry]) -> Vec<EventId> {
+    entries.iter().map(|entry| entry.id).collect()
 }
 
 /// The fates by a reply to a batch of `events`; `None` if it can't be the answer to it.

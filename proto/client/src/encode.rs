@@ -13,16 +13,6 @@ use crate::queue::{At, Entry, Identity};
 /// Zigzag codes from here on don't fit beside the three bits of a value's kind.
 const MAX_INLINE: u64 = 1 << 61;
 
-/// Sorts entries as their batch has them.
-pub(crate) fn sort(entries: &mut [&Entry]) {
-    entries.sort_unstable_by_key(|entry| key(entry));
-}
-
-/// What a batch's events are sorted by.
-pub(crate) fn key(entry: &Entry) -> EventId {
-    entry.id
-}
-
 /// What a batch says of all its events. Without a config, only what differs within an install.
 pub(crate) fn header(config: Option<&Config>, identity: &Identity, now: Now) -> v1::Batch {
     v1::Batch {
@@ -38,7 +28,7 @@ pub(crate) fn header(config: Option<&Config>, identity: &Identity, now: Now) -> 
     }
 }
 
-/// Adds `entries`, which are [sorted](sort), to a header, and encodes the batch.
+/// Adds `entries`, which are sorted [by id](crate::queue::by_id), to a header, and encodes the batch.
 pub(crate) fn batch(header: v1::Batch, entries: &[&Entry], now: Now) -> Vec<u8> {
     let mut tables = Tables::default();
     let streams = entries

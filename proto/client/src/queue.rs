@@ -1,6 +1,5 @@
 //! Events that wait, oldest first.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use prost::Message as _;
@@ -110,7 +109,7 @@ pub(crate) fn weight(event: &Event, page: Option<&Page>) -> usize {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     /// By `arrival`.
-    entries: VecDeque<Entry>,
+    entries: Vec<Entry>,
     weight: usize,
     arrivals: u64,
 }
@@ -137,47 +136,63 @@ impl Queue {
         entry.arrival = self.arrivals;
         self.arrivals += 1;
         self.weight += entry.weight;
-        self.entries.push_back(entry);
+        self.entries.push(entry);
     }
 
     /// Puts entries back that [`take`](Self::take) took.
-    pub(crate) fn put_back(&mut self, entries: Vec<Entry>) {
-        self.weight += entries.iter().map(|entry| entry.weight).sum::<usize>();
-        self.entries.extend(entries);
-        self.entries
-            .make_contiguous()
-            .sort_unstable_by_key(|entry| entry.arrival);
+    pub(crate) fn put_back(&mut self, taken: Vec<Entry>) {
+        let mut queued = std::mem::take(&mut self.entries).into_iter().peekable();
+        self.entries.reserve(queued.len() + taken.len());
+        for entry in taken {
+            while let Some(older) = queued.next_if(|queued| queued.arrival < entry.arrival) {
+                self.entries.push(older);
+            }
+            self.weight += entry.weight;
+            self.entries.push(entry);
+        }
+        self.entries.extend(queued);
     }
 
-    /// Takes out the entries whose arrivals are in `sorted`.
+    /// Takes out the entries whose arrivals are in `sorted`; gives them by arrival.
     pub(crate) fn take(&mut self, sorted: &[u64]) -> Vec<Entry> {
-        let (taken, left) = self
-            .entries
-            .drain(..)
-            .partition::<Vec<_>, _>(|entry| sorted.binary_search(&entry.arrival).is_ok());
-        self.entries = left.into();
-        self.weight -= taken.iter().map(|entry| entry.weight).sum::<usize>();
+        let mut taken = Vec::with_capacity(sorted.len());
+        for entry in std::mem::take(&mut self.entries) {
+            if sorted.binary_search(&entry.arrival).is_ok() {
+                self.weight -= entry.weight;
+                taken.push(entry);
+            } else {
+                self.entries.push(entry);
+            }
+        }
         taken
     }
 
     /// Takes out what is over the limits, the oldest first and orders last.
     pub(crate) fn shed(&mut self, config: &Config) -> Vec<(EventId, DropReason)> {
+        let (mut events, mut weight) = (self.entries.len(), self.weight);
         let mut dropped = Vec::new();
-        loop {
-            let reason = if self.entries.len() > config.queue_events {
-                DropReason::QueueEvents
-            } else if self.weight > config.queue_bytes {
-                DropReason::QueueBytes
-            } else {
-                return dropped;
-            };
-            let oldest = self.entries.iter().position(|entry| !entry.is_order());
-            let Some(entry) = self.entries.remove(oldest.unwrap_or(0)) else {
-                return dropped;
-            };
-            self.weight -= entry.weight;
-            dropped.push((entry.id, reason));
+        for orders in [false, true] {
+            if events <= config.queue_events && weight <= config.queue_bytes {
+                break; // as nearly always
+            }
+            self.entries.retain(|entry| {
+                let reason = if entry.is_order() != orders {
+                    return true;
+                } else if events > config.queue_events {
+                    DropReason::QueueEvents
+                } else if weight > config.queue_bytes {
+                    DropReason::QueueBytes
+                } else {
+                    return true;
+                };
+                events -= 1;
+                weight -= entry.weight;
+                dropped.push((entry.id, reason));
+                false
+            });
         }
+        self.weight = weight;
+        dropped
     }
 
     /// Takes out what is too old.
@@ -197,8 +212,46 @@ impl Queue {
 }
 
 /// Orders first, then by arrival.
-pub(crate) fn by_priority(entries: &mut [&Entry]) {
-    entries.sort_unstable_by_key(|entry| (!entry.is_order(), entry.arrival));
+pub(crate) fn by_priority(entry: &Entry) -> (u64, u64) {
+    (u64::from(!entry.is_order()), entry.arrival)
+}
+
+/// As they came.
+pub(crate) fn by_arrival(entry: &Entry) -> (u64, u64) {
+    (0, entry.arrival)
+}
+
+/// As a batch has them.
+pub(crate) fn by_id(entry: &Entry) -> (u64, u64) {
+    (entry.id.stream, entry.id.seq)
+}
+
+/// Sorts by a key: a heap sort that is compiled once, for all keys. Each use of the standard library's sorts would
+/// add kilobytes to the browser SDK.
+pub(crate) fn sort(entries: &mut [&Entry], key: fn(&Entry) -> (u64, u64)) {
+    for root in (0..entries.len() / 2).rev() {
+        sift_down(entries, root, key);
+    }
+    for end in (1..entries.len()).rev() {
+        entries.swap(0, end);
+        if let Some(heap) = entries.get_mut(..end) {
+            sift_down(heap, 0, key);
+        }
+    }
+}
+
+/// Moves the entry at `root` down until those below it are smaller.
+fn sift_down(heap: &mut [&Entry], mut root: usize, key: fn(&Entry) -> (u64, u64)) {
+    let at = |heap: &[&Entry], index: usize| heap.get(index).map(|entry| key(entry));
+    loop {
+        let left = 2 * root + 1;
+        let child = left + usize::from(at(heap, left + 1) > at(heap, left));
+        if at(heap, child) <= at(heap, root) {
+            return; // also if there is no child: `None` is smallest
+        }
+        heap.swap(root, child);
+        root = child;
+    }
 }
 
 /// Takes out of `entries` those that make up the next batch: of one identity, by order, within the limits.
@@ -208,7 +261,7 @@ pub(crate) fn chunk<'a>(
     max_events: usize,
     max_weight: usize,
     whole: bool,
-    alike: impl Fn(&Entry, &Entry) -> bool,
+    alike: fn(&Entry, &Entry) -> bool,
 ) -> Vec<&'a Entry> {
     let mut chunk: Vec<&Entry> = Vec::new();
     let mut left = max_weight;
@@ -226,4 +279,45 @@ pub(crate) fn chunk<'a>(
         !taken
     });
     chunk
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use wakeline_proto::EventId;
+
+    use super::{At, Entry, Identity, by_arrival, by_id, sort};
+    use crate::event::Event;
+
+    fn entry(arrival: u64, seq: u64) -> Entry {
+        Entry {
+            id: EventId { stream: 1, seq },
+            at: At::Mono(0),
+            event: Event::page_view(),
+            page: None,
+            identity: Arc::new(Identity::default()),
+            predecessor: None,
+            queued_at: 0,
+            held_until: 0,
+            suspect: false,
+            arrival,
+            weight: 0,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sorts_as_the_standard_library_does(keys in prop::collection::vec((0..50_u64, 0..50_u64), 0..60)) {
+            let entries: Vec<Entry> = keys.iter().map(|(arrival, seq)| entry(*arrival, *seq)).collect();
+            for key in [by_arrival, by_id] {
+                let mut sorted: Vec<&Entry> = entries.iter().collect();
+                sort(&mut sorted, key);
+                let mut expected: Vec<_> = entries.iter().map(key).collect();
+                expected.sort_unstable();
+                prop_assert_eq!(sorted.into_iter().map(key).collect::<Vec<_>>(), expected);
+            }
+        }
+    }
 }

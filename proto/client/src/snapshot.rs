@@ -52,7 +52,7 @@ pub(crate) fn write(head: Head, mut entries: Vec<&Entry>, now: Now) -> Vec<u8> {
             left => now.wall_ms.saturating_add(left),
         };
         let header = encode::header(None, &first.identity, now);
-        encode::sort(&mut chunk);
+        queue::sort(&mut chunk, queue::by_id);
         let mut payload = held_until.to_le_bytes().to_vec();
         payload.extend(encode::batch(header, &chunk, now));
         frame(&mut bytes, &payload);

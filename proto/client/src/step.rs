@@ -55,6 +55,7 @@ impl Reply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beacon {
     pub(crate) bytes: Vec<u8>,
+    /// Sorted.
     pub(crate) ids: Vec<EventId>,
 }
 
