@@ -1,11 +1,10 @@
 use std::sync::Arc;
 
-use prost::Message as _;
 use wakeline_proto::limits::{
     MAX_EVENT_BYTES, MAX_EVENTS_PER_BATCH, MAX_SEQ, MAX_URL_BYTES, MAX_VISITOR_BYTES,
 };
-use wakeline_proto::v1::{BatchReply, Consent, EventType};
-use wakeline_proto::{EventId, Reason, batch};
+use wakeline_proto::v1::{Consent, EventType};
+use wakeline_proto::{EventId, Reason};
 
 use crate::check;
 use crate::config::{Config, Now, Start};
@@ -13,8 +12,9 @@ use crate::encode;
 use crate::event::{Event, Page};
 use crate::fate::{Counts, DropReason, Fate, Refused, bump};
 use crate::queue::{self, At, Entry, Identity, Queue};
+use crate::reply;
 use crate::retry::Retry;
-use crate::snapshot::{self, Head};
+use crate::snapshot::{self, Events, Head};
 use crate::step::{BatchHandle, Beacon, Reply, Restored, Step};
 
 /// See the [crate's documentation](crate).
@@ -97,7 +97,7 @@ impl Client {
         let known = ids(&known);
         let mut events = 0;
         for frame in frames {
-            let Ok(batch) = batch::decode(frame.batch) else {
+            let Some(mut left_events) = Events::new(frame.events) else {
                 corrupt = true;
                 continue;
             };
@@ -106,32 +106,18 @@ impl Client {
                 0 => 0,
                 left => now.mono_ms.saturating_add(left),
             };
-            let identity = Arc::new(Identity {
-                visitor: batch.visitor.clone(),
-                first_day: batch.first_day,
-                user: batch.user.clone(),
-                consent: batch.consent(),
-            });
-            let mut page: Option<Arc<Page>> = None;
-            for event in batch::expand(&batch) {
-                let Ok(event) = event else {
-                    corrupt = true;
-                    continue;
-                };
-                if event.id.stream == self.stream || known.binary_search(&event.id).is_ok() {
+            while let Some(left) = left_events.next() {
+                if left.id.stream == self.stream || known.binary_search(&left.id).is_ok() {
                     continue;
                 }
-                page = page_of(&event, page);
-                let recorded_at = (batch.sent_at as i64).saturating_sub(event.age_ms);
-                let owned = Event::from(&event);
                 self.queue.push(Entry {
-                    id: event.id,
-                    at: At::Wall(recorded_at.max(0) as u64),
-                    weight: queue::weight(&owned, page.as_deref()),
-                    event: owned,
-                    page: page.clone(),
-                    identity: Arc::clone(&identity),
-                    predecessor: event.predecessor,
+                    id: left.id,
+                    at: At::Wall(left.recorded_at),
+                    weight: queue::weight(&left.event, left.page.as_deref()),
+                    event: left.event,
+                    page: left.page,
+                    identity: Arc::clone(left_events.identity()),
+                    predecessor: left.predecessor,
                     queued_at: now.mono_ms,
                     held_until,
                     suspect: false,
@@ -139,6 +125,7 @@ impl Client {
                 });
                 events += 1;
             }
+            corrupt |= left_events.corrupt();
         }
         self.counts.restored += events as u64;
         self.counts.corrupt_snapshots += u64::from(corrupt);
@@ -249,7 +236,7 @@ impl Client {
         let mono_ms = now.mono_ms;
         match reply {
             Reply::Accepted(body) => {
-                if let Some(fates) = fates(&body, ids.len()) {
+                if let Some(fates) = reply::fates(&body, ids.len()) {
                     self.retry.succeeded();
                     for (id, fate) in std::iter::zip(ids, fates) {
                         self.settle(id, fate);
@@ -294,12 +281,12 @@ impl Client {
         queue::sort(&mut entries, queue::by_priority);
         let mut left = max_bytes;
         while let Some(first) = entries.first() {
-            let header = encode::header(Some(&self.config), &first.identity, now);
-            let room = left.saturating_sub(header.encoded_len());
+            let header = encode::header(&self.config, &first.identity, now);
+            let room = left.saturating_sub(header.bytes.len());
             let most = self.config.max_batch_events;
             let mut chunk = queue::chunk(&mut entries, most, room, false, |_, _| true);
             let Some(first) = chunk.first() else { break };
-            let header = encode::header(Some(&self.config), &first.identity, now);
+            let header = encode::header(&self.config, &first.identity, now);
             queue::sort(&mut chunk, queue::by_id);
             let bytes = encode::batch(header, &chunk, now);
             if bytes.len() > left {
@@ -486,8 +473,8 @@ impl Client {
         }
         queue::sort(&mut entries, queue::by_priority);
         let identity = Arc::clone(&entries.first()?.identity);
-        let header = encode::header(Some(&self.config), &identity, now);
-        bytes = bytes.saturating_sub(header.encoded_len());
+        let header = encode::header(&self.config, &identity, now);
+        bytes = bytes.saturating_sub(header.bytes.len());
         let mut chunk = queue::chunk(&mut entries, most, bytes, true, |_, _| true);
         queue::sort(&mut chunk, queue::by_id);
         let bytes = encode::batch(header, &chunk, now);
@@ -555,33 +542,4 @@ impl Client {
 
 fn ids(entries: &[&Entry]) -> Vec<EventId> {
     entries.iter().map(|entry| entry.id).collect()
-}
-
-/// The fates by a reply to a batch of `events`; `None` if it can't be the answer to it.
-fn fates(body: &[u8], events: usize) -> Option<Vec<Fate>> {
-    let reply = BatchReply::decode(body).ok()?;
-    let mut fates = vec![Fate::Accepted; events];
-    for rejection in &reply.rejected {
-        let fate = fates.get_mut(rejection.index as usize)?;
-        *fate = Fate::Rejected(Reason::from_name(&rejection.reason));
-    }
-    let accepted = fates.iter().filter(|fate| **fate == Fate::Accepted).count();
-    (reply.accepted as usize == accepted).then_some(fates)
-}
-
-/// The page of a restored event, shared with the event before it if that had the same one.
-fn page_of(event: &batch::ExpandedEvent<'_>, previous: Option<Arc<Page>>) -> Option<Arc<Page>> {
-    let [url, referrer, title] = [event.url, event.referrer, event.title];
-    if [url, referrer, title].iter().all(|text| text.is_empty()) {
-        return None;
-    }
-    let same =
-        |page: &Arc<Page>| page.url == url && page.referrer == referrer && page.title == title;
-    previous.filter(same).or_else(|| {
-        Some(Arc::new(Page {
-            url: url.to_owned(),
-            referrer: referrer.to_owned(),
-            title: title.to_owned(),
-        }))
-    })
 }

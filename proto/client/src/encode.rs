@@ -1,89 +1,154 @@
-//! From entries to the bytes of a batch.
+//! From entries to the bytes of a batch; `batch.proto` says what they mean.
 
-use std::collections::BTreeMap;
-
-use prost::Message as _;
 use wakeline_proto::EventId;
 use wakeline_proto::v1;
 
 use crate::config::{Config, Now};
-use crate::event::{Page, Value};
+use crate::event::Value;
 use crate::queue::{At, Entry, Identity};
+use crate::strings::Strings;
+use crate::wire::{Message, varint, zigzag};
 
 /// Zigzag codes from here on don't fit beside the three bits of a value's kind.
 const MAX_INLINE: u64 = 1 << 61;
 
-/// What a batch says of all its events. Without a config, only what differs within an install.
-pub(crate) fn header(config: Option<&Config>, identity: &Identity, now: Now) -> v1::Batch {
-    v1::Batch {
-        key: config.map(|config| config.key.clone()).unwrap_or_default(),
-        visitor: identity.visitor.clone(),
-        first_day: identity.first_day,
-        client: config.map(|config| config.client.clone()),
-        device: config.map(|config| config.device.clone()),
-        consent: identity.consent.into(),
-        sent_at: now.wall_ms,
-        user: identity.user.clone(),
-        ..v1::Batch::default()
-    }
+/// The beginning of a batch: what it says of all its events.
+pub(crate) fn header(config: &Config, identity: &Identity, now: Now) -> Message {
+    let mut batch = Message::default();
+    batch.bytes(1, config.key.as_bytes());
+    batch.bytes(2, identity.visitor.as_bytes());
+    batch.number(3, u64::from(identity.first_day));
+    batch.part(4, &client(&config.client).bytes);
+    batch.part(5, &device(&config.device).bytes);
+    batch.number(6, identity.consent as u64);
+    batch.number(7, now.wall_ms);
+    batch.bytes(8, identity.user.as_bytes());
+    batch
 }
 
-/// Adds `entries`, which are sorted [by id](crate::queue::by_id), to a header, and encodes the batch.
-pub(crate) fn batch(header: v1::Batch, entries: &[&Entry], now: Now) -> Vec<u8> {
+fn client(client: &v1::Client) -> Message {
+    let mut message = Message::default();
+    message.bytes(1, client.name.as_bytes());
+    message.bytes(2, client.version.as_bytes());
+    message
+}
+
+fn device(device: &v1::Device) -> Message {
+    let mut message = Message::default();
+    message.bytes(1, device.language.as_bytes());
+    message.bytes(2, device.timezone.as_bytes());
+    message.number(3, u64::from(device.screen_width));
+    message.number(4, u64::from(device.screen_height));
+    message.bytes(5, device.os.as_bytes());
+    message.bytes(6, device.os_version.as_bytes());
+    message.bytes(7, device.model.as_bytes());
+    message.bytes(8, device.app_version.as_bytes());
+    message
+}
+
+/// Adds `entries`, which are sorted [by id](crate::queue::by_id), to a header.
+pub(crate) fn batch(header: Message, entries: &[&Entry], now: Now) -> Vec<u8> {
     let mut tables = Tables::default();
-    let streams = entries
-        .chunk_by(|a, b| a.id.stream == b.id.stream)
-        .map(|entries| stream(&mut tables, entries, now))
-        .collect();
-    v1::Batch {
-        strings: tables.strings.into_iter().map(str::to_owned).collect(),
-        numbers: tables.numbers,
-        integers: tables.integers,
-        kinds: tables.kinds,
-        streams,
-        ..header
+    let mut streams = Message::default();
+    for entries in entries.chunk_by(|a, b| a.id.stream == b.id.stream) {
+        streams.part(13, &stream(&mut tables, entries, now).bytes);
     }
-    .encode_to_vec()
+    let mut batch = header;
+    for text in tables.strings.list() {
+        batch.part(9, text.as_bytes());
+    }
+    let numbers: Vec<u8> = tables
+        .numbers
+        .iter()
+        .copied()
+        .flat_map(u64::to_le_bytes)
+        .collect();
+    batch.bytes(10, &numbers);
+    batch.bytes(11, &tables.integers);
+    for kind in &tables.kinds {
+        batch.part(12, kind);
+    }
+    batch.bytes.extend_from_slice(&streams.bytes);
+    batch.bytes
 }
 
-fn stream<'a>(tables: &mut Tables<'a>, entries: &[&'a Entry], now: Now) -> v1::Stream {
-    let mut stream = v1::Stream::default();
+fn stream<'a>(tables: &mut Tables<'a>, entries: &[&'a Entry], now: Now) -> Message {
+    let mut stream = Message::default();
     if let Some(first) = entries.first() {
-        stream.id = first.id.stream;
-        if matches!(first.at, At::Wall(_)) {
-            stream.set_clock(v1::Clock::Wall);
-        }
+        stream.fixed64(1, first.id.stream);
     }
     if let Some(EventId { stream: id, seq }) = entries.iter().find_map(|entry| entry.predecessor) {
-        (stream.predecessor, stream.predecessor_last_seq) = (id, seq);
+        stream.fixed64(2, id);
+        stream.number(3, seq);
     }
+    if let Some(At::Wall(_)) = entries.first().map(|entry| entry.at) {
+        stream.number(4, v1::Clock::Wall as u64);
+    }
+    let (mut pages, mut events) = (Vec::new(), Message::default());
     let (mut next_seq, mut older, mut shown) = (0, 0, 0);
     for entry in entries {
-        let event = &entry.event;
         let age = entry.at.age(now);
         let page = match &entry.page {
-            Some(page) => index(&mut stream.pages, tables.page(page)) + 1,
             // After an event with a page, none is an empty one.
             None if shown == 0 => 0,
-            None => index(&mut stream.pages, v1::Page::default()) + 1,
+            _ => index(&mut pages, tables.page(entry)) + 1,
         };
-        stream.events.push(v1::BatchEvent {
-            kind: tables.kind(entry) + 1,
-            values: event
-                .properties
-                .iter()
-                .map(|(_, value)| tables.value(value))
-                .collect(),
-            age_delta: age - older,
-            page: if page == shown { 0 } else { page },
-            skip: entry.id.seq.saturating_sub(next_seq),
-            order: event.order.clone(),
-            engagement: event.engagement,
-            exposure: event.exposure.clone(),
-        });
+        let mut event = Message::default();
+        event.number(1, tables.kind(entry) + 1);
+        event.bytes(2, &tables.values(entry));
+        event.number(3, zigzag(age - older));
+        event.number(4, if page == shown { 0 } else { page });
+        event.number(5, entry.id.seq.saturating_sub(next_seq));
+        details(&mut event, entry);
+        events.part(6, &event.bytes);
         (next_seq, older, shown) = (entry.id.seq + 1, age, page);
     }
+    for page in &pages {
+        stream.part(5, page);
+    }
+    stream.bytes.extend_from_slice(&events.bytes);
     stream
+}
+
+/// What few events have.
+fn details(message: &mut Message, entry: &Entry) {
+    if let Some(of_event) = &entry.event.order {
+        message.part(6, &order(of_event).bytes);
+    }
+    if let Some(of_event) = &entry.event.engagement {
+        let mut engagement = Message::default();
+        engagement.number(1, u64::from(of_event.time_ms));
+        engagement.number(2, u64::from(of_event.scroll_percent));
+        message.part(7, &engagement.bytes);
+    }
+    if let Some(of_event) = &entry.event.exposure {
+        message.part(8, &exposure(of_event).bytes);
+    }
+}
+
+/// An encoded order.
+pub(crate) fn order(order: &v1::Order) -> Message {
+    let mut message = Message::default();
+    message.bytes(1, order.id.as_bytes());
+    message.bytes(2, order.currency.as_bytes());
+    message.number(3, zigzag(order.value));
+    for of_order in &order.items {
+        let mut item = Message::default();
+        item.bytes(1, of_order.sku.as_bytes());
+        item.bytes(2, of_order.name.as_bytes());
+        item.number(3, zigzag(of_order.price));
+        item.number(4, u64::from(of_order.quantity));
+        message.part(4, &item.bytes);
+    }
+    message
+}
+
+/// An encoded exposure.
+pub(crate) fn exposure(exposure: &v1::Exposure) -> Message {
+    let mut message = Message::default();
+    message.bytes(1, exposure.experiment.as_bytes());
+    message.bytes(2, exposure.variant.as_bytes());
+    message
 }
 
 /// Numbers are looked for among this many recent ones only, so that encoding stays linear.
@@ -91,39 +156,45 @@ const NUMBER_WINDOW: usize = 64;
 
 #[derive(Default)]
 struct Tables<'a> {
-    strings: Vec<&'a str>,
-    string_indexes: BTreeMap<&'a str, u32>,
-    numbers: Vec<f64>,
-    integers: Vec<i64>,
-    kinds: Vec<v1::Kind>,
+    strings: Strings<'a>,
+    /// Bits of `f64`s.
+    numbers: Vec<u64>,
+    /// Varints.
+    integers: Vec<u8>,
+    integers_len: u64,
+    /// Encoded.
+    kinds: Vec<Vec<u8>>,
 }
 
 impl<'a> Tables<'a> {
-    fn kind(&mut self, entry: &'a Entry) -> u32 {
+    /// 0-based.
+    fn kind(&mut self, entry: &'a Entry) -> u64 {
         let event = &entry.event;
-        let kind = v1::Kind {
-            r#type: event.event_type.into(),
-            name: self.text(&event.name),
-            properties: event
-                .properties
-                .iter()
-                .map(|(name, _)| self.string(name))
-                .collect(),
-            passive: event.passive,
-        };
-        index(&mut self.kinds, kind)
+        let mut kind = Message::default();
+        kind.number(1, event.event_type as u64);
+        kind.number(2, self.text(&event.name));
+        let mut names = Vec::new();
+        for (name, _) in &event.properties {
+            varint(&mut names, self.string(name));
+        }
+        kind.bytes(3, &names);
+        kind.number(4, u64::from(event.passive));
+        index(&mut self.kinds, kind.bytes)
     }
 
-    fn page(&mut self, page: &'a Page) -> v1::Page {
-        v1::Page {
-            url: self.text(&page.url),
-            referrer: self.text(&page.referrer),
-            title: self.text(&page.title),
+    /// The page of an entry, encoded.
+    fn page(&mut self, entry: &'a Entry) -> Vec<u8> {
+        let mut message = Message::default();
+        if let Some(page) = &entry.page {
+            message.number(1, self.text(&page.url));
+            message.number(2, self.text(&page.referrer));
+            message.number(3, self.text(&page.title));
         }
+        message.bytes
     }
 
     /// 1-based; 0 for an empty text.
-    fn text(&mut self, text: &'a str) -> u32 {
+    fn text(&mut self, text: &'a str) -> u64 {
         if text.is_empty() {
             0
         } else {
@@ -132,51 +203,53 @@ impl<'a> Tables<'a> {
     }
 
     /// 0-based.
-    fn string(&mut self, text: &'a str) -> u32 {
-        *self.string_indexes.entry(text).or_insert_with(|| {
-            self.strings.push(text);
-            self.strings.len() as u32 - 1
-        })
+    fn string(&mut self, text: &'a str) -> u64 {
+        u64::from(self.strings.index(text))
+    }
+
+    /// The values of an entry's properties, packed.
+    fn values(&mut self, entry: &'a Entry) -> Vec<u8> {
+        let mut values = Vec::new();
+        for (_, value) in &entry.event.properties {
+            varint(&mut values, self.value(value));
+        }
+        values
     }
 
     fn value(&mut self, value: &'a Value) -> u64 {
         match value {
-            Value::Text(text) => u64::from(self.string(text)) << 3,
+            Value::Text(text) => self.string(text) << 3,
             Value::Integer(integer) => match zigzag(*integer) {
                 code if code < MAX_INLINE => code << 3 | 1,
-                _ => {
-                    self.integers.push(*integer);
-                    (self.integers.len() as u64 - 1) << 3 | 5
+                code => {
+                    varint(&mut self.integers, code);
+                    self.integers_len += 1;
+                    (self.integers_len - 1) << 3 | 5
                 }
             },
-            Value::Number(number) => self.number(*number) << 3 | 2,
+            Value::Number(number) => self.number(number.to_bits()) << 3 | 2,
             Value::Flag(flag) => u64::from(*flag) << 3 | 3,
             Value::Timestamp(ms) => zigzag(*ms) << 3 | 4,
         }
     }
 
-    fn number(&mut self, number: f64) -> u64 {
+    fn number(&mut self, bits: u64) -> u64 {
         let start = self.numbers.len().saturating_sub(NUMBER_WINDOW);
-        let known = self.numbers[start..]
-            .iter()
-            .position(|known| known.to_bits() == number.to_bits());
-        let index = known.map_or(self.numbers.len(), |known| start + known);
-        if known.is_none() {
-            self.numbers.push(number);
+        let mut recent = (start..).zip(self.numbers.iter().skip(start));
+        if let Some((index, _)) = recent.find(|(_, known)| **known == bits) {
+            return index as u64;
         }
-        index as u64
+        self.numbers.push(bits);
+        self.numbers.len() as u64 - 1
     }
 }
 
-/// The 0-based index of a value in a list, to which it is added if need be. Lists are short: events are of few kinds.
-fn index<T: PartialEq>(list: &mut Vec<T>, value: T) -> u32 {
-    let index = list.iter().position(|known| *known == value);
+/// The 0-based index of an encoded message in a list, to which it is added if need be. Lists are short: events are of
+/// few kinds, and on few pages.
+fn index(list: &mut Vec<Vec<u8>>, message: Vec<u8>) -> u64 {
+    let index = list.iter().position(|known| *known == message);
     if index.is_none() {
-        list.push(value);
+        list.push(message);
     }
-    index.unwrap_or(list.len() - 1) as u32
-}
-
-fn zigzag(integer: i64) -> u64 {
-    ((integer << 1) ^ (integer >> 63)) as u64
+    index.unwrap_or(list.len() - 1) as u64
 }

@@ -46,9 +46,12 @@ mod encode;
 mod event;
 mod fate;
 mod queue;
+mod reply;
 mod retry;
 mod snapshot;
 mod step;
+mod strings;
+mod wire;
 
 pub use client::Client;
 pub use config::{Config, Now, Start};

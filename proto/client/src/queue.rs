@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use prost::Message as _;
 use wakeline_proto::EventId;
 use wakeline_proto::v1::{Consent, EventType};
 
 use crate::config::{Config, Now};
+use crate::encode;
 use crate::event::{Event, Page, Value};
 use crate::fate::DropReason;
 
@@ -99,11 +99,11 @@ pub(crate) fn weight(event: &Event, page: Option<&Page>) -> usize {
         + event
             .order
             .as_ref()
-            .map_or(0, |order| 8 + order.encoded_len())
+            .map_or(0, |order| 8 + encode::order(order).bytes.len())
         + event
             .exposure
             .as_ref()
-            .map_or(0, |exposure| 8 + exposure.encoded_len())
+            .map_or(0, |exposure| 8 + encode::exposure(exposure).bytes.len())
 }
 
 #[derive(Debug, Default)]

@@ -1,17 +1,21 @@
 //! What a page leaves for the next one.
 //!
 //! A version byte, then frames: length and FNV-1a of a payload (32 bits each, little endian), and the payload. The
-//! first is the [`Head`]; each other holds events as an encoded `Batch` without key, client and device, after the
-//! wall-clock time until which they are held. A damaged frame costs its own events; a wrong length, all after it.
+//! first is the [`Head`]; each other holds [events](events) of one identity, after the wall-clock time until which
+//! they are held. A damaged frame costs its own events; a wrong length, all after it.
+
+mod events;
+
+pub(crate) use events::Events;
 
 use crate::config::Now;
-use crate::encode;
 use crate::queue::{self, Entry};
+use crate::strings::fnv1a;
 use wakeline_proto::EventId;
 use wakeline_proto::limits::MAX_EVENTS_PER_BATCH;
 
-const VERSION: u8 = 1;
-/// Weight of the events in a frame: far below what a batch may expand to.
+const VERSION: u8 = 2;
+/// Weight of the events in a frame: what damage may cost.
 const MAX_FRAME_WEIGHT: usize = 1 << 20;
 
 /// What is remembered besides events. Times are wall-clock ms; 0 = none.
@@ -29,8 +33,8 @@ pub(crate) struct Head {
 pub(crate) struct Frame<'a> {
     /// Until when they are held.
     pub(crate) held_until: u64,
-    /// An encoded `Batch`.
-    pub(crate) batch: &'a [u8],
+    /// To be read by [`Events`].
+    pub(crate) events: &'a [u8],
 }
 
 pub(crate) fn write(head: Head, mut entries: Vec<&Entry>, now: Now) -> Vec<u8> {
@@ -51,10 +55,9 @@ pub(crate) fn write(head: Head, mut entries: Vec<&Entry>, now: Now) -> Vec<u8> {
             0 => 0,
             left => now.wall_ms.saturating_add(left),
         };
-        let header = encode::header(None, &first.identity, now);
         queue::sort(&mut chunk, queue::by_id);
         let mut payload = held_until.to_le_bytes().to_vec();
-        payload.extend(encode::batch(header, &chunk, now));
+        events::write(&mut payload, &chunk, now);
         frame(&mut bytes, &payload);
     }
     bytes
@@ -84,9 +87,9 @@ pub(crate) fn read(bytes: &[u8]) -> (Option<Head>, Vec<Frame<'_>>, bool) {
                 head.is_some()
             } else {
                 let frame = payload.split_first_chunk();
-                frames.extend(frame.map(|(held_until, batch)| Frame {
+                frames.extend(frame.map(|(held_until, events)| Frame {
                     held_until: u64::from_le_bytes(*held_until),
-                    batch,
+                    events,
                 }));
                 frame.is_some()
             };
@@ -122,11 +125,5 @@ fn read_head(mut payload: &[u8]) -> Option<Head> {
         }),
         stream,
         wait_until,
-    })
-}
-
-fn fnv1a(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     })
 }

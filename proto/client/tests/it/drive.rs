@@ -92,6 +92,7 @@ pub(crate) fn read(bytes: &[u8]) -> Vec<Seen> {
         Ok(batch) => batch,
         Err(error) => panic!("{error}"),
     };
+    assert_eq!(batch.encode_to_vec(), bytes, "not as prost writes it");
     assert_eq!(
         (batch.key.as_str(), batch.visitor.as_str()),
         ("key", "install")

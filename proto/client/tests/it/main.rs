@@ -1,5 +1,6 @@
 //! The client, driven by explicit clocks and replies.
 
+mod bytes;
 mod drive;
 mod limits;
 mod random_server;

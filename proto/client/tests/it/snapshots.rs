@@ -233,7 +233,7 @@ fn a_damaged_snapshot_costs_what_is_damaged() {
             corrupt: true
         }
     );
-    for nonsense in [&b""[..], b"\x02", b"\x01", b"{\"version\":1}"] {
+    for nonsense in [&b""[..], b"\x01", b"\x02", b"\x03", b"{\"version\":1}"] {
         assert_eq!(
             next_page(nonsense, at(0)).1,
             Restored {
