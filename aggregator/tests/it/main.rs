@@ -13,5 +13,6 @@ mod edge;
 mod http;
 mod ingest;
 mod query;
+mod redis;
 mod restart;
 mod watch;

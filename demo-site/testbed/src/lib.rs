@@ -6,10 +6,12 @@
 mod browser;
 mod debian;
 mod process;
+mod redis;
 mod stack;
 
 pub use browser::Browser;
 pub use process::{Process, binary};
+pub use redis::Redis;
 pub use stack::Stack;
 
 use std::{
