@@ -40,7 +40,7 @@ use super::{
 };
 
 /// Longest wait for an answer.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(5);
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 /// A lost connection is tried again once after this; whoever asked waits longer and longer before the next time.
@@ -119,12 +119,14 @@ impl RedisState {
     }
 
     fn failed(&self, by: &Mutex<ConnectionManager>, error: RedisError) -> StateError {
-        // A primary that became a replica keeps its connections: look for the new one behind the name.
-        // And a manager of connections does not try again after a wrong password.
-        let for_good = matches!(
-            error.kind(),
-            ErrorKind::Server(ServerErrorKind::ReadOnly) | ErrorKind::AuthenticationFailed
-        );
+        // A primary that became a replica keeps its connections, a server that is gone without a word leaves them open,
+        // and a manager does not try again after a wrong password: look anew for what is behind the name. Should the
+        // old connection still deliver a commit, the fence takes care of it.
+        let for_good = error.is_timeout()
+            || matches!(
+                error.kind(),
+                ErrorKind::Server(ServerErrorKind::ReadOnly) | ErrorKind::AuthenticationFailed
+            );
         if for_good && let Ok(new) = connection(&self.client) {
             *by.lock().unwrap_or_else(PoisonError::into_inner) = new;
         }

@@ -94,6 +94,27 @@ async fn nothing_is_lost_or_counted_twice_when_redis_is_killed_under_load() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_hangs_is_waited_for_while_collectors_are_answered() {
+    let redis = Redis::start(&[]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let spool = spool();
+    let expected = expected(&spool).await;
+    let aggregator = start(&config_with(data.path(), &redis)).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let half = spool.next / 2;
+    push(&channel, 7, spool.round(0, half)).await.unwrap();
+    redis.pause().unwrap();
+    let rest = spool.round(half, spool.next);
+    assert_eq!(push(&channel, 7, rest).await.unwrap(), [spool.next]);
+    until("a timeout", async || {
+        sample(&aggregator, "state_failures_total").await > 0
+    })
+    .await;
+    redis.resume().unwrap();
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_is_flushed_under_load_gets_everything_from_the_log() {
     let redis = Redis::start(&[]).unwrap();
     let data = tempfile::tempdir().unwrap();
@@ -160,7 +181,7 @@ async fn a_redis_that_lost_its_last_commits_gets_them_from_the_log() {
     })
     .await;
     settled(&aggregator, &expected).await;
-    // Each partition had something and lost something: what was not lost is not applied again.
+    // Each partition once: it fell back, and not again after it was restored.
     assert_eq!(sample(&aggregator, "state_fallbacks_total").await, 4);
 }
 
@@ -176,6 +197,27 @@ async fn an_aggregator_with_another_log_is_refused_by_a_redis_in_use() {
     let refused = format!("{:#}", anyhow::Error::from(refused.map(drop).unwrap_err()));
     assert!(refused.contains("made from another log"), "{refused}");
     assert_eq!(Figures::of(aggregator.metrics()).await, before);
+}
+
+/// Everything counts: the records, their dedupe, the server's overhead, and the rows and names beside them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_with_a_visit_of_five_pages_takes_at_most_250_bytes_of_redis() {
+    const VISITORS: u64 = 20_000;
+    let redis = Redis::start(&[]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let aggregator = start(&config_with(data.path(), &redis)).await;
+    let before = redis.info("used_memory").unwrap();
+    let channel = connect(aggregator.grpc_addr()).await;
+    let spool = Spool::of((0..VISITORS).map(|number| visit(number, 5)));
+    for from in (0..spool.next).step_by(25_000) {
+        push(&channel, 7, spool.round(from, from + 25_000))
+            .await
+            .unwrap();
+    }
+    let total = Figures::of(aggregator.metrics()).await.total();
+    assert_eq!((total.visits, total.pageviews), (20_000, 100_000));
+    let bytes = (redis.info("used_memory").unwrap() - before) / VISITORS;
+    assert!((90..=250).contains(&bytes), "{bytes} B per visitor");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::{Process, debian};
@@ -92,6 +93,28 @@ impl Redis {
             bail!("it runs");
         }
         self.run()
+    }
+
+    /// SIGSTOP: it is there and does not answer.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn pause(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT, after [`pause`](Self::pause).
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let id = self.process.as_ref().context("not running")?.id();
+        let id = Pid::from_raw(i32::try_from(id)?).context("no process id")?;
+        Ok(kill_process(id, signal)?)
     }
 
     /// Stops it gently and starts it again.

@@ -1,9 +1,12 @@
 //! Against a real server.
 
+use std::sync::Arc;
+
+use wakeline_engine::{Dimension, Grain, RowKey};
 use wakeline_testbed::Redis;
 
 use super::{Owner, RedisState, RedisStateError};
-use crate::state::{Changes, StateError, StateStore as _, VisitorKey, suite};
+use crate::state::{Changes, RowAddress, StateError, StateStore as _, VisitorKey, suite};
 
 fn owner(epoch: u64, log: &str) -> Owner {
     Owner {
@@ -83,6 +86,48 @@ async fn a_commit_can_be_as_large_as_the_workers_make_them() {
     );
     let names = state.names(0, 1, &[8999, 9000]).await.unwrap();
     assert_eq!(names, [Some("/8999".to_owned()), None]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_sees_all_of_a_commit_or_nothing() {
+    let redis = Redis::start(&[]).unwrap();
+    let state = Arc::new(open(&redis).await);
+    // One row, which each commit moves from one block to another, or back.
+    let row = |window| RowAddress {
+        site: 1,
+        key: RowKey {
+            grain: Grain::Day,
+            window,
+            dimension: Dimension::Page,
+            value: 7,
+        },
+    };
+    let commit = async |state: &RedisState, offset: u64| {
+        let day = (offset % 5) as i64;
+        let changes = Changes {
+            rows: vec![(row((day + 4) % 5), None), (row(day), Some(vec![1]))],
+            ..Changes::default()
+        };
+        state.commit(0, offset, changes, offset + 1).await.unwrap();
+    };
+    commit(&state, 0).await;
+    let reading = Arc::clone(&state);
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let reader = tokio::spawn(async move {
+        let mut windows = std::collections::BTreeSet::new();
+        while !*stopped.borrow() {
+            let rows = reading.scan(0, 1, Grain::Day, Dimension::Page, i64::MIN..i64::MAX);
+            let rows = rows.await.unwrap();
+            assert_eq!(rows.len(), 1, "{rows:?}");
+            windows.insert(rows[0].0);
+        }
+        windows.len()
+    });
+    for offset in 1..1000 {
+        commit(&state, offset).await;
+    }
+    stop.send(true).unwrap();
+    assert!(reader.await.unwrap() > 1, "the reader saw no commit");
 }
 
 #[tokio::test]
