@@ -17,9 +17,16 @@ fn config_with(data: &Path, redis: &Redis) -> Config {
     config
 }
 
-/// Many visitors who come again and again.
+/// Visitors who come again and again; no event is a copy of another, which would make up for a loss.
 fn spool() -> Spool {
-    Spool::of((0..4000).map(|visit_no| visit(visit_no % 700, visit_no % 5 + 1)))
+    Spool::of((0..4000).map(|number| {
+        let mut group = visit(number % 700, number % 5 + 1);
+        for event in &mut group.events {
+            event.stream = number + 1;
+            event.time += number / 700 * 300_000;
+        }
+        group
+    }))
 }
 
 /// What an aggregator with embedded state makes of it.
