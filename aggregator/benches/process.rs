@@ -1,6 +1,8 @@
 //! From log to committed state: events a second, with one worker and with one per core.
 //!
-//! `cargo bench -p wakeline-aggregator --bench process -- [events] [groups per round]`
+//! `cargo bench -p wakeline-aggregator --bench process -- [redis] [events] [groups per round]`
+//!
+//! With `redis` the state is in a Redis server on this machine.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,6 +13,7 @@ use wakeline_aggregator::log::{EventLog as _, SegmentEventLog};
 use wakeline_aggregator::{Aggregator, Config};
 use wakeline_proto::partition_hash;
 use wakeline_proto::v1::{Block, BlockPayload, Event, EventType, Group, PositionedGroup};
+use wakeline_testbed::Redis;
 
 const PARTITIONS: u64 = 32;
 const EVENTS_PER_GROUP: u64 = 10;
@@ -22,6 +25,7 @@ async fn main() -> anyhow::Result<()> {
     let events = numbers.next().unwrap_or(200_000);
     // What a collector forwards in one round: few when events trickle in, many when it has been waiting.
     let groups_per_round = numbers.next().unwrap_or(1000);
+    let in_redis = std::env::args().any(|argument| argument == "redis");
     for workers in [1, 0] {
         let data = tempfile::tempdir()?;
         let mut config = Config {
@@ -31,6 +35,9 @@ async fn main() -> anyhow::Result<()> {
         };
         config.http.listen.set_port(0);
         config.grpc.listen.set_port(0);
+        let redis = in_redis.then(|| Redis::start(&[])).transpose()?;
+        config.state.url = redis.as_ref().map(Redis::url);
+        let empty = redis.as_ref().map(memory).transpose()?;
         let bytes = fill(
             &data.path().join("log/segments"),
             config.log.segment_bytes,
@@ -50,7 +57,11 @@ async fn main() -> anyhow::Result<()> {
         let took = begun.elapsed();
         aggregator.shutdown(Duration::from_secs(10)).await;
         let per_second = events as f64 / took.as_secs_f64();
-        let state = size(&data.path().join("state"))? as f64 / events as f64;
+        let state = match (&redis, empty) {
+            (Some(redis), Some(empty)) => memory(redis)?.saturating_sub(empty),
+            _ => size(&data.path().join("state"))?,
+        };
+        let state = state as f64 / events as f64;
         let log = bytes as f64 / events as f64;
         println!(
             "workers {workers} (0: one per core): {events} events in {took:.2?}, {per_second:.0} events/s; \
@@ -136,6 +147,10 @@ fn visit(number: u64) -> Group {
         events: events.collect(),
         ..Group::default()
     }
+}
+
+fn memory(redis: &Redis) -> anyhow::Result<u64> {
+    redis.info("used_memory")
 }
 
 fn size(dir: &Path) -> std::io::Result<u64> {

@@ -24,7 +24,7 @@ pub struct Config {
     pub grpc: GrpcConfig,
     /// The log of everything that came in.
     pub log: LogConfig,
-    /// The embedded state.
+    /// What is known of visitors, and rollups.
     pub state: StateConfig,
 }
 
@@ -64,15 +64,17 @@ pub struct LogConfig {
     pub segment_bytes: u64,
 }
 
-/// The embedded state.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// What is known of visitors, and rollups.
+#[derive(Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StateConfig {
+    /// `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`; none or empty: embedded, in the data folder.
+    pub url: Option<String>,
     /// Memory for visitors, over all workers.
     pub visitor_cache_bytes: usize,
     /// Memory for rollup rows and page names, over all workers.
     pub row_cache_bytes: usize,
-    /// Memory for blocks read from disk.
+    /// Memory for blocks that the embedded state read from disk.
     pub block_cache_bytes: u64,
 }
 
@@ -120,6 +122,17 @@ impl fmt::Debug for GrpcConfig {
     }
 }
 
+impl fmt::Debug for StateConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateConfig")
+            .field("url", &self.url.as_ref().map(|_| "…")) // it may have a password
+            .field("visitor_cache_bytes", &self.visitor_cache_bytes)
+            .field("row_cache_bytes", &self.row_cache_bytes)
+            .field("block_cache_bytes", &self.block_cache_bytes)
+            .finish()
+    }
+}
+
 impl Default for LogConfig {
     fn default() -> Self {
         Self {
@@ -132,6 +145,7 @@ impl Default for LogConfig {
 impl Default for StateConfig {
     fn default() -> Self {
         Self {
+            url: None,
             visitor_cache_bytes: 32 << 20,
             row_cache_bytes: 16 << 20,
             block_cache_bytes: 16 << 20,
@@ -250,10 +264,21 @@ impl Config {
         if self.log.partitions.get() > 4096 {
             errors.push(key_error("log.partitions", "from 1 to 4096"));
         }
+        if self.redis().is_some_and(|url| !url.starts_with("redis://")) {
+            errors.push(key_error(
+                "state.url",
+                "redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE], or empty",
+            ));
+        }
         if self.workers > 1024 {
             errors.push(key_error("workers", "from 0 to 1024"));
         }
         errors
+    }
+
+    /// The Redis server that keeps the state, if there is one.
+    pub(crate) fn redis(&self) -> Option<&str> {
+        self.state.url.as_deref().filter(|url| !url.is_empty())
     }
 
     /// Threads that process events: `workers`, or one per core.
@@ -474,8 +499,22 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_not_shown_in_debug_output() {
-        let config = load("[grpc]\ntoken = 'hunter2'", &[], &[]).unwrap();
+    fn state_is_embedded_or_in_redis() {
+        let redis = |url| load("", &[("WAKELINE_STATE__URL", url)], &[]);
+        assert_eq!(redis("").unwrap().redis(), None);
+        let url = "redis://here:7000/2";
+        assert_eq!(redis(url).unwrap().redis(), Some(url));
+        assert_eq!(wrong_keys(redis("http://here")), ["state.url"]);
+    }
+
+    #[test]
+    fn secrets_are_not_shown_in_debug_output() {
+        let config = load(
+            "[grpc]\ntoken = 'hunter2'\n[state]\nurl = 'redis://:hunter2@here'",
+            &[],
+            &[],
+        )
+        .unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));
     }
 }

@@ -1,22 +1,47 @@
 //! How the server is, for `/readyz` and `/metrics`.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::api::Health;
 use crate::log::SegmentEventLog;
 use crate::process::Board;
 use crate::stats::Stats;
 
+/// What is wrong with the state store at the moment.
+#[derive(Debug, Default)]
+pub(crate) struct Troubles(Mutex<Option<String>>);
+
+impl Troubles {
+    /// Keeps what is wrong, and logs it when it changes.
+    pub(crate) fn tell(&self, why: Option<String>) {
+        let mut before = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *before != why {
+            if let Some(why) = &why {
+                tracing::error!(why, "the state store is in trouble");
+            } else {
+                tracing::info!("the state store is well again");
+            }
+            *before = why;
+        }
+    }
+}
+
 pub(crate) struct ServerHealth {
     pub(crate) log: SegmentEventLog,
     pub(crate) board: Arc<Board>,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) troubles: Arc<Troubles>,
 }
 
 impl Health for ServerHealth {
     fn ready(&self) -> Result<(), String> {
-        why_not_ready(&self.log.stats()).map_or(Ok(()), |why| Err(why.to_owned()))
+        if let Some(why) = why_not_ready(&self.log.stats()) {
+            return Err(why.to_owned());
+        }
+        let troubles = &self.troubles.0;
+        let trouble = troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.clone().map_or(Ok(()), Err)
     }
 
     fn write_metrics(&self, out: &mut String) {

@@ -5,11 +5,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::runtime::Handle;
 use wakeline_engine::{Dimension, Grain, Row};
 
 use crate::process::Board;
 use crate::state::{StateError, StateStore};
+
+/// Partitions that are read at a time.
+const SCANS: usize = 8;
 
 /// A store of metrics could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -143,10 +147,12 @@ async fn sum<S: StateStore>(
     windows: Range<i64>,
 ) -> Result<BTreeMap<(i64, u64), Row>, StateError> {
     let mut sums: BTreeMap<(i64, u64), Row> = BTreeMap::new();
-    for partition in partitions {
-        let rows = store
-            .scan(partition, site, grain, dimension, windows.clone())
-            .await?;
+    // A store elsewhere is asked for several at once: answers take their time on the way.
+    let mut scans = futures_util::stream::iter(
+        partitions.map(|partition| store.scan(partition, site, grain, dimension, windows.clone())),
+    )
+    .buffer_unordered(SCANS);
+    while let Some(rows) = scans.try_next().await? {
         for (window, value, encoded) in rows {
             let row = Row::decode(&encoded).map_err(|_| StateError::Corrupt("row"))?;
             sums.entry((window, value)).or_default().add(&row);

@@ -17,14 +17,14 @@ use crate::causes::Causes;
 use crate::config::{Config, ConfigError, HttpConfig};
 use crate::control::{Control, ControlError};
 use crate::grpc::Services;
-use crate::health::ServerHealth;
+use crate::health::{ServerHealth, Troubles};
 use crate::live::Live;
 use crate::lock::{FolderLock, LockError};
 use crate::log::{EventLog as _, LogError, SegmentEventLog};
 use crate::metrics::{MetricStore, StateMetrics};
 use crate::process::{Board, Processing, RecoverError, Recovered, Shared, recover};
 use crate::serve;
-use crate::state::{FjallState, StateError, StateStore as _};
+use crate::state::{FjallState, Owner, RedisState, StateError, StateStore as _, Store};
 use crate::stats::Stats;
 
 /// The state is made durable this often; what is lost in a crash is replayed from the log.
@@ -37,6 +37,11 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 const GRPC_CONNECTIONS: usize = 2_000;
 /// How long a new connection of a collector may take to say the first thing.
 const GRPC_PATIENCE: Duration = Duration::from_secs(5);
+/// The folder's lock makes sure that there is one owner of the log and so of its state: all its lives share an epoch.
+/// Aggregators that divide partitions among themselves need epochs that whoever divides them hands out.
+const EPOCH: u64 = 1;
+/// File with the random name of the log.
+const LOG_ID: &str = "id";
 /// File with the number of partitions of the log.
 const PARTITIONS: &str = "partitions";
 
@@ -77,6 +82,9 @@ pub enum StartError {
          and the next start rebuilds it from the log", .0.display()
     )]
     State(PathBuf, #[source] StateError),
+    /// The state in Redis can't be used.
+    #[error("use the state in Redis (state.url)")]
+    Redis(#[source] StateError),
     /// State and log don't fit together or can't be read.
     #[error("go on where the log was left")]
     Recover(#[from] RecoverError),
@@ -89,6 +97,15 @@ pub enum StartError {
 }
 
 impl StartError {
+    /// The state can't be used, wherever it is.
+    fn of_state(config: &Config, error: StateError) -> Self {
+        if config.redis().is_some() {
+            Self::Redis(error)
+        } else {
+            Self::State(config.data.join("state"), error)
+        }
+    }
+
     /// Names the folder and what to do, if `self` comes of a full disk.
     fn of_disk(self, data: &Path) -> Self {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&self);
@@ -129,7 +146,7 @@ pub struct Aggregator {
     http_addr: SocketAddr,
     control: Arc<Control>,
     log: SegmentEventLog,
-    state: Arc<FjallState>,
+    state: Arc<Store>,
     metrics: Arc<dyn MetricStore>,
     live: Arc<Live>,
     processing: Processing,
@@ -161,10 +178,7 @@ impl Aggregator {
         let control = Arc::new(Control::open(&data.join("control.sqlite"))?);
         fix_partitions(&data.join("log"), partitions)?;
         let log = SegmentEventLog::open(&data.join("log/segments"), config.log.segment_bytes)?;
-        let folder = data.join("state");
-        let bad_state = |error| StartError::State(folder.clone(), error);
-        let state = FjallState::open(&folder, partitions, config.state.block_cache_bytes);
-        let state = Arc::new(state.map_err(bad_state)?);
+        let state = Arc::new(open_state(&config).await?);
         let Recovered {
             progress,
             positions,
@@ -172,7 +186,7 @@ impl Aggregator {
         } = recover(&*state, &log, partitions)
             .await
             .map_err(|error| match error {
-                RecoverError::State(error) => bad_state(error),
+                RecoverError::State(error) => StartError::of_state(&config, error),
                 error => error.into(),
             })?;
         log.raise_stamp(stamp_ms);
@@ -219,6 +233,7 @@ impl Aggregator {
             shutdown: close.clone(),
         };
         doors.spawn(serve_grpc(grpc, services.routes().await?, close.clone()));
+        let troubles = Arc::new(Troubles::default());
         let api = ApiState {
             control: Arc::clone(&control),
             metrics: Arc::clone(&metrics),
@@ -227,6 +242,7 @@ impl Aggregator {
                 log: log.clone(),
                 board,
                 stats: counters,
+                troubles: Arc::clone(&troubles),
             }),
             collector_url: config.http.collector_url.clone(),
             clock: now_ms,
@@ -236,7 +252,7 @@ impl Aggregator {
         let socket = AdminSocket::bind(data).map_err(StartError::Data)?;
         doors.spawn(socket.run(Arc::clone(&control), close.clone()));
         doors.close();
-        tokio::spawn(persist(Arc::clone(&state), background.clone()));
+        tokio::spawn(persist(Arc::clone(&state), troubles, background.clone()));
         tokio::spawn(flush(Arc::clone(&live), background.clone()));
         tracing::info!(%grpc_addr, %http_addr, "the aggregator runs");
         Ok(Self {
@@ -311,6 +327,38 @@ impl Aggregator {
     }
 }
 
+/// Opens the store that is configured.
+async fn open_state(config: &Config) -> Result<Store, StartError> {
+    let failed = |error| StartError::of_state(config, error);
+    let Some(url) = config.redis() else {
+        let embedded = FjallState::open(
+            &config.data.join("state"),
+            config.log.partitions.get(),
+            config.state.block_cache_bytes,
+        )
+        .map_err(failed)?;
+        return Ok(Store::Embedded(embedded));
+    };
+    let log = log_id(&config.data.join("log")).map_err(StartError::Data)?;
+    let redis = RedisState::open(url, Owner { epoch: EPOCH, log });
+    let redis = redis.await.map_err(failed)?;
+    Ok(Store::Redis(Box::new(redis)))
+}
+
+/// A random name of the log, made once.
+fn log_id(log: &Path) -> io::Result<String> {
+    let file = log.join(LOG_ID);
+    match std::fs::read_to_string(&file) {
+        Ok(id) => Ok(id.trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let id = format!("{:016x}", getrandom::u64()?);
+            write_durably(log, &file, &format!("{id}\n"))?;
+            Ok(id)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes down the number of partitions when the log is made, and refuses another one later.
 fn fix_partitions(log: &Path, configured: u16) -> Result<(), StartError> {
     let file = log.join(PARTITIONS);
@@ -373,15 +421,15 @@ async fn serve_http(
 }
 
 /// Keeps what a crash would have to replay short.
-async fn persist(state: Arc<FjallState>, end: CancellationToken) {
+async fn persist(state: Arc<Store>, troubles: Arc<Troubles>, end: CancellationToken) {
     let mut every = tokio::time::interval(PERSIST_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while end.run_until_cancelled(every.tick()).await.is_some() {
         let state = Arc::clone(&state);
         let runtime = tokio::runtime::Handle::current();
         let done = tokio::task::spawn_blocking(move || runtime.block_on(state.persist()));
-        if let Ok(Err(error)) = done.await {
-            tracing::error!(error = %Causes(&error), "make the state durable");
+        if let Ok(done) = done.await {
+            troubles.tell(done.err().map(|error| Causes(&error).to_string()));
         }
     }
 }

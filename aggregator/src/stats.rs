@@ -38,6 +38,8 @@ counters! {
     commits,
     /// Commits and reads of the state store that failed and were tried again.
     state_failures,
+    /// Times that a partition's state was found at an earlier commit and applied again from the log.
+    state_fallbacks,
 }
 
 /// A number that grows.

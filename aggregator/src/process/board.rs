@@ -72,6 +72,15 @@ impl Board {
         self.stamp_ms.fetch_max(stamp_ms, Ordering::Relaxed);
     }
 
+    /// A store forgot commits: the partition, where it had been applied to `reach`, is at `next_offset` again.
+    pub(super) fn fell_back(&self, partition: u16, next_offset: u64, reach: u64) {
+        if let Some(slot) = self.partitions.get(usize::from(partition)) {
+            slot.handed.fetch_max(reach, Ordering::Release);
+            slot.applied.store(next_offset, Ordering::Release);
+            slot.floor.store(next_offset, Ordering::Release);
+        }
+    }
+
     pub(crate) fn watermark(&self) -> Watermark {
         // Read first: what is handed over later has higher offsets.
         let read = self.read.load(Ordering::Acquire);
@@ -93,6 +102,18 @@ mod tests {
     use tokio::sync::watch;
 
     use super::Board;
+
+    #[test]
+    fn a_partition_that_fell_back_holds_back_until_it_is_applied_again() {
+        let (_end, log_end) = watch::channel(100);
+        let board = Board::new(log_end, 50, [50, 50].into_iter(), 5);
+        board.fell_back(1, 3, 50);
+        assert_eq!(board.watermark().applied, 3);
+        board.applied(1, 30, 5);
+        assert_eq!(board.watermark().applied, 30);
+        board.applied(1, 50, 5);
+        assert_eq!(board.watermark().applied, 50);
+    }
 
     #[test]
     fn the_slowest_partition_that_has_work_decides_how_far_all_are() {

@@ -8,6 +8,7 @@
 //! - Records that were read but not committed are bounded by bytes, over all workers.
 //! - A record that can't be read although its checksums are right is reported, counted and passed over.
 //! - A store that fails is tried again until it works; nothing is lost meanwhile, since the log has it.
+//! - A store that fell back to an earlier commit, or to nothing, gets from the log what it lost.
 
 mod board;
 mod cache;
@@ -35,7 +36,7 @@ use self::dispatch::Dispatcher;
 use self::partition::{Memory, Owned};
 pub use self::recover::RecoverError;
 pub(crate) use self::recover::{Positions, Recovered, recover};
-use self::worker::Worker;
+use self::worker::{Place, Worker};
 use crate::config::Config;
 use crate::control::Control;
 use crate::live::Live;
@@ -79,10 +80,10 @@ impl Processing {
             halt: CancellationToken::new(),
         };
         let offsets: Vec<u64> = progress.iter().map(|at| at.next_offset).collect();
-        let mut owned: Vec<HashMap<u16, Option<Owned>>> =
-            (0..workers).map(|_| HashMap::new()).collect();
+        let mut owned: Vec<HashMap<u16, Place>> = (0..workers).map(|_| HashMap::new()).collect();
         for (partition, progress) in (0_u16..).zip(progress) {
-            owned[usize::from(partition) % workers].insert(partition, Some(Owned::new(progress)));
+            owned[usize::from(partition) % workers]
+                .insert(partition, Place::new(Owned::new(progress)));
         }
         let mut queues = Vec::new();
         for (number, partitions) in owned.into_iter().enumerate() {
@@ -93,6 +94,8 @@ impl Processing {
                 memory: Memory::new(&config.state, workers),
                 decoder: Decoder::new()?,
                 partitions,
+                log: log.clone(),
+                checked: std::time::Instant::now(),
                 tasks,
                 halt: processing.halt.clone(),
             };

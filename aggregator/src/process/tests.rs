@@ -46,6 +46,10 @@ impl StateStore for Flaky {
         self.store.load(partition).await
     }
 
+    async fn offsets(&self, partitions: &[u16]) -> Result<Vec<u64>, StateError> {
+        self.store.offsets(partitions).await
+    }
+
     async fn visitors(
         &self,
         partition: u16,

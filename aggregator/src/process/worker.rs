@@ -1,8 +1,10 @@
 //! A worker: a thread that owns some of the partitions.
 
 use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +14,8 @@ use super::Shared;
 use super::decode::Decoder;
 use super::partition::{Memory, Owned, checkpoint, process};
 use crate::causes::Causes;
-use crate::state::{StateError, StateStore};
+use crate::log::{EventLog, LogReader as _};
+use crate::state::StateStore;
 
 /// Most bytes of records that are applied and committed together.
 const CHUNK_BYTES: usize = 2 << 20;
@@ -20,6 +23,8 @@ const CHUNK_BYTES: usize = 2 << 20;
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// … up to this.
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// How often a store is asked whether it fell back.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// What the dispatcher hands to a worker, in the order of the log.
 pub(super) enum Task {
@@ -34,29 +39,57 @@ pub(super) enum Task {
     Checkpoint(u64),
 }
 
-pub(super) struct Worker<S> {
+/// A partition of a worker.
+pub(super) struct Place {
+    /// `None` after a failure: to be loaded again.
+    owned: Option<Owned>,
+    /// Everything below was applied and committed once. A store that fell back may be below.
+    reach: u64,
+}
+
+impl Place {
+    pub(super) fn new(owned: Owned) -> Self {
+        Self {
+            reach: owned.progress.next_offset,
+            owned: Some(owned),
+        }
+    }
+}
+
+/// What failed at a partition.
+type Failure = (u16, Box<dyn Error + Send + Sync>);
+
+pub(super) struct Worker<S, L> {
     pub(super) shared: Arc<Shared<S>>,
+    pub(super) log: L,
     pub(super) memory: Memory,
     pub(super) decoder: Decoder,
-    /// The partitions owned; `None` after a failure: to be loaded again.
-    pub(super) partitions: HashMap<u16, Option<Owned>>,
+    /// The partitions owned.
+    pub(super) partitions: HashMap<u16, Place>,
+    /// When the store was last asked whether it fell back.
+    pub(super) checked: Instant,
     pub(super) tasks: mpsc::UnboundedReceiver<Task>,
     /// Stop after the commit in progress, leaving what is queued to the next start.
     pub(super) halt: CancellationToken,
 }
 
-impl<S: StateStore> Worker<S> {
+impl<S: StateStore, L: EventLog> Worker<S, L> {
     /// Returns when all was done that was handed over, or when told to halt.
     pub(super) async fn run(mut self) {
         while !self.halt.is_cancelled() {
-            let Some(first) = self.tasks.recv().await else {
-                return;
+            let first = match tokio::time::timeout(CHECK_EVERY, self.tasks.recv()).await {
+                Ok(Some(first)) => Some(first),
+                Ok(None) => return,
+                Err(_quiet) => None,
             };
+            if self.checked.elapsed() >= CHECK_EVERY {
+                self.check().await;
+            }
             let mut chunk: BTreeMap<u16, Vec<(u64, LogRecord)>> = BTreeMap::new();
             let mut rooms = Vec::new();
             let mut checkpoint = None;
             let mut bytes = 0;
-            let mut next = Some(first);
+            let mut next = first;
             while let Some(task) = next {
                 match task {
                     Task::Checkpoint(offset) => checkpoint = Some(offset),
@@ -87,8 +120,8 @@ impl<S: StateStore> Worker<S> {
     /// Processes until it works: a failing store is waited for.
     async fn settle(&mut self, partition: u16, records: &[(u64, LogRecord)]) {
         let mut wait = RETRY_FIRST;
-        while let Err(error) = self.try_process(partition, records).await {
-            self.forget(partition, &error);
+        while let Err(failure) = self.try_process(partition, records).await {
+            self.forget(&failure);
             tokio::select! {
                 () = self.halt.cancelled() => return,
                 () = tokio::time::sleep(wait) => wait = RETRY_MAX.min(wait * 2),
@@ -100,16 +133,18 @@ impl<S: StateStore> Worker<S> {
         &mut self,
         partition: u16,
         records: &[(u64, LogRecord)],
-    ) -> Result<(), StateError> {
-        let slot = self.partitions.entry(partition).or_default();
-        let owned = if let Some(owned) = slot {
-            owned
-        } else {
-            let progress = self.shared.store.load(partition).await?;
-            // A commit that was said to fail may have happened.
-            let (next_offset, stamp_ms) = (progress.next_offset, progress.stamp_ms);
-            self.shared.board.applied(partition, next_offset, stamp_ms);
-            slot.insert(Owned::new(progress))
+    ) -> Result<(), Failure> {
+        self.restore().await?;
+        self.apply(partition, records).await
+    }
+
+    /// Applies records of a partition that is loaded.
+    async fn apply(&mut self, partition: u16, records: &[(u64, LogRecord)]) -> Result<(), Failure> {
+        let Some(place) = self.partitions.get_mut(&partition) else {
+            return Ok(()); // the dispatcher gives each worker its own
+        };
+        let Some(owned) = &mut place.owned else {
+            return Ok(()); // restored before this is called
         };
         process(
             &self.shared,
@@ -120,27 +155,139 @@ impl<S: StateStore> Worker<S> {
             records,
         )
         .await
+        .map_err(|error| (partition, error.into()))?;
+        place.reach = place.reach.max(owned.progress.next_offset);
+        Ok(())
+    }
+
+    /// Loads partitions again after failures, and applies again what the store lost of them.
+    async fn restore(&mut self) -> Result<(), Failure> {
+        let mut behind = BTreeMap::new();
+        for (&partition, place) in &mut self.partitions {
+            if place.owned.is_some() {
+                continue;
+            }
+            let progress = self.shared.store.load(partition).await;
+            let progress = progress.map_err(|error| (partition, error.into()))?;
+            let (at, stamp_ms) = (progress.next_offset, progress.stamp_ms);
+            if at < place.reach {
+                tracing::warn!(
+                    partition,
+                    at,
+                    reach = place.reach,
+                    "the state fell back: applying again what it lost"
+                );
+                self.shared.stats.state_fallbacks.add(1);
+                self.shared.board.fell_back(partition, at, place.reach);
+                behind.insert(partition, at..place.reach);
+            } else {
+                // A commit that was said to fail may have happened.
+                self.shared.board.applied(partition, at, stamp_ms);
+                place.reach = at;
+            }
+            place.owned = Some(Owned::new(progress));
+        }
+        let result = self.replay(&behind).await;
+        if result.is_err() || self.halt.is_cancelled() {
+            // Only what is caught up may go on.
+            for partition in behind.keys() {
+                if let Some(place) = self.partitions.get_mut(partition) {
+                    place.owned = None;
+                }
+            }
+        }
+        result
+    }
+
+    /// Reads the log once for all partitions that are behind.
+    async fn replay(&mut self, behind: &BTreeMap<u16, Range<u64>>) -> Result<(), Failure> {
+        let Some(from) = behind.values().map(|range| range.start).min() else {
+            return Ok(());
+        };
+        let to = behind.values().map(|range| range.end).max().unwrap_or(from);
+        let mut reader = self.log.reader(from);
+        while reader.position() < to && !self.halt.is_cancelled() {
+            let entries = reader.next(CHUNK_BYTES).await;
+            let any = behind.keys().next().copied().unwrap_or_default();
+            let entries = entries.map_err(|error| (any, error.into()))?;
+            if entries.is_empty() {
+                break;
+            }
+            let mut chunk: BTreeMap<u16, Vec<(u64, LogRecord)>> = BTreeMap::new();
+            for entry in entries {
+                let Some(record) = entry.record else {
+                    continue; // reported when it was read first
+                };
+                let partition = record.block.as_ref().map(|block| block.partition);
+                let partition = partition.and_then(|partition| u16::try_from(partition).ok());
+                if let Some(partition) = partition
+                    && let Some(range) = behind.get(&partition)
+                    && range.contains(&entry.offset)
+                {
+                    let records = chunk.entry(partition).or_default();
+                    records.push((entry.offset, record));
+                }
+            }
+            for (partition, records) in chunk {
+                self.apply(partition, &records).await?;
+            }
+        }
+        for (&partition, range) in behind {
+            if let Some(place) = self.partitions.get_mut(&partition)
+                && let Some(owned) = &mut place.owned
+                && !self.halt.is_cancelled()
+            {
+                checkpoint(&self.shared, partition, owned, range.end)
+                    .await
+                    .map_err(|error| (partition, error.into()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the store whether it is where it was left, and restores what is not. The next check tries again what fails.
+    async fn check(&mut self) {
+        self.checked = Instant::now();
+        let partitions: Vec<u16> = self.partitions.keys().copied().collect();
+        // A failure is told by whoever needs the store.
+        let Ok(offsets) = self.shared.store.offsets(&partitions).await else {
+            return;
+        };
+        for (partition, at) in partitions.into_iter().zip(offsets) {
+            if let Some(place) = self.partitions.get_mut(&partition)
+                && at < place.reach
+            {
+                place.owned = None;
+                self.memory.clear();
+            }
+        }
+        if let Err(failure) = self.restore().await {
+            self.forget(&failure);
+        }
     }
 
     /// Failures need no second try here: the next checkpoint covers this one.
     async fn checkpoint(&mut self, offset: u64) {
-        let mut failures = Vec::new();
-        for (partition, owned) in &mut self.partitions {
-            if let Some(owned) = owned
-                && let Err(error) = checkpoint(&self.shared, *partition, owned, offset).await
-            {
-                failures.push((*partition, error));
+        let mut failures: Vec<Failure> = Vec::new();
+        for (partition, place) in &mut self.partitions {
+            if let Some(owned) = &mut place.owned {
+                match checkpoint(&self.shared, *partition, owned, offset).await {
+                    Ok(()) => place.reach = place.reach.max(offset),
+                    Err(error) => failures.push((*partition, error.into())),
+                }
             }
         }
-        for (partition, error) in failures {
-            self.forget(partition, &error);
+        for failure in failures {
+            self.forget(&failure);
         }
     }
 
-    fn forget(&mut self, partition: u16, error: &StateError) {
-        tracing::error!(error = %Causes(error), partition, "use the state, will try again");
+    fn forget(&mut self, (partition, error): &Failure) {
+        tracing::error!(error = %Causes(&**error), partition, "use the state, will try again");
         self.shared.stats.state_failures.add(1);
         self.memory.clear();
-        self.partitions.insert(partition, None);
+        if let Some(place) = self.partitions.get_mut(partition) {
+            place.owned = None;
+        }
     }
 }

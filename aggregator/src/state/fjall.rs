@@ -167,6 +167,15 @@ impl StateStore for FjallState {
         self.read_progress(partition)
     }
 
+    async fn offsets(&self, partitions: &[u16]) -> Result<Vec<u64>, StateError> {
+        let offset = |partition: &u16| {
+            let fence = self.offsets.get(usize::from(*partition));
+            let fence = fence.ok_or(StateError::Corrupt("no such partition"))?;
+            Ok(*fence.lock().unwrap_or_else(PoisonError::into_inner))
+        };
+        partitions.iter().map(offset).collect()
+    }
+
     async fn visitors(
         &self,
         partition: u16,

@@ -6,6 +6,8 @@
 
 mod fjall;
 mod keys;
+mod redis;
+mod store;
 #[cfg(test)]
 mod suite;
 
@@ -15,6 +17,8 @@ use std::ops::Range;
 use wakeline_engine::{Dimension, Grain, RowKey};
 
 pub use self::fjall::FjallState;
+pub use self::redis::{Owner, RedisState, RedisStateError};
+pub(crate) use self::store::Store;
 
 /// Why state could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +32,24 @@ pub enum StateError {
         expected: u64,
         /// The offset of the store.
         found: u64,
+    },
+    /// A newer owner has committed to the partition: this one may not any more.
+    #[error("epoch {epoch} of partition {partition} is over: epoch {found} has begun")]
+    Replaced {
+        /// The partition.
+        partition: u16,
+        /// The writer's.
+        epoch: u64,
+        /// The store's.
+        found: u64,
+    },
+    /// The partition was made of another log: another aggregator uses the store, or did.
+    #[error(
+        "partition {partition} of the state was made from another log: give each aggregator a store of its own"
+    )]
+    OtherLog {
+        /// The partition.
+        partition: u16,
     },
     /// The store failed; a commit that failed so may or may not have happened.
     #[error("use the state store")]
@@ -114,11 +136,19 @@ pub type StoredRow = (i64, u64, Vec<u8>);
 ///   is `expected_offset`. An owner that was replaced can't write any more.
 /// - `commit` need not be durable, but what survives a crash is a prefix of the commits of each partition.
 /// - After any other failure of `commit`, whether it happened is unknown: load the partition again.
+/// - A store of its own may fall back to an earlier commit, or to nothing, while it is used: owners ask for `offsets`
+///   now and then, and apply again what is in the log.
 ///
 /// An embedded store may block the calling thread while it reads the disk: call it from threads made for that.
 pub trait StateStore: Send + Sync + 'static {
     /// Where the partition is.
     fn load(&self, partition: u16) -> impl Future<Output = Result<Progress, StateError>> + Send;
+
+    /// The next offset of each partition.
+    fn offsets(
+        &self,
+        partitions: &[u16],
+    ) -> impl Future<Output = Result<Vec<u64>, StateError>> + Send;
 
     /// Encoded visitors, in the order of `keys`.
     fn visitors(
@@ -161,6 +191,6 @@ pub trait StateStore: Send + Sync + 'static {
         ids: &[u64],
     ) -> impl Future<Output = Result<Vec<Option<String>>, StateError>> + Send;
 
-    /// Makes every commit so far durable.
+    /// Makes every commit so far as durable as the store can; fails also if the store will soon be unable to go on.
     fn persist(&self) -> impl Future<Output = Result<(), StateError>> + Send;
 }

@@ -90,6 +90,7 @@ async fn refuses_a_writer_that_was_overtaken(store: &impl StateStore) {
         })
     ));
     assert_eq!(store.load(1).await.unwrap().next_offset, 10);
+    assert_eq!(store.offsets(&[1, 2]).await.unwrap(), [10, 0]);
     assert_eq!(
         store
             .visitors(1, &[VisitorKey::new(1, "ann")])

@@ -14,5 +14,6 @@ mod edge;
 mod http;
 mod ingest;
 mod query;
+mod redis;
 mod restart;
 mod watch;

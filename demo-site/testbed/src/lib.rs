@@ -7,11 +7,13 @@ mod browser;
 mod debian;
 mod demo;
 mod process;
+mod redis;
 mod stack;
 
 pub use browser::Browser;
 pub use demo::Demo;
 pub use process::{Process, binary};
+pub use redis::Redis;
 pub use stack::Stack;
 
 use std::{

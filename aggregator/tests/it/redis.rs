@@ -1,0 +1,288 @@
+//! State in a real Redis that restarts, crashes, forgets: the figures stay what they were.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tonic::transport::Channel;
+use wakeline_aggregator::{Aggregator, Config};
+use wakeline_testbed::Redis;
+
+use super::edge::{Figures, Spool, config, connect, push, push_with, start, until, visit};
+
+fn config_with(data: &Path, redis: &Redis) -> Config {
+    let mut config = config(data);
+    config.state.url = Some(redis.url());
+    config
+}
+
+/// Visitors who come again and again; no event is a copy of another, which would make up for a loss.
+fn spool() -> Spool {
+    Spool::of((0..4000).map(|number| {
+        let mut group = visit(number % 700, number % 5 + 1);
+        for event in &mut group.events {
+            event.stream = number + 1;
+            event.time += number / 700 * 300_000;
+        }
+        group
+    }))
+}
+
+/// What an aggregator with embedded state makes of it.
+async fn expected(spool: &Spool) -> Figures {
+    let data = tempfile::tempdir().unwrap();
+    let aggregator = start(&config(data.path())).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    push(&channel, 7, spool.blocks()).await.unwrap();
+    Figures::of(aggregator.metrics()).await
+}
+
+/// Pushes the whole spool in small rounds.
+async fn push_slowly(spool: Spool, channel: Channel, acked: Arc<AtomicU64>) {
+    let mut from = 0;
+    while from < spool.next {
+        let rounds = [0, 1, 2, 3].map(|round| {
+            let from = from + round * 53;
+            spool.round(from, from + 53)
+        });
+        push_with(&channel, 7, rounds.concat(), |at| from = at)
+            .await
+            .unwrap();
+        acked.store(from, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_from_redis_are_those_of_the_embedded_state() {
+    let redis = Redis::start(&[]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let config = config_with(data.path(), &redis);
+    let spool = spool();
+    let expected = expected(&spool).await;
+    let aggregator = start(&config).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    push(&channel, 7, spool.blocks()).await.unwrap();
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+    drop(channel);
+    aggregator.shutdown(Duration::from_secs(10)).await;
+    // Another life goes on there, and does not read the log again.
+    let aggregator = start(&config).await;
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+    assert_eq!(sample(&aggregator, "commits_total").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_counted_twice_when_redis_is_killed_under_load() {
+    let mut redis = Redis::start(&[]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let spool = spool();
+    let expected = expected(&spool).await;
+    let aggregator = start(&config_with(data.path(), &redis)).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let acked = Arc::new(AtomicU64::new(0));
+    let pushing = tokio::spawn(push_slowly(spool.clone(), channel, Arc::clone(&acked)));
+    for part in 1..=4 {
+        until("some progress", async || {
+            acked.load(Ordering::Relaxed) >= spool.next * part / 6
+        })
+        .await;
+        redis.kill().unwrap();
+        // Collectors are answered meanwhile: the log is what counts.
+        until("progress without Redis", async || {
+            acked.load(Ordering::Relaxed) >= spool.next * (2 * part + 1) / 12
+        })
+        .await;
+        redis.revive().unwrap();
+    }
+    pushing.await.unwrap();
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+    assert!(sample(&aggregator, "state_failures_total").await > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_hangs_is_waited_for_while_collectors_are_answered() {
+    let redis = Redis::start(&[]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let spool = spool();
+    let expected = expected(&spool).await;
+    let aggregator = start(&config_with(data.path(), &redis)).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let half = spool.next / 2;
+    push(&channel, 7, spool.round(0, half)).await.unwrap();
+    redis.pause().unwrap();
+    let rest = spool.round(half, spool.next);
+    assert_eq!(push(&channel, 7, rest).await.unwrap(), [spool.next]);
+    until("a timeout", async || {
+        sample(&aggregator, "state_failures_total").await > 0
+    })
+    .await;
+    redis.resume().unwrap();
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_is_flushed_under_load_gets_everything_from_the_log() {
+    let redis = Redis::start(&[]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let spool = spool();
+    let expected = expected(&spool).await;
+    let aggregator = start(&config_with(data.path(), &redis)).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let acked = Arc::new(AtomicU64::new(0));
+    let pushing = tokio::spawn(push_slowly(spool.clone(), channel, Arc::clone(&acked)));
+    for part in 1..=3 {
+        until("some progress", async || {
+            acked.load(Ordering::Relaxed) >= spool.next * part / 4
+        })
+        .await;
+        redis.flush().unwrap();
+    }
+    pushing.await.unwrap();
+    settled(&aggregator, &expected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_is_flushed_while_nothing_happens_is_filled_again() {
+    let redis = Redis::start(&[]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let config = config_with(data.path(), &redis);
+    let spool = spool();
+    let aggregator = start(&config).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    push(&channel, 7, spool.blocks()).await.unwrap();
+    let before = Figures::of(aggregator.metrics()).await;
+    redis.flush().unwrap();
+    until("noticed", async || {
+        sample(&aggregator, "state_fallbacks_total").await >= 4
+    })
+    .await;
+    settled(&aggregator, &before).await;
+    // And while no aggregator runs.
+    drop(channel);
+    aggregator.shutdown(Duration::from_secs(10)).await;
+    redis.flush().unwrap();
+    let aggregator = start(&config).await;
+    assert_eq!(Figures::of(aggregator.metrics()).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_lost_its_last_commits_gets_them_from_the_log() {
+    let redis = Redis::start(&[]).unwrap();
+    let backup = Redis::start(&[]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let spool = spool();
+    let expected = expected(&spool).await;
+    let aggregator = start(&config_with(data.path(), &redis)).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let half = spool.next / 2;
+    push(&channel, 7, spool.round(0, half)).await.unwrap();
+    Figures::of(aggregator.metrics()).await;
+    copy(&redis, &backup).await;
+    let rest = spool.round(half, spool.next);
+    push(&channel, 7, rest).await.unwrap();
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+    copy(&backup, &redis).await;
+    until("noticed", async || {
+        sample(&aggregator, "state_fallbacks_total").await > 0
+    })
+    .await;
+    settled(&aggregator, &expected).await;
+    // Each partition once: it fell back, and not again after it was restored.
+    assert_eq!(sample(&aggregator, "state_fallbacks_total").await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregator_with_another_log_is_refused_by_a_redis_in_use() {
+    let redis = Redis::start(&[]).unwrap();
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let aggregator = start(&config_with(first.path(), &redis)).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    push(&channel, 7, spool().blocks()).await.unwrap();
+    let before = Figures::of(aggregator.metrics()).await;
+    let refused = Aggregator::start(config_with(second.path(), &redis)).await;
+    let refused = format!("{:#}", anyhow::Error::from(refused.map(drop).unwrap_err()));
+    assert!(refused.contains("made from another log"), "{refused}");
+    assert_eq!(Figures::of(aggregator.metrics()).await, before);
+}
+
+/// Everything counts: the records, their dedupe, the server's overhead, and the rows and names beside them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_with_a_visit_of_five_pages_takes_at_most_250_bytes_of_redis() {
+    const VISITORS: u64 = 20_000;
+    let redis = Redis::start(&[]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let aggregator = start(&config_with(data.path(), &redis)).await;
+    let before = redis.info("used_memory").unwrap();
+    let channel = connect(aggregator.grpc_addr()).await;
+    let spool = Spool::of((0..VISITORS).map(|number| visit(number, 5)));
+    for from in (0..spool.next).step_by(25_000) {
+        push(&channel, 7, spool.round(from, from + 25_000))
+            .await
+            .unwrap();
+    }
+    let total = Figures::of(aggregator.metrics()).await.total();
+    assert_eq!((total.visits, total.pageviews), (20_000, 100_000));
+    let bytes = (redis.info("used_memory").unwrap() - before) / VISITORS;
+    assert!((90..=250).contains(&bytes), "{bytes} B per visitor");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_says_that_redis_is_gone_or_nearly_full() {
+    let mut redis = Redis::start(&[]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let aggregator = start(&config_with(data.path(), &redis)).await;
+    let says = async |text: &str| {
+        let url = format!("http://{}/readyz", aggregator.http_addr());
+        let answer = reqwest::get(url).await.unwrap().text().await.unwrap();
+        answer.contains(text)
+    };
+    until("ready", async || says("ready").await).await;
+    redis.command("CONFIG SET maxmemory 1000000").unwrap();
+    until("nearly full", async || says("maxmemory").await).await;
+    redis.command("CONFIG SET maxmemory 0").unwrap();
+    until("ready again", async || says("ready\n").await).await;
+    redis.kill().unwrap();
+    until("gone", async || says("ask Redis at").await).await;
+    redis.revive().unwrap();
+    until("back", async || says("ready\n").await).await;
+}
+
+/// Waits until the figures are as expected, and stay so.
+async fn settled(aggregator: &Aggregator, expected: &Figures) {
+    until("the figures are right", async || {
+        // While something is applied again, a page's name may not be there yet.
+        let metrics = aggregator.metrics();
+        let pages = metrics.breakdown(
+            super::edge::SITE,
+            wakeline_engine::Dimension::Page,
+            i64::MIN..i64::MAX,
+        );
+        pages.await.is_ok() && Figures::of(metrics).await == *expected
+    })
+    .await;
+    assert_eq!(Figures::of(aggregator.metrics()).await, *expected);
+}
+
+async fn sample(aggregator: &Aggregator, name: &str) -> u64 {
+    let url = format!("http://{}/metrics", aggregator.http_addr());
+    let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+    let line = text.lines().find_map(|line| {
+        line.strip_prefix("wakeline_aggregator_")?
+            .strip_prefix(name)?
+            .strip_prefix(' ')
+    });
+    line.unwrap().parse().unwrap()
+}
+
+/// Makes `to` what `from` is.
+async fn copy(from: &Redis, to: &Redis) {
+    let port = from.address().port();
+    to.command(&format!("REPLICAOF 127.0.0.1 {port}")).unwrap();
+    until("synchronised", async || {
+        let answer = to.command("INFO replication").unwrap_or_default();
+        answer.contains("master_link_status:up")
+    })
+    .await;
+    to.command("REPLICAOF NO ONE").unwrap();
+}

@@ -1,0 +1,170 @@
+//! A Redis server in a folder of its own.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{Process, debian};
+
+const STARTS: Duration = Duration::from_secs(30);
+/// Ports are looked for and then taken by the server: another process may be quicker.
+const TRIES: usize = 5;
+
+/// A server on loopback; its files go with it.
+pub struct Redis {
+    port: u16,
+    options: Vec<String>,
+    process: Option<Process>,
+    data: TempDir,
+}
+
+impl Redis {
+    /// Starts a server that writes an append-only file once a second, with further `options`, such as
+    /// `["--requirepass", "SECRET"]`.
+    ///
+    /// # Errors
+    /// If it is missing and may not be installed, or does not start.
+    pub fn start(options: &[&str]) -> anyhow::Result<Self> {
+        let mut redis = Self {
+            port: 0,
+            options: options.iter().map(|&option| option.to_owned()).collect(),
+            process: None,
+            data: TempDir::new()?,
+        };
+        let mut result = Ok(());
+        for _ in 0..TRIES {
+            redis.port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            result = redis.run();
+            if result.is_ok() {
+                return Ok(redis);
+            }
+        }
+        result.map(|()| redis)
+    }
+
+    fn run(&mut self) -> anyhow::Result<()> {
+        let mut command = Command::new(debian::program("redis-server", &["redis-server"])?);
+        command
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
+            .args(["--save", "", "--appendonly", "yes"])
+            .args(["--appendfsync", "everysec", "--daemonize", "no"])
+            .arg("--dir")
+            .arg(self.data.path())
+            .args(&self.options);
+        let mut process = Process::start("redis-server", &mut command)?;
+        process.wait_for(STARTS, |line| {
+            line.contains("Ready to accept connections").then_some(())
+        })?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// `redis://HOST:PORT`, without user and password.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address())
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.take().context("not running")?.kill()
+    }
+
+    /// Starts it again with its files and on its port, after [`kill`](Self::kill).
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn revive(&mut self) -> anyhow::Result<()> {
+        if self.process.is_some() {
+            bail!("it runs");
+        }
+        self.run()
+    }
+
+    /// SIGSTOP: it is there and does not answer.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn pause(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT, after [`pause`](Self::pause).
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let id = self.process.as_ref().context("not running")?.id();
+        let id = Pid::from_raw(i32::try_from(id)?).context("no process id")?;
+        Ok(kill_process(id, signal)?)
+    }
+
+    /// Stops it gently and starts it again.
+    ///
+    /// # Errors
+    /// If it does not end or start.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.process.take().context("not running")?.stop(STARTS)?;
+        self.run()
+    }
+
+    /// Forgets everything that is stored.
+    ///
+    /// # Errors
+    /// If the server does not do it.
+    pub fn flush(&self) -> anyhow::Result<()> {
+        self.command("FLUSHALL").map(drop)
+    }
+
+    /// A number that `INFO` tells, such as `used_memory`.
+    ///
+    /// # Errors
+    /// If the server does not tell it.
+    pub fn info(&self, name: &str) -> anyhow::Result<u64> {
+        let answer = self.command("INFO")?;
+        let line = answer.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            (key == name).then(|| value.trim().to_owned())
+        });
+        Ok(line.with_context(|| format!("no {name}"))?.parse()?)
+    }
+
+    /// Sends a command without a password, as a line of text, and gives the answer as it comes.
+    ///
+    /// # Errors
+    /// If the server is not there or answers an error.
+    pub fn command(&self, line: &str) -> anyhow::Result<String> {
+        let mut connection = TcpStream::connect(self.address())?;
+        connection.set_read_timeout(Some(STARTS))?;
+        connection.write_all(format!("{line}\r\nQUIT\r\n").as_bytes())?;
+        let mut answer = Vec::new();
+        let begun = Instant::now();
+        // The server closes the connection after QUIT.
+        connection
+            .read_to_end(&mut answer)
+            .with_context(|| format!("{line}: no whole answer in {:?}", begun.elapsed()))?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        if answer.starts_with('-') {
+            bail!("{line}: {}", answer.trim());
+        }
+        Ok(answer)
+    }
+}
