@@ -243,6 +243,20 @@ impl Core {
         self.client.len()
     }
 
+    /// How many events were given up or refused by the server, by reason; empty if none was.
+    pub fn lost(&self) -> String {
+        let mut lost = String::new();
+        for (fate, count) in &self.client.counts().fates {
+            if *fate != Fate::Accepted {
+                lost.push_str(&count.to_string());
+                lost.push(' ');
+                lost.push_str(fate.as_str());
+                lost.push(' ');
+            }
+        }
+        lost
+    }
+
     /// The fates since the last call, a line each: sequence number and name. Events of earlier pages are left out.
     pub fn fates(&mut self) -> String {
         let stream = self.client.stream();

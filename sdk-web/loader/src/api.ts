@@ -1,10 +1,12 @@
 // What a site's code sees.
 
-/** Values that a property may have. Others are left out, with one warning of each kind in the console. */
+/** Values that a property may have. Others, and texts over 4,096 characters, are left out; the console names the first. */
 export type PropertyValue = string | number | boolean | Date;
 
 /** Names and values that describe an event. `null` and `undefined` are left out silently. */
-export type Properties = Readonly<Record<string, PropertyValue | null | undefined>>;
+export type Properties<P = Record<string, unknown>> = {
+  readonly [Name in keyof P]: PropertyValue | null | undefined;
+};
 
 /** A product that is looked at. Money is in minor units (cents). */
 export interface Product {
@@ -39,10 +41,17 @@ export interface Order extends Cart {
   readonly id: string;
 }
 
+declare global {
+  interface Window {
+    /** What the script tag defines; absent if it was not loaded. */
+    wakeline?: Wakeline;
+  }
+}
+
 /** The client. None of its calls throws, and each may be made at any time. */
 export interface Wakeline {
   /** Records an event of your own. */
-  track(name: string, properties?: Properties): void;
+  track<P extends Properties<P>>(name: string, properties?: P): void;
   /** Records a view of the page as it is now. Done by itself at start and at each History API route. */
   page(): void;
   /** Names the signed-in person, by the site's own id. */
@@ -64,7 +73,5 @@ export interface Options {
   readonly collector?: string;
   /** Whether page views are recorded without being called for. Default: true. */
   readonly pageViews?: boolean;
-  /** Record although the browser says that its user objects (GPC, DNT). Default: false. */
-  readonly ignoreGpc?: boolean;
   readonly debug?: boolean;
 }

@@ -5,39 +5,43 @@ import type { Cart, Options, Product, Properties, Wakeline } from "./api";
 import type { Entry, SdkModule, Setup, Sink, WireEvent } from "./event";
 import { cleanOrder, cleanProperties, warn } from "./values";
 
-/** Events of a JSON request: with the longest texts that pages have, they stay below what a page may leave behind. */
+/** Events and bytes of a JSON request: what outlives the page, requests and beacons together, may have 64 KiB. */
 const MAX_EVENTS = 50;
-/** Longest request that may outlive the page: twice as many bytes are the limit. */
-const MAX_KEEPALIVE = 30_000;
+const MAX_BYTES = 30_000;
+const MAX_USER_BYTES = 128;
 /** Longest URL and title; longer ones would have the event refused. */
 const MAX_URL = 2_000;
 const MAX_TITLE = 500;
 /** Between an event and the JSON request that carries it, and after a failed one, in ms. */
 const SEND_AFTER = 1_000;
 const RETRY_AFTER = 10_000;
+/** After a request that another one would not mend: a key that is refused. */
+const PAUSE = 300_000;
 
 const random = (bytes: number) => crypto.getRandomValues(new Uint8Array(bytes));
 
 /** The install id and its first day. Where nothing can be stored, the page has one of its own. */
 const installed = () => {
   const name = "wakeline";
-  let known;
+  const id = btoa(String.fromCharCode(...random(16))).slice(0, 22);
+  let known = `${id.replace(/\W/g, "-")}.${Math.floor(Date.now() / 864e5)}`;
   try {
-    known = localStorage.getItem(name);
+    const found = localStorage[name];
+    if (/^[\w-]{22}\.\d+$/.test(found)) known = found;
+    else localStorage[name] = known;
   } catch {}
-  if (!/^[\w-]{22}\.\d+$/.test(known ?? "")) {
-    const id = btoa(String.fromCharCode(...random(16))).slice(0, 22);
-    known = `${id.replace(/\+/g, "-").replace(/\//g, "_")}.${Math.floor(Date.now() / 864e5)}`;
-    try {
-      localStorage.setItem(name, known);
-    } catch {}
-  }
-  return known as string;
+  return known;
 };
 
 /** Whether the browser says that its user objects. */
 const objects = () =>
   (navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl || navigator.doNotTrack == "1";
+
+/** What the document says itself: elements of the page may have this name and hide it. */
+const said = (name: "title" | "referrer"): string =>
+  Reflect.get(Document.prototype, name, document);
+
+const bytes = (text: string) => new Blob([text]).size;
 
 const pageUrl = () => (location.href.split("#")[0] as string).slice(0, MAX_URL);
 
@@ -45,11 +49,10 @@ const pageUrl = () => (location.href.split("#")[0] as string).slice(0, MAX_URL);
  * Starts recording. `load` gets the WebAssembly client.
  */
 export const start = (options: Options, load: () => Promise<SdkModule>): Wakeline => {
-  const silent = !options.ignoreGpc && objects();
+  const silent = objects();
   const setup: Setup = {
-    key: options.key,
-    collector: options.collector as string,
-    stream: silent ? "" : Array.from(random(8), (byte) => (byte + 256).toString(16).slice(1)).join(""),
+    ...(options as Options & { collector: string }),
+    stream: Array.from(random(8), (byte) => (byte + 256).toString(16).slice(1)).join(""),
     install: silent ? "" : installed(),
     log: (...what) => {
       if (wakeline.debug) console.log("wakeline", ...what);
@@ -61,12 +64,11 @@ export const start = (options: Options, load: () => Promise<SdkModule>): Wakelin
   let url: string | undefined;
   let referrer = "";
   let sink: Sink | undefined;
-  let failed = false;
-  let hurry = false;
+  let most = MAX_EVENTS;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   const record = (event: WireEvent) => {
-    const title = document.title.slice(0, MAX_TITLE);
+    const title = said("title").slice(0, MAX_TITLE);
     const entry: Entry = [seq++, performance.now(), { ...event, url: pageUrl(), referrer, title, user }];
     setup.log(entry[0], event);
     try {
@@ -75,64 +77,100 @@ export const start = (options: Options, load: () => Promise<SdkModule>): Wakelin
       fail(error);
     }
     queue.push(entry);
-    if (failed) sendLater(SEND_AFTER);
+    sendLater(SEND_AFTER);
   };
 
-  const json = (entries: Entry[]) =>
+  // Without WebAssembly.
+  const json = ([seq, at, event]: Entry) =>
     JSON.stringify(
-      entries.map(([seq, at, event]) => ({
+      {
         id: `${setup.stream}.${seq}`,
-        time: new Date(Date.now() - performance.now() + at).toISOString(),
+        // No wall clock is right everywhere.
+        age: Math.round(performance.now() - at),
         visitor: setup.install.slice(0, 22),
         ...event,
-      })),
+      },
       function (this: Record<string, unknown>, name, value: unknown) {
         if (this[name] instanceof Date) return { timestamp: value };
         // A server's JSON parser refuses half of a surrogate pair, and all events with it.
         return (value as { toWellFormed?(): string } | null)?.toWellFormed?.() ?? value;
       },
     );
-  const address = () => `${setup.collector}1/events?k=${encodeURIComponent(setup.key)}`;
+  /** The events from this place on that fit a request: one at least, if there is one. */
+  const chunk = (from: number, most: number) => {
+    const texts: string[] = [];
+    let size = 0;
+    for (const entry of queue.slice(from, from + most)) {
+      const text = json(entry);
+      size += bytes(text) + 1;
+      if (size > MAX_BYTES && texts[0]) break;
+      texts.push(text);
+    }
+    return texts;
+  };
+  const address = () => `${setup.collector}1/events?k=${setup.key}`;
 
   const sendLater = (delay: number) => {
     // Set until its request is answered: one at a time.
-    timer ??= setTimeout(async () => {
-      const entries = queue.slice(0, MAX_EVENTS);
-      let answered = false;
+    if (queue[0]) timer ??= setTimeout(async () => {
+      delay = RETRY_AFTER;
+      const sending = queue;
       try {
-        const body = json(entries);
+        const texts = chunk(0, most);
+        const body = `[${texts}]`;
         const { status } = await fetch(address(), {
           method: "POST",
           body, // a text: sent as text/plain, which needs no preflight
           credentials: "omit",
-          keepalive: body.length < MAX_KEEPALIVE,
+          keepalive: body.length < MAX_BYTES,
         });
-        answered = status < 500 && status != 429;
+        const spoilt = status == 400 || status == 413;
+        if (spoilt || status == 202) {
+          delay = 0;
+          if (spoilt && texts[1]) most = texts.length >> 1;
+          else {
+            if (spoilt) warn("an event was dropped", texts);
+            sending.splice(0, texts.length);
+            most = MAX_EVENTS;
+          }
+        } else if (status < 429) {
+          warn("the key is refused", status);
+          delay = PAUSE;
+        }
       } catch {}
       timer = undefined;
-      if (answered) queue = queue.filter((entry) => !entries.includes(entry));
-      if (queue.length) sendLater(answered ? 0 : RETRY_AFTER);
+      sendLater(delay);
     }, delay);
   };
 
+  /** What the next page has to send, as long as this one may go without having sent it. */
+  const keep = () => {
+    try {
+      const name = `wakeline_${setup.key}_${setup.stream}`;
+      if (queue[0]) localStorage[name] = [Date.now(), ...queue.map(json)];
+      else delete localStorage[name];
+    } catch {}
+  };
+
   const leave = () => {
+    keep();
     // What a beacon took is kept all the same: nobody sees its answer. Copies are told by their ids.
-    for (let i = 0; i < queue.length; i += MAX_EVENTS) {
-      navigator.sendBeacon(address(), json(queue.slice(i, i + MAX_EVENTS)));
+    let from = 0;
+    for (let texts; (texts = chunk(from, MAX_EVENTS))[0] && navigator.sendBeacon(address(), `[${texts}]`); ) {
+      from += texts.length;
     }
   };
 
   const fail = (error: unknown) => {
-    warn("works without WebAssembly", error);
-    failed = true;
+    warn("no WebAssembly", error);
     sink = undefined;
-    if (queue.length) sendLater(0);
+    sendLater(0);
   };
 
   const view = () => {
     const next = pageUrl();
     if (next != url) {
-      referrer = (url ?? document.referrer).slice(0, MAX_URL);
+      referrer = (url ?? said("referrer")).slice(0, MAX_URL);
       url = next;
     }
     record({ type: "page_view" });
@@ -144,29 +182,29 @@ export const start = (options: Options, load: () => Promise<SdkModule>): Wakelin
       try {
         if (!silent) call(...args);
       } catch (error) {
-        warn("a call was dropped: " + error, "");
+        warn("a call was dropped", error);
       }
     };
 
+  const ordering = (type: string) => safely((cart: Cart) => record({ type, order: cleanOrder(cart) }));
+
   const wakeline: Wakeline = {
     track: safely((name: string, properties?: Properties) =>
-      record({ type: "custom", name: String(name), properties: cleanProperties(properties) }),
+      record({ type: "custom", name: name + "", properties: cleanProperties(properties) }),
     ),
     page: safely(view),
     identify: safely((id: string) => {
-      user = String(id);
+      if (typeof id != "string" || !id || bytes(id) > MAX_USER_BYTES) throw "a user has 1 to 128 bytes";
+      user = id;
       record({ type: "identify" });
     }),
-    productView: safely(({ sku, name, price, currency }: Product) =>
-      record({ type: "product_view", properties: cleanProperties({ sku, name, price, currency }) }),
+    productView: safely((product: Product) =>
+      record({ type: "product_view", properties: cleanProperties(product) }),
     ),
-    cart: safely((cart: Cart) => record({ type: "cart", order: cleanOrder(cart) })),
-    checkout: safely((cart: Cart) => record({ type: "checkout", order: cleanOrder(cart) })),
-    order: safely((order: Cart) => record({ type: "order", order: cleanOrder(order) })),
-    flush: safely(() => {
-      hurry = true;
-      sink?.flush();
-    }),
+    cart: ordering("cart"),
+    checkout: ordering("checkout"),
+    order: ordering("order"),
+    flush: safely(() => sink?.flush()),
     debug: !!options.debug,
   };
   if (silent) return wakeline;
@@ -191,29 +229,34 @@ export const start = (options: Options, load: () => Promise<SdkModule>): Wakelin
     });
     // A page that is prepared in the background may never be seen.
     if ((document as { prerendering?: boolean }).prerendering) {
-      document.addEventListener("prerenderingchange", wakeline.page, { once: true });
+      addEventListener("prerenderingchange", wakeline.page, true);
     } else wakeline.page();
   }
 
   const leaving = safely(leave);
   addEventListener("pagehide", leaving);
-  document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState == "hidden") leaving();
+  addEventListener("visibilitychange", () => {
+    if (document.hidden) leaving();
   });
 
+  let loading: Promise<SdkModule> | undefined;
   const connect = async () => {
+    if (loading) return;
     try {
-      const loaded = await (await load()).start(setup);
+      const loaded = await (await (loading = load())).start(setup);
       for (const entry of queue) loaded.record(entry);
       sink = loaded;
       queue = [];
-      if (hurry) sink.flush();
+      clearTimeout(timer);
+      timer = undefined;
+      keep();
+      sink.flush(); // all has waited
     } catch (error) {
       fail(error);
     }
   };
-  const idle = () => (self.requestIdleCallback ?? setTimeout)(connect, { timeout: 2_000 } as number & object);
-  if (document.readyState == "complete") idle();
-  else addEventListener("load", idle);
+  // An image may hang for long: what would be sent without the client by now, starts it.
+  addEventListener("load", connect);
+  setTimeout(connect, document.readyState == "complete" ? 0 : SEND_AFTER);
   return wakeline;
 };

@@ -33,5 +33,6 @@ declare module "wakeline-glue" {
     snapshot(mono: number, wall: number): string;
     waiting(): number;
     fates(): string;
+    lost(): string;
   }
 }

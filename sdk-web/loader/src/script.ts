@@ -10,13 +10,12 @@ const global = globalThis as { wakeline?: Partial<Wakeline> };
 const tag = document.currentScript as HTMLScriptElement | null;
 // A page may name an element so, or have the script twice.
 if (tag && !global.wakeline?.track) {
-  const { key, pageViews, ignoreGpc, debug } = tag.dataset;
+  const { key, pageViews, debug } = tag.dataset;
   global.wakeline = start(
     {
       key: key ?? "",
       collector: new URL("..", tag.src).href,
       pageViews: pageViews != "false",
-      ignoreGpc: ignoreGpc != undefined,
       debug: debug != undefined,
     },
     () => import(new URL(SDK_FILE, tag.src).href),

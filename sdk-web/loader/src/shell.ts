@@ -19,9 +19,49 @@ const TIMEOUT = 30_000;
 /** With more events waiting, the journal is written once for all events of a task. */
 const WRITE_EACH = 64;
 
+/** Events of a request with what earlier pages left. */
+const RESEND = 50;
+
 const clock = () => [performance.now(), Date.now()] as const;
 
+/** Nothing that goes wrong here is the page's. */
+const safely = (call: () => unknown) => async () => {
+  try {
+    await call();
+  } catch (error) {
+    warn("the client failed", error);
+  }
+};
+
+/**
+ * Sends what earlier pages left that went before they had this client: as JSON, under the ids it has. Kept until the
+ * server has it.
+ */
+const resend = async (setup: Setup) => {
+  for (const name of Object.keys(localStorage).filter((name) => name.startsWith(`wakeline_${setup.key}_`))) {
+    if (name.endsWith(setup.stream)) continue;
+    const left = localStorage.getItem(name);
+    const [at, ...events] = JSON.parse(`[${left}]`) as [number, ...{ age: number }[]];
+    const send = async (some: typeof events): Promise<boolean> => {
+      const aged = some.map((event) => ({ ...event, age: event.age + Math.max(0, Date.now() - at) }));
+      const { status } = await fetch(`${setup.collector}1/events?k=${setup.key}`, {
+        method: "POST",
+        body: JSON.stringify(aged),
+        credentials: "omit",
+      });
+      if (status != 400 && status != 413) return status == 202;
+      const half = some.length >> 1;
+      // A single event that can't be read would never be.
+      return !half || ((await send(some.slice(0, half))) && send(some.slice(half)));
+    };
+    let sent = true;
+    for (let i = 0; sent && i < events.length; i += RESEND) sent = await send(events.slice(i, i + RESEND));
+    if (sent && localStorage.getItem(name) == left) localStorage.removeItem(name);
+  }
+};
+
 export const start = async (setup: Setup): Promise<Sink> => {
+  void safely(() => resend(setup))();
   await init({ module_or_path: new URL(WASM_FILE, import.meta.url) });
   const [install = "", firstDay] = setup.install.split(".");
   const core = new Core(
@@ -42,6 +82,8 @@ export const start = async (setup: Setup): Promise<Sink> => {
 
   const write = () => {
     writing = false;
+    const lost = core.lost();
+    if (lost) warn("events were lost", lost);
     const stored = journal.store(core.snapshot(...clock()));
     if (!stored) warn("can't store events, which are lost if the page goes before they are sent", address);
     return stored;
@@ -50,7 +92,7 @@ export const start = async (setup: Setup): Promise<Sink> => {
     if (core.waiting() <= WRITE_EACH) write();
     else if (!writing) {
       writing = true;
-      queueMicrotask(write);
+      queueMicrotask(safely(write));
     }
   };
 
@@ -74,6 +116,7 @@ export const start = async (setup: Setup): Promise<Sink> => {
     } catch {
       // No network, cut or timed out: status 0.
     }
+    if (status == 401 || status == 403) warn(`the key is refused (${status}): events wait`, setup.key);
     core.reply(status, retryAfter, answer, ...clock());
     setup.log("reply", status, core.fates());
     write();
@@ -83,8 +126,8 @@ export const start = async (setup: Setup): Promise<Sink> => {
   const drive = () => {
     clearTimeout(timer);
     const step = core.step(...clock());
-    if (step == SEND) void post(core.body());
-    else if (step >= 0) timer = setTimeout(drive, Math.max(0, step - performance.now()));
+    if (step == SEND) void safely(() => post(core.body()))();
+    else if (step >= 0) timer = setTimeout(safely(drive), Math.max(0, step - performance.now()));
   };
 
   const flush = () => {
@@ -129,18 +172,20 @@ export const start = async (setup: Setup): Promise<Sink> => {
   write();
   drive();
 
-  addEventListener("pagehide", leave);
+  addEventListener("pagehide", safely(leave));
+  const back = safely(() => {
+    journal.hold();
+    write();
+    drive();
+  });
   addEventListener("pageshow", (event) => {
-    if (event.persisted) {
-      journal.hold();
-      write();
-      drive();
-    }
+    if (event.persisted) void back();
   });
-  document.addEventListener("visibilitychange", () => {
+  const hurry = safely(flush);
+  addEventListener("visibilitychange", () => {
     // The page may be ended without a further word; if it is not, the answer comes here.
-    if (document.visibilityState == "hidden") flush();
+    if (document.hidden) void hurry();
   });
-  addEventListener("online", flush);
+  addEventListener("online", hurry);
   return { record, flush };
 };

@@ -1,6 +1,6 @@
 // Turns what a page passes into what events can hold, at once: what the page changes later changes no event.
 
-import type { Cart, Properties } from "./api";
+import type { Cart } from "./api";
 import type { WireEvent, WireOrder } from "./event";
 
 /** Longest text of a property; what has more bytes than characters may still be refused by the server. */
@@ -10,41 +10,39 @@ const warned = new Set<string>();
 
 /** Says something in the console, once for each kind. */
 export const warn = (kind: string, detail: unknown) => {
-  if (!warned.has(kind)) {
-    warned.add(kind);
-    console.warn("wakeline: " + kind, detail);
+  try {
+    if (!warned.has(kind)) {
+      warned.add(kind);
+      console.warn("wakeline: " + kind, detail);
+    }
+  } catch {
+    // A page's own console: nothing may reach the page.
   }
 };
 
-/** Why a property can't be `value`; empty if it can. */
-const objection = (value: unknown) => {
-  const kind = typeof value;
-  if (kind == "string") return (value as string).length > MAX_TEXT ? "a text this long" : "";
-  if (kind == "number") return isFinite(value as number) ? "" : value + "";
-  if (kind == "boolean") return "";
-  if (value instanceof Date) return isFinite(+value) ? "" : "an invalid Date";
-  return "a " + kind;
-};
+const fits = (value: unknown): value is string | number | boolean | Date =>
+  typeof value == "string"
+    ? value.length <= MAX_TEXT
+    : typeof value == "boolean" || ((typeof value == "number" || value instanceof Date) && isFinite(+value));
 
-export const cleanProperties = (properties: Properties | undefined) => {
+export const cleanProperties = (properties: object | undefined) => {
   const clean: NonNullable<WireEvent["properties"]> = {};
   // A copy reads each property once: a getter may throw, which loses the event and no more.
   for (const [name, value] of Object.entries(properties ?? {})) {
     if (value == null) continue;
-    const why = objection(value);
-    if (why) warn("a property can't be " + why, name);
-    else clean[name] = value;
+    if (fits(value)) clean[name] = value instanceof Date ? new Date(+value) : value;
+    else warn("a property was left out", [name, value]);
   }
   return clean;
 };
 
 const whole = (amount: unknown, least = -Infinity) => {
   if (!Number.isSafeInteger(amount) || (amount as number) < least) {
-    throw `money and quantities are whole numbers, in minor units: ${String(amount)}`;
+    throw "money is in whole minor units";
   }
   return amount as number;
 };
-const text = (value: unknown) => (value == null ? "" : String(value));
+const text = (value: string | undefined) => (value ?? "") + "";
 
 export const cleanOrder = (cart: Cart): WireOrder => ({
   id: text(cart.id),
