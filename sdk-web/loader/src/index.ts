@@ -12,7 +12,9 @@ declare const SDK_FILE: string;
 
 const nothing = () => {};
 
-/** Starts recording on this page. On a server it gives a client that does nothing. */
+const started = new Map<string, Wakeline>();
+
+/** Starts recording on this page, once for each key. On a server it gives a client that does nothing. */
 export const init = (options: Options): Wakeline => {
   if (typeof document == "undefined") {
     return {
@@ -28,5 +30,10 @@ export const init = (options: Options): Wakeline => {
     };
   }
   const collector = new URL(`${options.collector ?? "/w"}/`, location.href).href.replace(/\/+$/, "/");
-  return start({ ...options, collector }, () => import(SDK_FILE) as Promise<SdkModule>);
+  let client = started.get(options.key);
+  if (!client) {
+    client = start({ ...options, collector }, () => import(SDK_FILE) as Promise<SdkModule>);
+    started.set(options.key, client);
+  }
+  return client;
 };

@@ -70,7 +70,7 @@ fn sdk_does_not_grow_unnoticed() {
 }
 
 /// Loader, glue and WebAssembly together, in bytes by brotli. The aim is 18,000.
-const MAX_SDK_BROTLI: usize = 33_000;
+const MAX_SDK_BROTLI: usize = 33_500;
 
 #[test]
 fn build_with_nothing_changed_is_instant() {
@@ -150,6 +150,9 @@ fn declarations_fit_the_documented_use() {
         wakeline.cart({ currency: "EUR", value: 100, items: [{ sku: "s", price: 100, quantity: 1 }] });
         wakeline.order({ id: "1", currency: "EUR", value: 100, items: [] });
         wakeline.debug = true;
+        interface Place { place: string; nth?: number }
+        const place: Place = { place: "footer" };
+        window.wakeline?.track("newsletter", place);
         "#,
     )
     .expect("node runs");
