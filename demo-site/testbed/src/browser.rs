@@ -1,6 +1,6 @@
 //! Headless Chromium, driven by WebDriver.
 
-use std::{process::Command, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::Context as _;
 use fantoccini::{Client, ClientBuilder};
@@ -31,14 +31,7 @@ impl Browser {
         let chromium = debian::program("chromium", &["chromium"])?;
         let chromedriver = debian::program("chromedriver", &["chromium-driver"])?;
         let profile = TempDir::new()?;
-        let mut driver =
-            Process::start("chromedriver", Command::new(chromedriver).arg("--port=0"))?;
-        let port: u16 = driver.wait_for(Duration::from_secs(30), |line| {
-            line.strip_prefix("ChromeDriver was started successfully on port ")?
-                .trim_end_matches('.')
-                .parse()
-                .ok()
-        })?;
+        let (driver, port) = start_driver(&chromedriver)?;
         let options = json!({
             "binary": chromium,
             "args": [
@@ -96,6 +89,26 @@ impl Browser {
     pub async fn close(mut self) -> anyhow::Result<()> {
         self.page.clone().close().await?;
         self.driver.kill()
+    }
+}
+
+/// Starts a driver on a free port. It takes one for IPv4 and then wants the same for IPv6: if somebody else was quicker,
+/// it ends, and the next one tries another.
+fn start_driver(chromedriver: &Path) -> anyhow::Result<(Process, u16)> {
+    let mut attempts = 5;
+    loop {
+        let mut driver =
+            Process::start("chromedriver", Command::new(chromedriver).arg("--port=0"))?;
+        let port = driver.wait_for(Duration::from_secs(30), |line| {
+            let port = line.strip_prefix("ChromeDriver was started successfully on port ")?;
+            port.trim_end_matches('.').parse().ok()
+        });
+        attempts -= 1;
+        match port {
+            Ok(port) => return Ok((driver, port)),
+            Err(error) if attempts == 0 => return Err(error),
+            Err(_) => {}
+        }
     }
 }
 
