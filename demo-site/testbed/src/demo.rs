@@ -17,6 +17,8 @@ pub struct Demo {
     pub shop: String,
     /// The dashboard, with a sign-in in its fragment.
     pub dashboard: String,
+    /// The site's write key.
+    pub write_key: String,
     process: Process,
     folder: TempDir,
 }
@@ -29,10 +31,11 @@ impl Demo {
     pub fn start() -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
         let any = "127.0.0.1:0";
-        let (process, shop, dashboard) = start(folder.path().join("data"), any, any)?;
+        let (process, [shop, dashboard, write_key]) = start(folder.path().join("data"), any, any)?;
         Ok(Self {
             shop,
             dashboard,
+            write_key,
             process,
             folder,
         })
@@ -64,16 +67,17 @@ impl Demo {
                 .to_owned()
         };
         let (shop, dashboard) = (address(&self.shop), address(&self.dashboard));
-        (self.process, self.shop, self.dashboard) =
+        let (process, [shop, dashboard, _]) =
             start(self.folder.path().join("data"), &shop, &dashboard)?;
+        (self.process, self.shop, self.dashboard) = (process, shop, dashboard);
         Ok(())
     }
 
-    /// visitors, visits, pageviews, events of all time, as the API has them.
+    /// visitors, visits, pageviews, events of a `date_range`, as the API has them.
     ///
     /// # Errors
     /// If it does not do that; with what it printed.
-    pub async fn totals(&self) -> anyhow::Result<Vec<u64>> {
+    pub async fn totals(&self, date_range: &str) -> anyhow::Result<Vec<u64>> {
         let (api, token) = self.dashboard.split_once("#token=").context("a sign-in")?;
         let answer: Value = reqwest::Client::new()
             .post(format!("{api}api/v2/query"))
@@ -81,7 +85,7 @@ impl Demo {
             .json(&json!({
                 "site_id": "shop.example",
                 "metrics": ["visitors", "visits", "pageviews", "events"],
-                "date_range": "all",
+                "date_range": date_range,
             }))
             .send()
             .await?
@@ -95,18 +99,22 @@ impl Demo {
     }
 }
 
-fn start(data: PathBuf, shop: &str, dashboard: &str) -> anyhow::Result<(Process, String, String)> {
+fn start(data: PathBuf, shop: &str, dashboard: &str) -> anyhow::Result<(Process, [String; 3])> {
     let mut command = Command::new(binary("wakeline-demo-site")?);
     command.arg("serve").arg("--data").arg(data);
     command.env("WAKELINE_COLLECTOR__HTTP__LISTEN", shop);
     command.env("WAKELINE_AGGREGATOR__HTTP__LISTEN", dashboard);
     command.env("WAKELINE_AGGREGATOR__GRPC__LISTEN", "127.0.0.1:0");
     let mut process = Process::start("wakeline-demo-site", &mut command)?;
-    let mut url = |name: &'static str| {
+    let mut printed = |name: &'static str| {
         process.wait_for(STARTS, |line| {
             Some(line.strip_prefix(name)?.trim().to_owned())
         })
     };
-    let (shop, dashboard) = (url("shop ")?, url("dashboard ")?);
-    Ok((process, shop, dashboard))
+    let addresses = [
+        printed("shop ")?,
+        printed("dashboard ")?,
+        printed("write key ")?,
+    ];
+    Ok((process, addresses))
 }

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use axum::{response::Html, routing::get};
 use fantoccini::Locator;
 use serde_json::Value;
+use tokio::net::TcpListener;
 use wakeline_testbed::{Browser, Demo, eventually};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -55,7 +57,7 @@ async fn arrives_at(shop: &Browser, path: &str) -> anyhow::Result<()> {
 async fn totals_become(demo: &Demo, wanted: [u64; 4]) -> anyhow::Result<()> {
     let seen = std::cell::RefCell::new(Vec::new());
     eventually("totals", LIMIT, || async {
-        *seen.borrow_mut() = demo.totals().await?;
+        *seen.borrow_mut() = demo.totals("all").await?;
         Ok((*seen.borrow() == wanted).then_some(()))
     })
     .await
@@ -174,4 +176,53 @@ async fn history_routes_are_page_views() -> anyhow::Result<()> {
     shop.run("history.back()").await?;
     totals_become(&demo, [1, 1, 4, 4]).await?;
     shop.close().await
+}
+
+/// A customer's page on another origin, whose policy refuses WebAssembly and whose clock is two days slow.
+async fn strict_page(demo: &Demo) -> anyhow::Result<String> {
+    let origin = demo.shop.trim_end_matches('/');
+    let policy = format!("default-src 'self'; script-src 'self' {origin}; connect-src {origin}");
+    let html = format!(
+        "<!doctype html><title>Strict</title><script src=/clock.js></script>
+        <script defer src={origin}/w/sdk/wakeline.js data-key={}></script>",
+        demo.write_key
+    );
+    let page = axum::Router::new()
+        .route(
+            "/",
+            get(async move || ([("content-security-policy", policy)], Html(html))),
+        )
+        .route(
+            "/clock.js",
+            get(async || {
+                let script = "const now = Date.now; Date.now = () => now() - 2 * 86400000";
+                ([("content-type", "text/javascript")], script)
+            }),
+        );
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move { axum::serve(listener, page).await });
+    Ok(format!("http://{address}/"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_refuses_wasm_and_has_a_wrong_clock_is_counted_now() -> anyhow::Result<()> {
+    let demo = Demo::start()?;
+    let strict = strict_page(&demo).await?;
+    let browser = Browser::start(800, 600).await?;
+    browser.page.goto(&strict).await?;
+    browser
+        .run("for (let n = 0; n < 5; n += 1) wakeline.track('strict', { n })")
+        .await?;
+    totals_become(&demo, [1, 1, 1, 6]).await?;
+    assert_eq!(demo.totals("24h").await?, [1, 1, 1, 6]);
+    // More than one beacon may carry, left at once: what did not go waits for the next page.
+    browser
+        .run(
+            "for (let n = 0; n < 20; n += 1) wakeline.track('strict', { text: 'x'.repeat(4000) });
+            location.reload()",
+        )
+        .await?;
+    totals_become(&demo, [1, 1, 2, 27]).await?;
+    browser.close().await
 }
