@@ -17,18 +17,6 @@ fn config_with(data: &Path, redis: &Redis) -> Config {
     config
 }
 
-/// Visitors who come again and again; no event is a copy of another, which would make up for a loss.
-fn spool() -> Spool {
-    Spool::of((0..4000).map(|number| {
-        let mut group = visit(number % 700, number % 5 + 1);
-        for event in &mut group.events {
-            event.stream = number + 1;
-            event.time += number / 700 * 300_000;
-        }
-        group
-    }))
-}
-
 /// What an aggregator with embedded state makes of it.
 async fn expected(spool: &Spool) -> Figures {
     let data = tempfile::tempdir().unwrap();
@@ -58,7 +46,7 @@ async fn figures_from_redis_are_those_of_the_embedded_state() {
     let redis = Redis::start(&[]).unwrap();
     let data = tempfile::tempdir().unwrap();
     let config = config_with(data.path(), &redis);
-    let spool = spool();
+    let spool = Spool::without_copies();
     let expected = expected(&spool).await;
     let aggregator = start(&config).await;
     let channel = connect(aggregator.grpc_addr()).await;
@@ -76,7 +64,7 @@ async fn figures_from_redis_are_those_of_the_embedded_state() {
 async fn nothing_is_lost_or_counted_twice_when_redis_is_killed_under_load() {
     let mut redis = Redis::start(&[]).unwrap();
     let data = tempfile::tempdir().unwrap();
-    let spool = spool();
+    let spool = Spool::without_copies();
     let expected = expected(&spool).await;
     let aggregator = start(&config_with(data.path(), &redis)).await;
     let channel = connect(aggregator.grpc_addr()).await;
@@ -104,7 +92,7 @@ async fn nothing_is_lost_or_counted_twice_when_redis_is_killed_under_load() {
 async fn a_redis_that_hangs_is_waited_for_while_collectors_are_answered() {
     let redis = Redis::start(&[]).unwrap();
     let data = tempfile::tempdir().unwrap();
-    let spool = spool();
+    let spool = Spool::without_copies();
     let expected = expected(&spool).await;
     let aggregator = start(&config_with(data.path(), &redis)).await;
     let channel = connect(aggregator.grpc_addr()).await;
@@ -125,7 +113,7 @@ async fn a_redis_that_hangs_is_waited_for_while_collectors_are_answered() {
 async fn a_redis_that_is_flushed_under_load_gets_everything_from_the_log() {
     let redis = Redis::start(&[]).unwrap();
     let data = tempfile::tempdir().unwrap();
-    let spool = spool();
+    let spool = Spool::without_copies();
     let expected = expected(&spool).await;
     let aggregator = start(&config_with(data.path(), &redis)).await;
     let channel = connect(aggregator.grpc_addr()).await;
@@ -147,7 +135,7 @@ async fn a_redis_that_is_flushed_while_nothing_happens_is_filled_again() {
     let redis = Redis::start(&[]).unwrap();
     let data = tempfile::tempdir().unwrap();
     let config = config_with(data.path(), &redis);
-    let spool = spool();
+    let spool = Spool::without_copies();
     let aggregator = start(&config).await;
     let channel = connect(aggregator.grpc_addr()).await;
     push(&channel, 7, spool.blocks()).await.unwrap();
@@ -171,7 +159,7 @@ async fn a_redis_that_lost_its_last_commits_gets_them_from_the_log() {
     let redis = Redis::start(&[]).unwrap();
     let backup = Redis::start(&[]).unwrap();
     let data = tempfile::tempdir().unwrap();
-    let spool = spool();
+    let spool = Spool::without_copies();
     let expected = expected(&spool).await;
     let aggregator = start(&config_with(data.path(), &redis)).await;
     let channel = connect(aggregator.grpc_addr()).await;
@@ -198,7 +186,9 @@ async fn an_aggregator_with_another_log_is_refused_by_a_redis_in_use() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let aggregator = start(&config_with(first.path(), &redis)).await;
     let channel = connect(aggregator.grpc_addr()).await;
-    push(&channel, 7, spool().blocks()).await.unwrap();
+    push(&channel, 7, Spool::without_copies().blocks())
+        .await
+        .unwrap();
     let before = Figures::of(aggregator.metrics()).await;
     let refused = Aggregator::start(config_with(second.path(), &redis)).await;
     let refused = format!("{:#}", anyhow::Error::from(refused.map(drop).unwrap_err()));
