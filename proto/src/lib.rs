@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod event_id;
 pub mod limits;
+pub mod lists;
 mod reason;
 /// Generated from `wakeline/v1/*.proto`.
 #[allow(
