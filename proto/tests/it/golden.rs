@@ -90,12 +90,34 @@ fn group() -> v1::Group {
             user: "u".into(),
             predecessor: 5,
             predecessor_last_seq: 9,
+            acquisition: Some(v1::Acquisition {
+                channel: 1,
+                source: "Google".into(),
+                utm_medium: "m".into(),
+                utm_source: "s".into(),
+                utm_campaign: "c".into(),
+                utm_content: "o".into(),
+                utm_term: "t".into(),
+                click_id: "gclid".into(),
+            }),
         }],
         rejected: vec![v1::Rejected {
             reason: "too_old".into(),
             detail: "d".into(),
             payload: b"{}".as_slice().into(),
         }],
+        agent: Some(v1::Agent {
+            device: 1,
+            browser: 2,
+            browser_version: "140".into(),
+            os: 3,
+            os_version: "15".into(),
+        }),
+        location: Some(v1::Location {
+            country: "DE".into(),
+            region: "DE-BE".into(),
+            city: "Berlin".into(),
+        }),
     }
 }
 
