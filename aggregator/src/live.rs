@@ -31,7 +31,7 @@ pub struct LiveEvent {
     pub received_at: u64,
     /// When it happened, corrected, in ms since 1970-01-01 UTC.
     pub time: u64,
-    /// `counted`, `duplicate` or `rejected`.
+    /// `counted`, `duplicate`, `late` or `rejected`.
     pub fate: &'static str,
     /// Why it was rejected: a name of [`wakeline_proto::Reason`].
     #[serde(skip_serializing_if = "Option::is_none")]

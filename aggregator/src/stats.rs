@@ -30,6 +30,8 @@ counters! {
     events_counted,
     /// Copies of events that were in the figures already.
     events_duplicate,
+    /// Events of days that were sealed when they came.
+    events_late,
     /// Events that collectors refused and sent for the record.
     events_rejected,
     /// Records of the log that could not be read and were passed over.

@@ -4,13 +4,32 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use wakeline_engine::{
-    Changes, Event, Id, Kind, Money, SiteRules, Visitor, apply, page_id, timezone,
+    Changes, Context, Event, Id, Kind, Money, SiteRules, Visitor, apply, country_code, text_id,
+    timezone,
 };
 
 const VISITORS: u64 = 1_000;
 const GROUP: u64 = 10;
 const HOUR: i64 = 3_600_000;
 const START: i64 = 1_795_200_000_000;
+
+/// One in five page loads was referred.
+fn context(visitor: u64, load: u64) -> Context {
+    let referred = load.is_multiple_of(5);
+    Context {
+        source: if referred {
+            text_id(&format!("site {}", visitor % 9))
+        } else {
+            0
+        },
+        channel: u8::from(referred),
+        country: country_code(["DE", "FR", "US"][(visitor % 3) as usize]),
+        device: (visitor % 2) as u8,
+        browser: (visitor % 5) as u8,
+        os: (visitor % 4) as u8,
+        ..Context::default()
+    }
+}
 
 /// A group of a visitor: two page loads, the rest clicks, scrolls and attention.
 fn group(visitor: u64, number: u64, start: i64) -> Vec<Event> {
@@ -25,17 +44,21 @@ fn group(visitor: u64, number: u64, start: i64) -> Vec<Event> {
             };
             Event {
                 id: Id::Stream {
-                    stream: page_id(&format!("{visitor} {load}")),
+                    stream: text_id(&format!("{visitor} {load}")),
                     seq: index % 5,
                 },
                 time_ms: start + (index * 11_000 + visitor * 977) as i64,
+                stamp_ms: start,
                 kind,
-                page: Some(page_id(&format!("/p/{}", (visitor * 7 + load) % 500))),
+                name: (kind != Kind::Engagement)
+                    .then(|| text_id(["pageview", "click"][usize::from(kind != Kind::Pageview)])),
+                page: Some(text_id(&format!("/p/{}", (visitor * 7 + load) % 500))),
                 engagement_ms: if kind == Kind::Engagement { 20_000 } else { 0 },
                 order: (visitor.is_multiple_of(50) && index == 8).then_some(Money {
                     currency: *b"EUR",
                     minor: 4_999,
                 }),
+                context: context(visitor, load),
             }
         })
         .collect()
@@ -82,6 +105,7 @@ fn bench(criterion: &mut Criterion) {
     let rules = SiteRules {
         timezone,
         gap_ms: HOUR / 2,
+        seal_after_ms: None,
     };
     let mut bench = criterion.benchmark_group("apply");
     bench.throughput(Throughput::Elements(VISITORS * GROUP));

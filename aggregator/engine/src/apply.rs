@@ -13,6 +13,33 @@ pub struct SiteRules {
     pub timezone: TimeZone,
     /// A visit ends when nothing happens for longer than this, in ms.
     pub gap_ms: i64,
+    /// How long after its end a local day is open to events, by the stamps of the log, in ms; `None`: for ever.
+    pub seal_after_ms: Option<i64>,
+}
+
+/// What [`SiteRules::seal_after_ms`] is where days are sealed: 48 hours.
+pub const SEAL_AFTER_MS: i64 = 48 * 3_600_000;
+
+impl SiteRules {
+    /// The append stamp from which on a local day is sealed, in ms; `None`: it never is.
+    ///
+    /// Stamps alone decide, never a clock, so whoever reads the log again decides alike.
+    pub fn sealed_from(&self, day: i64) -> Option<i64> {
+        let end = window::start_of_day(&self.timezone, day.saturating_add(1));
+        self.seal_after_ms.map(|after| end.saturating_add(after))
+    }
+
+    fn is_late(&self, event: &Event, calendar: &mut Calendar<'_>) -> bool {
+        // Its day has not ended before it: most events need not ask the calendar.
+        let after = self
+            .seal_after_ms
+            .filter(|after| event.stamp_ms.saturating_sub(event.time_ms) >= *after);
+        after.is_some() && {
+            let day = calendar.day(minute_window(event.time_ms));
+            self.sealed_from(day)
+                .is_some_and(|from| event.stamp_ms >= from)
+        }
+    }
 }
 
 /// What became of an event.
@@ -22,6 +49,8 @@ pub enum Fate {
     Counted,
     /// It was in them already.
     Duplicate,
+    /// Its day was sealed when it came. The record does not know it, so neither do the figures.
+    Late,
 }
 
 /// Lets `visitor` know these events, adds to `changes` what that does to the site's rows, and tells the fate of each
@@ -36,6 +65,9 @@ pub fn apply(
     let fates = events
         .iter()
         .map(|event| {
+            if rules.is_late(event, &mut calendar) {
+                return Fate::Late;
+            }
             if !visitor.learn(event) {
                 return Fate::Duplicate;
             }

@@ -21,10 +21,10 @@ mod row;
 mod visitor;
 pub mod window;
 
-pub use apply::{Fate, SiteRules, apply};
+pub use apply::{Fate, SEAL_AFTER_MS, SiteRules, apply};
 pub use changes::Changes;
 pub use codec::DecodeError;
-pub use event::{Event, Id, Kind, Money, page_id};
+pub use event::{Context, Event, Id, Kind, Money, country, country_code, text_id};
 pub use row::{Dimension, Grain, Row, RowKey};
 pub use visitor::Visitor;
 pub use window::{day_window, hour_window, start_of_day, timezone};

@@ -13,15 +13,69 @@ pub enum Grain {
     Day,
 }
 
-/// By what a row is broken down.
+/// By what a row is broken down. All but [`Total`](Self::Total) only per day.
+///
+/// Most are properties of visits: of the first event's [`Context`](crate::Context), or the first or last page. What the
+/// visit's events add, and the visitor, is counted on the day of each event; visits, bounces and durations on the day
+/// of the first event, by exit page of the last. A visit over more than two midnights counts as one a day, each with
+/// properties of its own. Each visit has one value, so the sums over all values are the site's figures but visitors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum Dimension {
     /// The whole site; the value is 0.
-    Total,
-    /// By page: its events, the visits that touched it, its visitors. Only per day.
-    Page,
-    /// By the first page of a visit: the visits, with their bounces, durations, pageviews and engagement. Only per day.
-    EntryPage,
+    Total = 0,
+    /// By page: its events, the visits that touched it, its visitors. Events without a page have no row.
+    Page = 1,
+    /// By the first page that the visit viewed.
+    EntryPage = 2,
+    /// By the last page that the visit viewed.
+    ExitPage = 3,
+    /// By [`Context::source`](crate::Context::source).
+    Source = 4,
+    /// By [`Context::channel`](crate::Context::channel).
+    Channel = 5,
+    /// By [`Context::utm_medium`](crate::Context::utm_medium).
+    UtmMedium = 6,
+    /// By [`Context::utm_source`](crate::Context::utm_source).
+    UtmSource = 7,
+    /// By [`Context::utm_campaign`](crate::Context::utm_campaign).
+    UtmCampaign = 8,
+    /// By [`Context::utm_content`](crate::Context::utm_content).
+    UtmContent = 9,
+    /// By [`Context::utm_term`](crate::Context::utm_term).
+    UtmTerm = 10,
+    /// By [`Context::country`](crate::Context::country).
+    Country = 11,
+    /// By [`Context::device`](crate::Context::device).
+    Device = 12,
+    /// By [`Context::browser`](crate::Context::browser).
+    Browser = 13,
+    /// By [`Context::os`](crate::Context::os).
+    Os = 14,
+    /// By name of the event: such events, the visits that had one, their visitors. Events without one have no row.
+    EventName = 15,
+}
+
+impl Dimension {
+    /// Every dimension, each at the place of its number.
+    pub const ALL: [Self; 16] = [
+        Self::Total,
+        Self::Page,
+        Self::EntryPage,
+        Self::ExitPage,
+        Self::Source,
+        Self::Channel,
+        Self::UtmMedium,
+        Self::UtmSource,
+        Self::UtmCampaign,
+        Self::UtmContent,
+        Self::UtmTerm,
+        Self::Country,
+        Self::Device,
+        Self::Browser,
+        Self::Os,
+        Self::EventName,
+    ];
 }
 
 /// Which row.
@@ -34,7 +88,7 @@ pub struct RowKey {
     pub window: i64,
     /// What `value` is a value of.
     pub dimension: Dimension,
-    /// [`page_id`](crate::page_id), or 0.
+    /// [`text_id`](crate::text_id) or code of the value; 0 for a visit that has none.
     pub value: u64,
 }
 
@@ -61,12 +115,7 @@ impl RowKey {
                 _ => return None,
             },
             window: window as i64,
-            dimension: match dimension {
-                0 => Dimension::Total,
-                1 => Dimension::Page,
-                2 => Dimension::EntryPage,
-                _ => return None,
-            },
+            dimension: *Dimension::ALL.get(usize::from(dimension))?,
             value: u64::from_be_bytes(value),
         })
     }
@@ -79,13 +128,14 @@ pub struct Row {
     pub pageviews: i64,
     /// Events of all kinds but engagement.
     pub events: i64,
-    /// Visits that began in the window; by page: visits that touched it and began on the day.
+    /// Visits that began in the window; by page or name: visits that had it and began on the day; by exit page: visits
+    /// that ended on the day.
     pub visits: i64,
     /// Those with one pageview and no interactive event.
     pub bounces: i64,
     /// Sum of their durations, in ms.
     pub duration_ms: i64,
-    /// Attention reported in the window, in ms; by entry page: in those visits.
+    /// Attention reported in the window, in ms.
     pub engagement_ms: i64,
     /// Orders.
     pub orders: i64,

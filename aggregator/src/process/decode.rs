@@ -2,13 +2,15 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use wakeline_engine::{Event, Id, Kind, Money, page_id};
+use wakeline_engine::{Context, Event, Id, Kind, Money, country_code, text_id};
 use wakeline_proto::limits::MAX_BLOCK_DECODED_BYTES;
 use wakeline_proto::v1::{self, Block, BlockPayload, EventType, Group};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The last millisecond of the year 9999: no clock is ahead of it.
 const MAX_TIME_MS: u64 = 253_402_300_799_999;
+/// No closed list is as long: this stands for every code beyond.
+const MAX_CODE: u32 = u8::MAX as u32;
 
 /// Why a record can't be read although its checksums are right: whoever wrote it was wrong.
 #[derive(Debug, thiserror::Error)]
@@ -68,41 +70,126 @@ impl Decoder {
     }
 }
 
-/// What numbers depend on of an event at `position` of `edge`'s spool.
-pub(super) fn engine_event(event: &v1::Event, edge: u64, position: u64) -> Event {
-    let id = if event.stream != 0 {
-        Id::Stream {
-            stream: event.stream,
-            seq: event.seq,
+/// What the events of a group have in common.
+pub(super) struct Origin {
+    edge: u64,
+    stamp_ms: u64,
+    /// Without what brought the visitor, which each event tells.
+    context: Context,
+}
+
+impl Origin {
+    /// Of a group of `edge`, from a record of the log with that append stamp.
+    pub(super) fn of(group: &Group, edge: u64, stamp_ms: u64) -> Self {
+        let agent = group.agent.as_ref();
+        let code = |code: fn(&v1::Agent) -> u32| agent.map_or(0, code).min(MAX_CODE) as u8;
+        let country = group.location.as_ref().map(|at| at.country.as_str());
+        Self {
+            edge,
+            stamp_ms,
+            context: Context {
+                country: country_code(country.unwrap_or_default()),
+                device: code(|agent| agent.device),
+                browser: code(|agent| agent.browser),
+                os: code(|agent| agent.os),
+                ..Context::default()
+            },
         }
-    } else if event.client_id.is_empty() {
-        Id::Position { edge, position }
-    } else {
-        Id::Client(xxh3_64(event.client_id.as_bytes()))
-    };
-    let event_type = event_type(event);
-    let kind = match event_type {
-        EventType::Engagement => Kind::Engagement,
-        seen if seen.is_pageview() => Kind::Pageview,
-        passive if event.passive || passive.is_passive() => Kind::Passive,
-        _ => Kind::Interactive,
-    };
-    let order = event
-        .order
-        .as_ref()
-        .filter(|_| event_type == EventType::Order);
-    Event {
-        id,
-        time_ms: event.time.min(MAX_TIME_MS) as i64,
-        kind,
-        page: (!event.path.is_empty()).then(|| page_id(&event.path)),
-        engagement_ms: event.engagement.as_ref().map_or(0, |seen| seen.time_ms),
-        order: order.and_then(|order| {
-            Some(Money {
-                currency: order.currency.as_bytes().try_into().ok()?,
-                minor: order.value,
-            })
-        }),
+    }
+
+    /// What numbers depend on of an event at `position` of the edge's spool.
+    pub(super) fn event(&self, event: &v1::Event, position: u64) -> Event {
+        let id = if event.stream != 0 {
+            Id::Stream {
+                stream: event.stream,
+                seq: event.seq,
+            }
+        } else if event.client_id.is_empty() {
+            Id::Position {
+                edge: self.edge,
+                position,
+            }
+        } else {
+            Id::Client(xxh3_64(event.client_id.as_bytes()))
+        };
+        let event_type = event_type(event);
+        let kind = match event_type {
+            EventType::Engagement => Kind::Engagement,
+            seen if seen.is_pageview() => Kind::Pageview,
+            passive if event.passive || passive.is_passive() => Kind::Passive,
+            _ => Kind::Interactive,
+        };
+        let order = event
+            .order
+            .as_ref()
+            .filter(|_| event_type == EventType::Order);
+        Event {
+            id,
+            time_ms: event.time.min(MAX_TIME_MS) as i64,
+            stamp_ms: self.stamp_ms.min(MAX_TIME_MS) as i64,
+            kind,
+            page: (!event.path.is_empty()).then(|| text_id(&event.path)),
+            name: report_name(event).map(text_id),
+            engagement_ms: event.engagement.as_ref().map_or(0, |seen| seen.time_ms),
+            order: order.and_then(|order| {
+                Some(Money {
+                    currency: order.currency.as_bytes().try_into().ok()?,
+                    minor: order.value,
+                })
+            }),
+            context: self.context(event),
+        }
+    }
+
+    fn context(&self, event: &v1::Event) -> Context {
+        let Some(by) = &event.acquisition else {
+            return self.context;
+        };
+        Context {
+            channel: by.channel.min(MAX_CODE) as u8,
+            source: text_id(&by.source),
+            utm_medium: text_id(&by.utm_medium),
+            utm_source: text_id(&by.utm_source),
+            utm_campaign: text_id(&by.utm_campaign),
+            utm_content: text_id(&by.utm_content),
+            utm_term: text_id(&by.utm_term),
+            ..self.context
+        }
+    }
+}
+
+/// Calls `name` with every id of `seen` and the text of `event` that it stands for.
+pub(super) fn texts<'a>(event: &'a v1::Event, seen: &Event, mut name: impl FnMut(u64, &'a str)) {
+    if let Some(page) = seen.page {
+        name(page, &event.path);
+    }
+    if let (Some(id), Some(text)) = (seen.name, report_name(event)) {
+        name(id, text);
+    }
+    if let Some(by) = &event.acquisition {
+        let context = &seen.context;
+        for (id, text) in [
+            (context.source, &by.source),
+            (context.utm_medium, &by.utm_medium),
+            (context.utm_source, &by.utm_source),
+            (context.utm_campaign, &by.utm_campaign),
+            (context.utm_content, &by.utm_content),
+            (context.utm_term, &by.utm_term),
+        ] {
+            if id != 0 {
+                name(id, text);
+            }
+        }
+    }
+}
+
+/// What an event is called in reports: a custom one by its own name, others by their type's. `None` for engagement.
+fn report_name(event: &v1::Event) -> Option<&str> {
+    match event_type(event) {
+        EventType::Engagement => None,
+        EventType::PageView => Some("pageview"),
+        EventType::Custom if !event.name.is_empty() => Some(&event.name),
+        known => Some(known.name()),
     }
 }
 
@@ -121,7 +208,12 @@ mod tests {
     use wakeline_engine::{Id, Kind};
     use wakeline_proto::v1::{self, Block, BlockPayload, EventType, Group, PositionedGroup};
 
-    use super::{Decoder, engine_event};
+    use super::{Decoder, Origin};
+
+    /// Of an event without a group of note, at position 2 of edge 1.
+    fn engine_event(event: &v1::Event) -> wakeline_engine::Event {
+        Origin::of(&Group::default(), 1, 0).event(event, 2)
+    }
 
     fn block(payload: &[u8]) -> Block {
         Block {
@@ -170,7 +262,7 @@ mod tests {
                 passive,
                 ..v1::Event::default()
             };
-            engine_event(&event, 1, 2).kind
+            engine_event(&event).kind
         };
         assert_eq!(kind(EventType::PageView as i32, false), Kind::Pageview);
         assert_eq!(kind(EventType::ScreenView as i32, true), Kind::Pageview);
@@ -189,18 +281,15 @@ mod tests {
             client_id: "x".into(),
             ..v1::Event::default()
         };
-        assert_eq!(
-            engine_event(&event, 1, 2).id,
-            Id::Stream { stream: 5, seq: 6 }
-        );
+        assert_eq!(engine_event(&event).id, Id::Stream { stream: 5, seq: 6 });
         event.stream = 0;
-        assert!(matches!(engine_event(&event, 1, 2).id, Id::Client(_)));
+        assert!(matches!(engine_event(&event).id, Id::Client(_)));
         event.client_id.clear();
         let place = Id::Position {
             edge: 1,
             position: 2,
         };
-        assert_eq!(engine_event(&event, 1, 2).id, place);
+        assert_eq!(engine_event(&event).id, place);
     }
 
     #[test]
@@ -214,9 +303,9 @@ mod tests {
             }),
             ..v1::Event::default()
         };
-        assert_eq!(engine_event(&event, 1, 2).order, None);
+        assert_eq!(engine_event(&event).order, None);
         event.r#type = EventType::Order as i32;
-        assert_eq!(engine_event(&event, 1, 2).order.unwrap().minor, 99);
+        assert_eq!(engine_event(&event).order.unwrap().minor, 99);
     }
 
     proptest! {
@@ -227,8 +316,9 @@ mod tests {
             let _ = decoder.groups(&raw, None);
             if let Ok(groups) = decoder.groups(&block(&bytes), None) {
                 for group in groups {
+                    let origin = Origin::of(&group.group, 1, u64::MAX);
                     for event in &group.group.events {
-                        let _ = engine_event(event, 1, group.position);
+                        let _ = origin.event(event, group.position);
                     }
                 }
             }

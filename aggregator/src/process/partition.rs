@@ -9,7 +9,7 @@ use wakeline_proto::v1::LogRecord;
 
 use super::Shared;
 use super::cache::{Cache, FastMap};
-use super::decode::{Decoder, Positioned, engine_event};
+use super::decode::{Decoder, Origin, Positioned, texts};
 use super::{rules, tell};
 use crate::causes::Causes;
 use crate::config::StateConfig;
@@ -89,18 +89,24 @@ pub(super) async fn process<S: StateStore>(
     load_visitors(shared, memory, partition, &mut arrivals).await?;
     let new_rules = find_rules(shared, owned, &arrivals);
     let mut rows: FastMap<u64, wakeline_engine::Changes> = FastMap::default();
-    let mut counted = 0;
-    let mut duplicate = 0;
+    let (mut counted, mut duplicate, mut late) = (0, 0, 0);
     for (key, arrivals) in &mut arrivals {
         let Some(rules) = owned.rules.get(&key.site) else {
             continue; // found above for every site
         };
         let site = rows.entry(key.site).or_default();
         arrivals.fates = apply(&mut arrivals.visitor, rules, &arrivals.events, site);
-        let new = arrivals.fates.iter().filter(|fate| **fate == Fate::Counted);
-        let new = new.count();
+        let of = |fate| {
+            arrivals
+                .fates
+                .iter()
+                .filter(|other| **other == fate)
+                .count() as u64
+        };
+        let new = of(Fate::Counted);
         counted += new;
-        duplicate += arrivals.fates.len() - new;
+        duplicate += of(Fate::Duplicate);
+        late += of(Fate::Late);
         if new > 0 {
             let mut encoded = Vec::new();
             arrivals.visitor.encode(&mut encoded);
@@ -108,7 +114,7 @@ pub(super) async fn process<S: StateStore>(
         }
     }
     let rows = sum_rows(shared, memory, partition, rows, &mut changes).await?;
-    name_pages(memory, partition, &arrivals, &mut changes);
+    name_texts(memory, partition, &arrivals, &mut changes);
     changes.rules.clone_from(&new_rules);
 
     let sizes: FastMap<VisitorKey, usize> = changes
@@ -129,8 +135,9 @@ pub(super) async fn process<S: StateStore>(
         .await?;
 
     shared.stats.commits.add(1);
-    shared.stats.events_counted.add(counted as u64);
-    shared.stats.events_duplicate.add(duplicate as u64);
+    shared.stats.events_counted.add(counted);
+    shared.stats.events_duplicate.add(duplicate);
+    shared.stats.events_late.add(late);
     owned.progress.next_offset = last + 1;
     owned.progress.stamp_ms = stamp_ms;
     owned.progress.edges.extend(edges);
@@ -188,10 +195,11 @@ fn gather<S>(
             });
             let (_, arrivals) = &mut arrivals[at];
             let positions = positioned.position..;
+            let origin = Origin::of(group, edge, record.appended_at);
             let events = positions.zip(&group.events);
             arrivals
                 .events
-                .extend(events.map(|(position, event)| engine_event(event, edge, position)));
+                .extend(events.map(|(position, event)| origin.event(event, position)));
             let rejected = group.rejected.len() as u64;
             shared.stats.events_rejected.add(rejected);
             arrivals.groups.push(positioned);
@@ -287,8 +295,8 @@ async fn sum_rows<S: StateStore>(
     Ok(rows)
 }
 
-/// Stores the paths of pages that were not named lately.
-fn name_pages(
+/// Stores the texts whose ids were not named lately.
+fn name_texts(
     memory: &mut Memory,
     partition: u16,
     arrivals: &[(VisitorKey, Arrivals)],
@@ -298,16 +306,16 @@ fn name_pages(
     for (key, arrivals) in arrivals {
         let events = arrivals.groups.iter().flat_map(|at| &at.group.events);
         for (event, seen) in events.zip(&arrivals.events) {
-            if let Some(page) = seen.page {
-                new.insert((key.site, page), &event.path);
-            }
+            texts(event, seen, |id, text| {
+                new.insert((key.site, id), text);
+            });
         }
     }
-    for ((site, page), path) in new {
-        let known = (partition, site, page);
+    for ((site, id), text) in new {
+        let known = (partition, site, id);
         match memory.names.take(&known) {
             Some(()) => memory.names.put(known, (), 24),
-            None => changes.names.push((site, page, path.to_owned())),
+            None => changes.names.push((site, id, text.to_owned())),
         }
     }
 }

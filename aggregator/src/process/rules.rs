@@ -42,5 +42,7 @@ pub(super) fn engine_rules(site: u64, stored: &StoredRules) -> SiteRules {
     SiteRules {
         timezone: zone,
         gap_ms: stored.gap_ms,
+        // Days are sealed once the lake can take what comes later.
+        seal_after_ms: None,
     }
 }

@@ -45,6 +45,7 @@ fn decided(group: &Group, event: &Event, fate: Fate, visitor: &str) -> LiveEvent
         fate: match fate {
             Fate::Counted => "counted",
             Fate::Duplicate => "duplicate",
+            Fate::Late => "late",
         },
         reason: None,
         detail: None,

@@ -7,7 +7,7 @@
 //! | 2 rules | site u64 | gap in ms i64, time zone |
 //! | 3 visitor | site u64, XXH3-128 of the visitor's id | encoded visitor |
 //! | 4 row | site u64, grain u8, dimension u8, window i64 (sign bit flipped), value u64 | encoded row |
-//! | 5 name | site u64, page id u64 | path |
+//! | 5 name | site u64, id u64 | the text that the id stands for |
 
 use std::ops::Range;
 
@@ -74,7 +74,7 @@ pub(super) fn visitor(partition: u16, key: &VisitorKey) -> [u8; 27] {
 pub(super) fn row(partition: u16, row: &RowAddress) -> [u8; 29] {
     Writer::new(partition, ROW)
         .put(&row.site.to_be_bytes())
-        .put(&[grain(row.key.grain), dimension(row.key.dimension)])
+        .put(&[grain(row.key.grain), row.key.dimension as u8])
         .put(&window(row.key.window))
         .put(&row.key.value.to_be_bytes())
         .key
@@ -91,7 +91,7 @@ pub(super) fn rows(
     let key = |at: i64| {
         Writer::new(partition, ROW)
             .put(&site.to_be_bytes())
-            .put(&[grain(of), dimension(by)])
+            .put(&[grain(of), by as u8])
             .put(&window(at))
             .key
     };
@@ -131,13 +131,5 @@ const fn grain(grain: Grain) -> u8 {
         Grain::Minute => 0,
         Grain::Hour => 1,
         Grain::Day => 2,
-    }
-}
-
-const fn dimension(dimension: Dimension) -> u8 {
-    match dimension {
-        Dimension::Total => 0,
-        Dimension::Page => 1,
-        Dimension::EntryPage => 2,
     }
 }

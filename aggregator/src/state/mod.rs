@@ -1,6 +1,6 @@
 //! What the aggregator knows of visitors and windows, and how far in the log it is.
 //!
-//! State belongs to partitions. A partition's visitors, rollup rows, page names, edge positions and next log offset
+//! State belongs to partitions. A partition's visitors, rollup rows, names, edge positions and next log offset
 //! change together in one [`commit`](StateStore::commit) or not at all, so whatever a store loses by a crash is
 //! replayed from the log and comes out the same.
 
@@ -116,7 +116,7 @@ pub struct Changes {
     pub visitors: Vec<(VisitorKey, Vec<u8>)>,
     /// Encoded rows; `None` removes one.
     pub rows: Vec<(RowAddress, Option<Vec<u8>>)>,
-    /// Paths by site and page id.
+    /// Texts by site and [`text_id`](wakeline_engine::text_id).
     pub names: Vec<(u64, u64, String)>,
     /// Rules by site.
     pub rules: Vec<(u64, StoredRules)>,
@@ -183,7 +183,7 @@ pub trait StateStore: Send + Sync + 'static {
         windows: Range<i64>,
     ) -> impl Future<Output = Result<Vec<StoredRow>, StateError>> + Send;
 
-    /// Paths of pages, in the order of `ids`.
+    /// The texts that ids stand for, in the order of `ids`.
     fn names(
         &self,
         partition: u16,

@@ -2,7 +2,7 @@
 
 use crate::{ms, rules};
 use proptest::{prelude::*, sample::select};
-use wakeline_engine::{Event, Id, Kind, Money, SiteRules, page_id};
+use wakeline_engine::{Context, Event, Id, Kind, Money, SiteRules, text_id};
 
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 1440 * MINUTE;
@@ -57,7 +57,7 @@ pub(crate) fn history(gap_ms: i64) -> impl Strategy<Value = Vec<Event>> {
             for (index, event) in (u64::from(salt)..).zip(&mut events) {
                 event.id = match event.id {
                     Id::Stream { stream, .. } => Id::Stream { stream, seq: index },
-                    Id::Client(_) => Id::Client(page_id(&index.to_string())),
+                    Id::Client(_) => Id::Client(text_id(&index.to_string())),
                     Id::Position { edge, .. } => Id::Position {
                         edge,
                         position: index,
@@ -82,7 +82,7 @@ pub(crate) fn marathon(gap_ms: i64) -> impl Strategy<Value = Vec<Event>> {
             (0..=count)
                 .zip(events.iter().cycle())
                 .map(|(index, event)| Event {
-                    id: Id::Client(page_id(&index.to_string())),
+                    id: Id::Client(text_id(&index.to_string())),
                     time_ms: ms(base) + index * gap_ms,
                     ..*event
                 })
@@ -113,12 +113,15 @@ fn any_event() -> impl Strategy<Value = Event> {
         id,
         time_ms: 0,
         kind,
-        page: page.map(page_id),
+        page: page.map(text_id),
         engagement_ms: if kind == Kind::Engagement {
             engagement_ms
         } else {
             0
         },
         order,
+        stamp_ms: 0,
+        name: None,
+        context: Context::default(),
     })
 }

@@ -48,6 +48,7 @@ fn rules(zone: &str, gap_minutes: i64) -> SiteRules {
     SiteRules {
         timezone: timezone(zone).unwrap(),
         gap_ms: gap_minutes * 60_000,
+        seal_after_ms: None,
     }
 }
 

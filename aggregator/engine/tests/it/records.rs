@@ -6,7 +6,8 @@ use crate::{
 };
 use proptest::prelude::*;
 use wakeline_engine::{
-    Changes, DecodeError, Dimension, Event, Grain, Id, Kind, Row, RowKey, Visitor, apply, page_id,
+    Changes, Context, DecodeError, Dimension, Event, Grain, Id, Kind, Row, RowKey, Visitor, apply,
+    text_id,
 };
 
 #[test]
@@ -14,14 +15,17 @@ fn a_visit_of_five_pages_takes_little_room() {
     let events: Vec<Event> = (0..5)
         .flat_map(|page| {
             let time_ms = ms("2026-11-20T18:30:12.345Z") + page * 61_000;
-            let stream = page_id(&page.to_string());
+            let stream = text_id(&page.to_string());
             let event = Event {
                 id: Id::Stream { stream, seq: 0 },
                 time_ms,
                 kind: Kind::Pageview,
-                page: Some(page_id(&format!("/products/{page}"))),
+                page: Some(text_id(&format!("/products/{page}"))),
                 engagement_ms: 0,
                 order: None,
+                stamp_ms: 0,
+                name: None,
+                context: Context::default(),
             };
             let engagement = Event {
                 id: Id::Stream { stream, seq: 1 },

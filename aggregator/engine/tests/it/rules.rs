@@ -2,8 +2,8 @@
 
 use crate::{Rows, add_to, ms, rules, run};
 use wakeline_engine::{
-    Changes, Dimension, Event, Fate, Grain, Id, Kind, Money, Row, RowKey, SiteRules, Visitor,
-    apply, day_window, hour_window, page_id, timezone,
+    Changes, Context, Dimension, Event, Fate, Grain, Id, Kind, Money, Row, RowKey, SiteRules,
+    Visitor, apply, day_window, hour_window, text_id, timezone,
 };
 
 /// An event of its own at that instant.
@@ -12,9 +12,12 @@ fn event(seq: u64, time: &str, kind: Kind, page: &str) -> Event {
         id: Id::Stream { stream: 1, seq },
         time_ms: ms(time),
         kind,
-        page: Some(page_id(page)),
+        page: Some(text_id(page)),
         engagement_ms: 0,
         order: None,
+        stamp_ms: 0,
+        name: None,
+        context: Context::default(),
     }
 }
 
@@ -76,7 +79,7 @@ fn a_visit_over_midnight_is_one_visit_of_the_day_it_began_on() {
     assert_eq!(first.duration_ms, 20 * 60_000);
     assert_eq!((second.visits, second.pageviews), (0, 1));
     assert_eq!(second.visitors_by_gap, [(1, 1)]);
-    let page = page_id("/");
+    let page = text_id("/");
     let seen = |time| of_day(&rows, &rules, time, Dimension::Page, page);
     assert_eq!(seen("2026-05-01T12:00:00Z").visits, 1);
     assert_eq!(seen("2026-05-02T12:00:00Z").visits, 0);
@@ -206,7 +209,7 @@ fn an_earlier_event_moves_a_visit_to_its_window_and_entry_page() {
             &rules,
             "2026-05-01T12:00:00Z",
             dimension,
-            page_id(page),
+            text_id(page),
         )
     };
     assert_eq!((entry("/a").visits, entry("/a").pageviews), (1, 2));
@@ -219,7 +222,7 @@ fn the_ids_of_two_pageviews_of_one_instant_settle_which_was_first() {
     let entry = |pages: [&str; 2]| {
         let mut events = views(&["2026-05-01T10:00:00Z", "2026-05-01T10:00:00Z"]);
         for (event, page) in events.iter_mut().zip(pages) {
-            event.page = Some(page_id(page));
+            event.page = Some(text_id(page));
         }
         let rows = rows(&rules, &events);
         let entries = rows
@@ -280,7 +283,7 @@ fn orders_and_revenue_add_up_by_currency_and_page() {
         &rules,
         "2026-05-01T12:00:00Z",
         Dimension::Page,
-        page_id("/"),
+        text_id("/"),
     );
     for row in [sum(&rows, Grain::Minute), sum(&rows, Grain::Day), page] {
         assert_eq!(row.orders, 3);
@@ -358,7 +361,7 @@ fn of_too_many_pages_those_of_the_smallest_ids_are_remembered() {
         .map(|index| {
             let mut event = event(index, "2026-05-01T10:00:00Z", Kind::Pageview, "/");
             event.time_ms += (index as i64 * 7_919 % 600) * 12_000;
-            event.page = Some(page_id(&index.to_string()));
+            event.page = Some(text_id(&index.to_string()));
             event
         })
         .collect();
