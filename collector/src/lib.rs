@@ -12,6 +12,7 @@
 
 pub mod config;
 mod edges;
+mod enrich;
 mod forward;
 mod http;
 pub mod inspect;
@@ -120,6 +121,7 @@ impl Collector {
         tasks.spawn(forwarder.run(stop.clone()));
         let doors = Arc::new(Doors {
             keys: Keys::new(rules, upstream),
+            enricher: Arc::default(),
             log,
             stats: stats::Stats::default(),
             forward,

@@ -16,12 +16,14 @@ mod metrics;
 pub(crate) mod problem;
 pub(crate) mod sdk_files;
 
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
@@ -30,12 +32,14 @@ use hyper::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, HeaderName, HeaderValue,
     ORIGIN, VARY,
 };
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};
 use tokio::sync::Semaphore;
 use wakeline_proto::Reason;
 use wakeline_spool::SegmentLog;
 
 use crate::config::{LimitsConfig, SpoolConfig};
+use crate::enrich::{Enricher, Sender};
 use crate::forward::ForwardStats;
 use crate::judge::Verdict;
 use crate::judge::native::Arrival;
@@ -53,10 +57,31 @@ const PIXEL_METHODS: &str = "GET, OPTIONS";
 /// Bodies above this are decompressed and judged off the threads that serve connections.
 const INLINE_BYTES: usize = 64 << 10;
 
+/// The head of a request.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) headers: HeaderMap,
+    /// Address that the connection came from: the visitor's, or a proxy's.
+    pub(crate) peer: Option<IpAddr>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Head {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        Ok(Self {
+            headers: std::mem::take(&mut parts.headers),
+            peer: peer.map(|peer| peer.0.ip()),
+        })
+    }
+}
+
 /// What all doors share.
 #[derive(Debug)]
 pub(crate) struct Doors {
     pub(crate) keys: Keys,
+    pub(crate) enricher: Arc<Enricher>,
     pub(crate) log: SegmentLog,
     pub(crate) stats: Stats,
     pub(crate) forward: Arc<ForwardStats>,
@@ -111,11 +136,11 @@ impl Doors {
         })
     }
 
-    /// What comes with a request whose body has come.
+    /// What comes with a request whose body has come. Of a server the head says nothing about the visitor.
     pub(crate) async fn arrival(
         &self,
         key: &str,
-        headers: &HeaderMap,
+        head: &Head,
         received_at: u64,
     ) -> Result<Arrival, Refusal> {
         let pass = self.keys.pass(key).await.map_err(|error| match error {
@@ -123,14 +148,21 @@ impl Doors {
             KeyError::CannotAsk => Refusal::KeyUnknowable,
         })?;
         let says_yes = |name| {
-            headers
+            head.headers
                 .get(name)
                 .is_some_and(|value: &HeaderValue| value == "1")
         };
+        let sender = if pass.grant.server {
+            Sender::default()
+        } else {
+            self.enricher.sender(&head.headers, head.peer)
+        };
         Ok(Arrival {
+            opted_out: !pass.grant.server && (says_yes("sec-gpc") || says_yes("dnt")),
             pass,
             received_at,
-            opted_out: says_yes("sec-gpc") || says_yes("dnt"),
+            sender,
+            enricher: Arc::clone(&self.enricher),
         })
     }
 

@@ -4,12 +4,14 @@
 //! another of the same visitor.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
 use wakeline_proto::{limits, partition_hash, v1};
 
 use super::{Context, Refused};
+use crate::enrich::Origin;
 
 /// Bytes of an encoded group, so that a few fit a block.
 pub(crate) const MAX_GROUP_BYTES: usize = 512 << 10;
@@ -27,9 +29,11 @@ const MAX_PAYLOADS_BYTES: usize = limits::MAX_DECODED_BYTES;
 #[derive(Debug)]
 pub(super) struct Groups {
     common: v1::Group,
+    /// Of the request.
+    origin: Arc<Origin>,
     all: Vec<Open>,
-    /// The group that takes the next event of a visitor and consent.
-    open: HashMap<(String, v1::Consent), usize>,
+    /// The group that takes the next event of a visitor, consent and origin.
+    open: HashMap<(String, v1::Consent, Arc<Origin>), usize>,
     /// The group of the event before: mostly the next one's as well.
     last: usize,
     payload_bytes: usize,
@@ -38,11 +42,12 @@ pub(super) struct Groups {
 #[derive(Debug)]
 struct Open {
     group: v1::Group,
+    origin: Arc<Origin>,
     bytes: usize,
 }
 
 impl Groups {
-    pub(super) fn new(context: &Context) -> Self {
+    pub(super) fn new(context: &Context, origin: &Arc<Origin>) -> Self {
         Self {
             common: v1::Group {
                 site: context.site,
@@ -55,6 +60,7 @@ impl Groups {
                 rules_version: context.rules_version,
                 ..v1::Group::default()
             },
+            origin: Arc::clone(origin),
             all: Vec::new(),
             open: HashMap::new(),
             last: 0,
@@ -62,9 +68,17 @@ impl Groups {
         }
     }
 
-    pub(super) fn accept(&mut self, visitor: &str, consent: v1::Consent, event: v1::Event) {
+    pub(super) fn accept(
+        &mut self,
+        visitor: &str,
+        consent: v1::Consent,
+        origin: &Arc<Origin>,
+        event: v1::Event,
+    ) {
         let bytes = event.encoded_len();
-        self.group(visitor, consent, bytes).events.push(event);
+        self.group(visitor, consent, origin, bytes)
+            .events
+            .push(event);
     }
 
     /// Keeps a refused event. A visitor that is too long is left out: there is no group for it.
@@ -86,7 +100,10 @@ impl Groups {
             payload: self.kept(payload).into(),
         };
         let bytes = rejected.encoded_len();
-        self.group(visitor, consent, bytes).rejected.push(rejected);
+        let origin = Arc::clone(&self.origin);
+        self.group(visitor, consent, &origin, bytes)
+            .rejected
+            .push(rejected);
     }
 
     /// `payload`, or a JSON object with its beginning if it is too long.
@@ -108,16 +125,25 @@ impl Groups {
         payload
     }
 
-    fn group(&mut self, visitor: &str, consent: v1::Consent, bytes: usize) -> &mut v1::Group {
+    fn group(
+        &mut self,
+        visitor: &str,
+        consent: v1::Consent,
+        origin: &Arc<Origin>,
+        bytes: usize,
+    ) -> &mut v1::Group {
         let bytes = bytes + ENTRY_BYTES;
-        let is_last = self
-            .all
-            .get(self.last)
-            .is_some_and(|open| open.group.visitor == visitor && open.group.consent() == consent);
+        let is_last = self.all.get(self.last).is_some_and(|open| {
+            open.group.visitor == visitor
+                && open.group.consent() == consent
+                && open.origin == *origin
+        });
         let known = if is_last {
             Some(self.last)
         } else {
-            self.open.get(&(visitor.to_owned(), consent)).copied()
+            self.open
+                .get(&(visitor.to_owned(), consent, Arc::clone(origin)))
+                .copied()
         };
         let at = match known {
             Some(at) if self.all[at].bytes + bytes <= MAX_GROUP_BYTES => at,
@@ -126,12 +152,18 @@ impl Groups {
                     group: v1::Group {
                         visitor: visitor.to_owned(),
                         consent: consent.into(),
+                        agent: Some(origin.agent.clone())
+                            .filter(|agent| *agent != v1::Agent::default()),
+                        location: Some(origin.location.clone())
+                            .filter(|location| *location != v1::Location::default()),
                         ..self.common.clone()
                     },
+                    origin: Arc::clone(origin),
                     bytes: COMMON_BYTES,
                 });
                 let at = self.all.len() - 1;
-                self.open.insert((visitor.to_owned(), consent), at);
+                self.open
+                    .insert((visitor.to_owned(), consent, Arc::clone(origin)), at);
                 at
             }
         };

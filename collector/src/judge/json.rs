@@ -35,6 +35,7 @@ use wakeline_proto::{EventId, Reason, limits, v1};
 
 use super::native::Arrival;
 use super::{Claim, Context, Draft, Judge, Refused, Verdict};
+use crate::enrich::Sender;
 
 /// The name of the client in events that came as JSON.
 const CLIENT: &str = "json";
@@ -139,8 +140,9 @@ pub(crate) fn context(arrival: Arrival, historical: bool) -> Context {
         site: arrival.pass.grant.site,
         received_at: arrival.received_at,
         rules_version: arrival.pass.rules_version,
-        // A server's headers say nothing about the person.
-        opted_out: arrival.opted_out && !arrival.pass.grant.server,
+        opted_out: arrival.opted_out,
+        sender: arrival.sender,
+        enricher: arrival.enricher,
         historical,
         client: v1::Client {
             name: CLIENT.to_owned(),
@@ -203,9 +205,9 @@ struct JsonEvent {
     exposure: Option<JsonExposure>,
     order: Option<JsonOrder>,
     /// Of the visitor; from servers only. Never stored.
-    ip: Option<IgnoredText>,
-    /// Of the visitor's browser; from servers only. Not stored yet.
-    user_agent: Option<IgnoredText>,
+    ip: Option<String>,
+    /// Of the visitor's browser; from servers only. Never stored.
+    user_agent: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -248,15 +250,6 @@ struct JsonItem {
 
 fn one() -> u32 {
     1
-}
-
-/// A text that is checked to be one and forgotten.
-struct IgnoredText;
-
-impl<'de> Deserialize<'de> for IgnoredText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Cow::<str>::deserialize(deserializer).map(|_| Self)
-    }
 }
 
 /// Properties in the order in which they were given; a value that is none has no kind.
@@ -372,7 +365,22 @@ fn read(text: &str, server: bool) -> Result<Draft<'static>, Refused> {
         (None, Some(text)) => text,
         _ => String::new(),
     };
+    let sender = match (event.ip, event.user_agent) {
+        (None, None) => None,
+        (ip, user_agent) => Some(Sender {
+            ip: match ip {
+                None => None,
+                Some(ip) => Some(
+                    ip.parse()
+                        .map_err(|_| malformed("ip is not an address".to_owned()))?,
+                ),
+            },
+            user_agent: user_agent.unwrap_or_default(),
+            ..Sender::default()
+        }),
+    };
     Ok(Draft {
+        sender,
         visitor: Cow::Owned(event.visitor.unwrap_or_default()),
         consent,
         claim,

@@ -13,12 +13,15 @@ mod steps;
 mod time;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use wakeline_proto::{Reason, v1};
 
 use groups::Groups;
 pub(crate) use time::Claim;
+
+use crate::enrich::{Enricher, Origin, Sender};
 
 /// What all events of a request have in common.
 #[derive(Clone, Debug)]
@@ -34,6 +37,9 @@ pub(crate) struct Context {
     pub(crate) client: v1::Client,
     pub(crate) device: v1::Device,
     pub(crate) first_day: u32,
+    /// Who sent the request, for the steps; nothing of it is kept but `origin`.
+    pub(crate) sender: Sender,
+    pub(crate) enricher: Arc<Enricher>,
 }
 
 /// An event as a door understood it. The steps complete `event` or refuse it.
@@ -43,6 +49,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) consent: v1::Consent,
     pub(crate) claim: Claim,
     pub(crate) url: Cow<'a, str>,
+    /// Who sent this event, where a server speaks for its visitors; `None`: who sent the request.
+    pub(crate) sender: Option<Sender>,
     /// Without time, place and passive; `referrer` is as the client sent it.
     pub(crate) event: v1::Event,
 }
@@ -107,6 +115,8 @@ const STEPS: &[Step] = &[
 /// Judges the events of one request, in order.
 pub(crate) struct Judge {
     context: Context,
+    /// Of the request's sender.
+    origin: Arc<Origin>,
     groups: Groups,
     places: place::Places,
     received: u32,
@@ -116,9 +126,11 @@ pub(crate) struct Judge {
 
 impl Judge {
     pub(crate) fn new(context: Context) -> Self {
+        let origin = context.enricher.origin(&context.sender);
         Self {
-            groups: Groups::new(&context),
+            groups: Groups::new(&context, &origin),
             context,
+            origin,
             places: place::Places::default(),
             received: 0,
             accepted: 0,
@@ -137,8 +149,12 @@ impl Judge {
                 self.received += 1;
                 self.accepted += 1;
                 draft.event.passive |= draft.event.r#type().is_passive();
+                let origin = match &draft.sender {
+                    Some(sender) => self.context.enricher.origin(sender),
+                    None => Arc::clone(&self.origin),
+                };
                 self.groups
-                    .accept(&draft.visitor, draft.consent, draft.event);
+                    .accept(&draft.visitor, draft.consent, &origin, draft.event);
             }
             Err(refused) => self.refuse(&draft.visitor, draft.consent, refused, payload),
         }

@@ -1,6 +1,7 @@
 //! Events of a native batch.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use wakeline_proto::batch::{ExpandedEvent, ValueRef, expand};
@@ -8,16 +9,20 @@ use wakeline_proto::{EventId, v1};
 
 use super::steps::{fitting_client, fitting_device};
 use super::{Claim, Context, Draft, Judge, Refused, Verdict};
+use crate::enrich::{Enricher, Sender};
 use crate::keys::Pass;
 
 /// What comes with a request, besides its body.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Arrival {
     pub(crate) pass: Pass,
     /// The collector's clock when the last byte had come, in ms since 1970-01-01 UTC.
     pub(crate) received_at: u64,
     /// The browser says that the person wants no tracking (GPC or DNT).
     pub(crate) opted_out: bool,
+    /// Who sent it; of a server nothing is known.
+    pub(crate) sender: Sender,
+    pub(crate) enricher: Arc<Enricher>,
 }
 
 /// Judges the events of a batch.
@@ -31,6 +36,8 @@ pub(crate) fn judge(mut batch: v1::Batch, arrival: Arrival) -> Verdict {
         client: fitting_client(batch.client.take().unwrap_or_default()),
         device: fitting_device(batch.device.take().unwrap_or_default()),
         first_day: batch.first_day,
+        sender: arrival.sender,
+        enricher: arrival.enricher,
     };
     let consent = batch.consent();
     let mut judge = Judge::new(context);
@@ -69,6 +76,7 @@ fn draft<'a>(event: &ExpandedEvent<'a>, batch: &'a v1::Batch) -> Draft<'a> {
         consent: batch.consent(),
         claim: Claim::of_batch(event.age_ms, event.clock, batch.sent_at),
         url: Cow::Borrowed(event.url),
+        sender: None,
         event: v1::Event {
             stream: event.id.stream,
             seq: event.id.seq,

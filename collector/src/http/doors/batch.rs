@@ -5,15 +5,14 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use hyper::HeaderMap;
 use prost::Message as _;
 use wakeline_proto::batch::{self, DecodeError};
 use wakeline_proto::v1;
 
 use super::{Arrived, accepted, take};
-use crate::http::Doors;
 use crate::http::body::{check_content_type, decompress};
 use crate::http::problem::Refusal;
+use crate::http::{Doors, Head};
 use crate::judge::{Verdict, native};
 
 const CONTENT_TYPES: [&str; 3] = [
@@ -22,18 +21,14 @@ const CONTENT_TYPES: [&str; 3] = [
     "text/plain",
 ];
 
-pub(crate) async fn door(
-    State(doors): State<Arc<Doors>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let outcome = handle(&doors, &headers, body).await;
+pub(crate) async fn door(State(doors): State<Arc<Doors>>, head: Head, body: Body) -> Response {
+    let outcome = handle(&doors, &head, body).await;
     doors.answer(outcome)
 }
 
-async fn handle(doors: &Arc<Doors>, headers: &HeaderMap, body: Body) -> Result<Response, Refusal> {
+async fn handle(doors: &Arc<Doors>, head: &Head, body: Body) -> Result<Response, Refusal> {
     check_content_type(
-        headers,
+        &head.headers,
         &CONTENT_TYPES,
         "application/x-protobuf or text/plain",
     )?;
@@ -42,7 +37,7 @@ async fn handle(doors: &Arc<Doors>, headers: &HeaderMap, body: Body) -> Result<R
         encoding,
         received_at,
         share,
-    } = take(doors, headers, body).await?;
+    } = take(doors, &head.headers, body).await?;
     let size = bytes.len();
     let limits = doors.limits.clone();
     let batch = doors
@@ -59,7 +54,7 @@ async fn handle(doors: &Arc<Doors>, headers: &HeaderMap, body: Body) -> Result<R
             Ok(batch)
         })
         .await?;
-    let arrival = doors.arrival(&batch.key, headers, received_at).await?;
+    let arrival = doors.arrival(&batch.key, head, received_at).await?;
     let verdict = doors
         .compute(size, move || Ok(native::judge(batch, arrival)))
         .await?;

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use hyper::HeaderMap;
 use serde::Serialize;
 
 use super::{Arrived, accepted, key_of, parameter, take};
-use crate::http::Doors;
 use crate::http::body::{check_content_type, decompress};
 use crate::http::problem::Refusal;
+use crate::http::{Doors, Head};
 use crate::judge::Verdict;
 use crate::judge::json::{BodyError, JsonBody};
 
@@ -26,22 +25,27 @@ const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 pub(crate) async fn door(
     State(doors): State<Arc<Doors>>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    head: Head,
     body: Body,
 ) -> Response {
-    let outcome = handle(&doors, query.as_deref(), &headers, body).await;
+    let outcome = handle(&doors, query.as_deref(), &head, body).await;
     doors.answer(outcome)
 }
 
 async fn handle(
     doors: &Arc<Doors>,
     query: Option<&str>,
-    headers: &HeaderMap,
+    head: &Head,
     body: Body,
 ) -> Result<Response, Refusal> {
-    check_content_type(headers, &CONTENT_TYPES, "application/json or text/plain")?;
-    let key = key_of(headers, parameter(query, "k"))?;
-    let idempotency_key = headers
+    check_content_type(
+        &head.headers,
+        &CONTENT_TYPES,
+        "application/json or text/plain",
+    )?;
+    let key = key_of(&head.headers, parameter(query, "k"))?;
+    let idempotency_key = head
+        .headers
         .get("idempotency-key")
         .map(|value| value.as_bytes().to_vec());
     if idempotency_key
@@ -57,9 +61,9 @@ async fn handle(
         encoding,
         received_at,
         share,
-    } = take(doors, headers, body).await?;
+    } = take(doors, &head.headers, body).await?;
     // Before any work on the body: who has no key gets no decompression either.
-    let arrival = doors.arrival(&key, headers, received_at).await?;
+    let arrival = doors.arrival(&key, head, received_at).await?;
     let limits = doors.limits.clone();
     let verdict = doors
         .compute(bytes.len(), move || {

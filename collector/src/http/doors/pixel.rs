@@ -9,14 +9,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use hyper::HeaderMap;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, REFERER};
 use wakeline_proto::{Reason, v1};
 
 use super::{key_of, parameter};
 use crate::http::body::Share;
 use crate::http::problem::Refusal;
-use crate::http::{Doors, now_ms};
+use crate::http::{Doors, Head, now_ms};
 use crate::judge::{Claim, Draft, Judge, Refused, json};
 
 /// One transparent pixel.
@@ -25,24 +24,20 @@ const GIF: &[u8] = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\0\0\0!\xf9\x04\x01\0\0\0\0
 pub(crate) async fn door(
     State(doors): State<Arc<Doors>>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    head: Head,
 ) -> Response {
-    let outcome = handle(&doors, query.as_deref(), &headers).await;
+    let outcome = handle(&doors, query.as_deref(), &head).await;
     doors.answer(outcome)
 }
 
-async fn handle(
-    doors: &Arc<Doors>,
-    query: Option<&str>,
-    headers: &HeaderMap,
-) -> Result<Response, Refusal> {
+async fn handle(doors: &Arc<Doors>, query: Option<&str>, head: &Head) -> Result<Response, Refusal> {
     let get = |name| parameter(query, name).unwrap_or_default();
-    let key = key_of(headers, parameter(query, "k"))?;
-    let arrival = doors.arrival(&key, headers, now_ms()).await?;
+    let key = key_of(&head.headers, parameter(query, "k"))?;
+    let arrival = doors.arrival(&key, head, now_ms()).await?;
     let type_name =
         parameter(query, "t").unwrap_or_else(|| v1::EventType::PageView.name().to_owned());
-    let url =
-        parameter(query, "u").or_else(|| Some(headers.get(REFERER)?.to_str().ok()?.to_owned()));
+    let url = parameter(query, "u")
+        .or_else(|| Some(head.headers.get(REFERER)?.to_str().ok()?.to_owned()));
     let visitor = get("v");
     let mut judge = Judge::new(json::context(arrival, false));
     let payload = serde_json::json!({
@@ -56,6 +51,7 @@ async fn handle(
                 consent: v1::Consent::Unspecified,
                 claim: Claim::Now,
                 url: Cow::Owned(url.unwrap_or_default()),
+                sender: None,
                 event: v1::Event {
                     r#type: kind.into(),
                     name: get("n"),
