@@ -17,7 +17,8 @@ use crate::live::Live;
 use crate::lock::FolderLock;
 use crate::log::{EventLog as _, SegmentEventLog};
 use crate::state::{
-    Changes, FjallState, Progress, RowAddress, StateError, StateStore, StoredRow, VisitorKey,
+    Changes, FjallState, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow,
+    VisitorKey,
 };
 use crate::stats::Stats;
 
@@ -83,6 +84,18 @@ impl StateStore for Flaky {
             .commit(partition, expected_offset, changes, next_offset)
             .await?;
         if turn == 3 { Err(failure()) } else { Ok(()) }
+    }
+
+    async fn marks(&self, partition: u16, limit: usize) -> Result<Vec<Mark>, StateError> {
+        self.store.marks(partition, limit).await
+    }
+
+    async fn mark(&self, partition: u16, windows: &[SiteWindow]) -> Result<(), StateError> {
+        self.store.mark(partition, windows).await
+    }
+
+    async fn unmark(&self, partition: u16, marks: &[Mark]) -> Result<(), StateError> {
+        self.store.unmark(partition, marks).await
     }
 
     async fn scan(

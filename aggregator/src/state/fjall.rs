@@ -7,13 +7,14 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _};
 use wakeline_engine::{Dimension, Grain};
 
 use super::{
-    Changes, Progress, RowAddress, StateError, StateStore, StoredRow, StoredRules, VisitorKey, keys,
+    Changes, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow,
+    StoredRules, VisitorKey, keys,
 };
 
 /// A memtable is written to disk once it has this many bytes.
@@ -87,6 +88,13 @@ impl FjallState {
         Ok(progress)
     }
 
+    /// The next offset of a partition: who holds it is the only one who writes there.
+    fn fence(&self, partition: u16) -> Result<MutexGuard<'_, u64>, StateError> {
+        let fence = self.offsets.get(usize::from(partition));
+        let fence = fence.ok_or(StateError::Corrupt("no such partition"))?;
+        Ok(fence.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn write(
         &self,
         partition: u16,
@@ -94,11 +102,7 @@ impl FjallState {
         changes: Changes,
         next_offset: u64,
     ) -> Result<(), StateError> {
-        let fence = self
-            .offsets
-            .get(usize::from(partition))
-            .ok_or(StateError::Corrupt("no such partition"))?;
-        let mut offset = fence.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut offset = self.fence(partition)?;
         if *offset != expected_offset {
             return Err(StateError::Fenced {
                 partition,
@@ -128,6 +132,10 @@ impl FjallState {
         }
         for (edge, position) in changes.edges {
             batch.insert(to, keys::edge(partition, edge), position.to_be_bytes());
+        }
+        for window in changes.marks {
+            let key = keys::mark(partition, &window);
+            batch.insert(to, key, next_offset.to_be_bytes());
         }
         let stamp_ms = match changes.stamp_ms {
             Some(stamp_ms) => stamp_ms,
@@ -168,12 +176,10 @@ impl StateStore for FjallState {
     }
 
     async fn offsets(&self, partitions: &[u16]) -> Result<Vec<u64>, StateError> {
-        let offset = |partition: &u16| {
-            let fence = self.offsets.get(usize::from(*partition));
-            let fence = fence.ok_or(StateError::Corrupt("no such partition"))?;
-            Ok(*fence.lock().unwrap_or_else(PoisonError::into_inner))
-        };
-        partitions.iter().map(offset).collect()
+        partitions
+            .iter()
+            .map(|partition| Ok(*self.fence(*partition)?))
+            .collect()
     }
 
     async fn visitors(
@@ -200,6 +206,43 @@ impl StateStore for FjallState {
         next_offset: u64,
     ) -> Result<(), StateError> {
         self.write(partition, expected_offset, changes, next_offset)
+    }
+
+    async fn marks(&self, partition: u16, limit: usize) -> Result<Vec<Mark>, StateError> {
+        let marks = self.state.prefix(keys::marks(partition)).take(limit);
+        marks
+            .map(|entry| {
+                let (key, value) = entry.into_inner().map_err(store)?;
+                let window = keys::read_mark(&key).ok_or(StateError::Corrupt("mark"))?;
+                Ok((window, number(&value, 0)?))
+            })
+            .collect()
+    }
+
+    async fn mark(&self, partition: u16, windows: &[SiteWindow]) -> Result<(), StateError> {
+        let _no_commit = self.fence(partition)?;
+        let mut batch = self.database.batch();
+        for window in windows {
+            let key = keys::mark(partition, window);
+            if self.state.get(key).map_err(store)?.is_none() {
+                batch.insert(&self.state, key, 0_u64.to_be_bytes());
+            }
+        }
+        self.dirty.store(true, Ordering::Release);
+        batch.commit().map_err(store)
+    }
+
+    async fn unmark(&self, partition: u16, marks: &[Mark]) -> Result<(), StateError> {
+        let _no_commit = self.fence(partition)?;
+        let mut batch = self.database.batch();
+        for (window, offset) in marks {
+            let key = keys::mark(partition, window);
+            let found = self.state.get(key).map_err(store)?;
+            if found.is_some_and(|found| *found == offset.to_be_bytes()) {
+                batch.remove(&self.state, key);
+            }
+        }
+        batch.commit().map_err(store)
     }
 
     async fn scan(

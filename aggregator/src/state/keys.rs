@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use wakeline_engine::{Dimension, Grain};
 
-use super::{RowAddress, VisitorKey};
+use super::{RowAddress, SiteWindow, VisitorKey};
 
 const PROGRESS: u8 = 0;
 const EDGE: u8 = 1;
@@ -21,6 +21,7 @@ const RULES: u8 = 2;
 const VISITOR: u8 = 3;
 const ROW: u8 = 4;
 const NAME: u8 = 5;
+const MARK: u8 = 6;
 
 /// Writes fixed-size keys part by part.
 struct Writer<const N: usize> {
@@ -103,6 +104,30 @@ pub(super) fn name(partition: u16, site: u64, id: u64) -> [u8; 19] {
         .put(&site.to_be_bytes())
         .put(&id.to_be_bytes())
         .key
+}
+
+pub(super) fn marks(partition: u16) -> [u8; 3] {
+    Writer::new(partition, MARK).key
+}
+
+pub(super) fn mark(partition: u16, of: &SiteWindow) -> [u8; 20] {
+    Writer::new(partition, MARK)
+        .put(&of.site.to_be_bytes())
+        .put(&[grain(of.grain)])
+        .put(&window(of.window))
+        .key
+}
+
+/// The window of a mark's key.
+pub(super) fn read_mark(key: &[u8]) -> Option<SiteWindow> {
+    let window = key.get(12..20)?.try_into().ok()?;
+    Some(SiteWindow {
+        site: read_id(key)?,
+        grain: [Grain::Minute, Grain::Hour, Grain::Day]
+            .into_iter()
+            .find(|known| key.get(11) == Some(&grain(*known)))?,
+        window: (u64::from_be_bytes(window) ^ SIGN) as i64,
+    })
 }
 
 /// Window and value of a row's key.

@@ -1,8 +1,8 @@
 //! What the aggregator knows of visitors and windows, and how far in the log it is.
 //!
-//! State belongs to partitions. A partition's visitors, rollup rows, names, edge positions and next log offset
-//! change together in one [`commit`](StateStore::commit) or not at all, so whatever a store loses by a crash is
-//! replayed from the log and comes out the same.
+//! State belongs to partitions. A partition's visitors, rollup rows, names, edge positions, marks of what is to be
+//! exported, and next log offset change together in one [`commit`](StateStore::commit) or not at all, so whatever a
+//! store loses by a crash is replayed from the log and comes out the same.
 
 mod fjall;
 mod keys;
@@ -87,6 +87,21 @@ pub struct RowAddress {
     pub key: RowKey,
 }
 
+/// A stretch of time of a site: the window of some of its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SiteWindow {
+    /// The site's id.
+    pub site: u64,
+    /// How long it is.
+    pub grain: Grain,
+    /// Which, as in [`RowKey::window`].
+    pub window: i64,
+}
+
+/// A window whose rows of a partition changed since they were exported, and the offset of the commit that changed them
+/// last. 0 for those that only have to be exported once more.
+pub type Mark = (SiteWindow, u64);
+
 /// The rules that a site's events were counted by in a partition, fixed by its first event there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRules {
@@ -124,6 +139,8 @@ pub struct Changes {
     pub edges: Vec<(u64, u64)>,
     /// Append stamp of the newest record, in ms; `None` leaves it.
     pub stamp_ms: Option<u64>,
+    /// Windows of `rows`, to be marked with the commit's next offset.
+    pub marks: Vec<SiteWindow>,
 }
 
 /// A stored rollup row: window, value of the dimension, encoded [`Row`](wakeline_engine::Row).
@@ -171,6 +188,27 @@ pub trait StateStore: Send + Sync + 'static {
         expected_offset: u64,
         changes: Changes,
         next_offset: u64,
+    ) -> impl Future<Output = Result<(), StateError>> + Send;
+
+    /// At most `limit` marks of the partition, in no particular order.
+    fn marks(
+        &self,
+        partition: u16,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Mark>, StateError>> + Send;
+
+    /// Marks windows with 0, but for those that are marked already.
+    fn mark(
+        &self,
+        partition: u16,
+        windows: &[SiteWindow],
+    ) -> impl Future<Output = Result<(), StateError>> + Send;
+
+    /// Removes those of `marks` that are still the same.
+    fn unmark(
+        &self,
+        partition: u16,
+        marks: &[Mark],
     ) -> impl Future<Output = Result<(), StateError>> + Send;
 
     /// The rows of a site's windows, ascending by window and value.

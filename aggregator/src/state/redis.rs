@@ -10,6 +10,7 @@
 //! | `{wl:P}:n:SITE` | hash | page id: path |
 //! | `{wl:P}:r:SITE:KIND:BLOCK` | hash | window, value: encoded row |
 //! | `{wl:P}:i:SITE:KIND` | sorted set | blocks that have rows, all with score 0, so that they sort as bytes |
+//! | `{wl:P}:d` | hash | mark: site, grain, window: offset |
 //!
 //! KIND is grain and dimension. A block is a day of minutes, 32 days of hours, 64 days, or one day by page.
 //!
@@ -36,7 +37,8 @@ use wakeline_engine::{Dimension, Grain};
 
 pub use self::server::RedisStateError;
 use super::{
-    Changes, Progress, RowAddress, StateError, StateStore, StoredRow, StoredRules, VisitorKey,
+    Changes, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow,
+    StoredRules, VisitorKey,
 };
 
 /// Longest wait for an answer.
@@ -45,6 +47,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(2);
 /// A lost connection is tried again once after this; whoever asked waits longer and longer before the next time.
 const RECONNECT: Duration = Duration::from_millis(50);
+
+/// Marks that are changed by one request.
+const MARKS_AT_ONCE: usize = 2_000;
 
 /// Who writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +71,7 @@ pub struct RedisState {
     /// For queries, which can be long: workers do not wait behind them.
     queries: Mutex<ConnectionManager>,
     script: ::redis::Script,
+    unmark: ::redis::Script,
 }
 
 impl RedisState {
@@ -79,6 +85,7 @@ impl RedisState {
             client,
             owner,
             script: commit::script(),
+            unmark: ::redis::Script::new(include_str!("redis/unmark.lua")),
         };
         let info = state.info().await?;
         info.check(&state.name())?;
@@ -253,7 +260,7 @@ impl StateStore for RedisState {
         changes: Changes,
         next_offset: u64,
     ) -> Result<(), StateError> {
-        let call = commit::Call::new(partition, &changes);
+        let call = commit::Call::new(partition, &changes, next_offset);
         let mut invocation = self.script.prepare_invoke();
         invocation
             .arg(expected_offset)
@@ -275,6 +282,54 @@ impl StateStore for RedisState {
                 found: decimal(found.as_bytes())?,
             }),
         }
+    }
+
+    async fn marks(&self, partition: u16, limit: usize) -> Result<Vec<Mark>, StateError> {
+        let mut marks = Vec::new();
+        let mut cursor = 0_u64;
+        while marks.len() < limit {
+            let mut command = ::redis::cmd("HSCAN");
+            command.arg(keys::marks(partition)).arg(cursor);
+            command.arg("COUNT").arg(limit);
+            let fields: Vec<(Vec<u8>, Vec<u8>)>;
+            (cursor, fields) = self.ask(&self.queries, &command).await?;
+            for (field, offset) in fields {
+                marks.push((keys::read_mark(&field)?, decimal(&offset)?));
+            }
+            if cursor == 0 {
+                break;
+            }
+        }
+        marks.truncate(limit);
+        Ok(marks)
+    }
+
+    async fn mark(&self, partition: u16, windows: &[SiteWindow]) -> Result<(), StateError> {
+        for some in windows.chunks(MARKS_AT_ONCE) {
+            let mut pipeline = ::redis::pipe();
+            for window in some {
+                let mark = pipeline.cmd("HSETNX").arg(keys::marks(partition));
+                mark.arg(keys::mark(window)).arg(0).ignore();
+            }
+            let () = self.ask_all(&self.queries, &pipeline).await?;
+        }
+        Ok(())
+    }
+
+    async fn unmark(&self, partition: u16, marks: &[Mark]) -> Result<(), StateError> {
+        for some in marks.chunks(MARKS_AT_ONCE) {
+            let mut invocation = self.unmark.prepare_invoke();
+            invocation
+                .key(keys::progress(partition))
+                .key(keys::marks(partition))
+                .arg(commit::epoch(self.owner.epoch));
+            for (window, offset) in some {
+                invocation.arg(keys::mark(window)).arg(*offset);
+            }
+            let done = invocation.invoke_async(&mut take(&self.queries)).await;
+            let () = done.map_err(|error| self.failed(&self.queries, error))?;
+        }
+        Ok(())
     }
 
     async fn scan(

@@ -5,8 +5,8 @@ use std::ops::Range;
 use wakeline_engine::{Dimension, Grain};
 
 use super::{
-    Changes, FjallState, Progress, RedisState, RowAddress, StateError, StateStore, StoredRow,
-    VisitorKey,
+    Changes, FjallState, Mark, Progress, RedisState, RowAddress, SiteWindow, StateError,
+    StateStore, StoredRow, VisitorKey,
 };
 
 /// One of the stores.
@@ -59,6 +59,18 @@ impl StateStore for Store {
         next_offset: u64,
     ) -> Result<(), StateError> {
         either!(self, store => store.commit(partition, expected_offset, changes, next_offset))
+    }
+
+    async fn marks(&self, partition: u16, limit: usize) -> Result<Vec<Mark>, StateError> {
+        either!(self, store => store.marks(partition, limit))
+    }
+
+    async fn mark(&self, partition: u16, windows: &[SiteWindow]) -> Result<(), StateError> {
+        either!(self, store => store.mark(partition, windows))
+    }
+
+    async fn unmark(&self, partition: u16, marks: &[Mark]) -> Result<(), StateError> {
+        either!(self, store => store.unmark(partition, marks))
     }
 
     async fn scan(

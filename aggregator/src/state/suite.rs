@@ -2,7 +2,9 @@
 
 use wakeline_engine::{Dimension, Grain, RowKey};
 
-use super::{Changes, Progress, RowAddress, StateError, StateStore, StoredRules, VisitorKey};
+use super::{
+    Changes, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRules, VisitorKey,
+};
 
 fn row(site: u64, window: i64, value: u64) -> RowAddress {
     RowAddress {
@@ -23,6 +25,7 @@ pub(crate) async fn run<S: StateStore, F: Future<Output = S>>(open: impl Fn() ->
     commits_everything_together(&store).await;
     refuses_a_writer_that_was_overtaken(&store).await;
     scans_windows_in_order(&store).await;
+    marks_what_changed_until_that_is_exported(&store).await;
     store.persist().await.unwrap();
     drop(store);
     keeps_everything_across_a_restart(&open().await).await;
@@ -50,6 +53,7 @@ async fn commits_everything_together(store: &impl StateStore) {
         rules: vec![(1, rules.clone())],
         edges: vec![(99, 1234)],
         stamp_ms: Some(42),
+        ..Changes::default()
     };
     store.commit(1, 0, changes, 10).await.unwrap();
     assert_eq!(
@@ -126,9 +130,44 @@ async fn scans_windows_in_order(store: &impl StateStore) {
     assert_eq!(scan(3..3).await.unwrap(), []);
 }
 
+async fn marks_what_changed_until_that_is_exported(store: &impl StateStore) {
+    let [minute, hour, day] = [Grain::Minute, Grain::Hour, Grain::Day].map(|grain| SiteWindow {
+        site: 1,
+        grain,
+        window: -7,
+    });
+    let marks = async || {
+        let mut marks = store.marks(2, 100).await.unwrap();
+        marks.sort_unstable_by_key(|(window, _)| window.grain);
+        marks
+    };
+    let changes = |marks: &[SiteWindow]| Changes {
+        marks: marks.to_vec(),
+        ..Changes::default()
+    };
+    assert_eq!(marks().await, []);
+    store
+        .commit(2, 0, changes(&[minute, day]), 5)
+        .await
+        .unwrap();
+    assert_eq!(marks().await, [(minute, 5), (day, 5)]);
+    // What changes while it is exported stays marked.
+    store.commit(2, 5, changes(&[minute]), 6).await.unwrap();
+    store.unmark(2, &[(minute, 5), (day, 5)]).await.unwrap();
+    assert_eq!(marks().await, [(minute, 6)]);
+    // Who was overtaken marks nothing.
+    assert!(store.commit(2, 5, changes(&[day]), 7).await.is_err());
+    store.mark(2, &[minute, hour]).await.unwrap();
+    assert_eq!(marks().await, [(minute, 6), (hour, 0)]);
+    assert_eq!(store.marks(2, 1).await.unwrap().len(), 1);
+    assert_eq!(store.marks(1, 100).await.unwrap(), []);
+    store.unmark(2, &[(hour, 0), (day, 5)]).await.unwrap();
+}
+
 async fn keeps_everything_across_a_restart(store: &impl StateStore) {
     let progress = store.load(1).await.unwrap();
     assert_eq!((progress.next_offset, progress.stamp_ms), (12, 42));
+    assert_eq!(store.marks(2, 100).await.unwrap().len(), 1);
     assert!(matches!(
         store.commit(1, 0, Changes::default(), 13).await,
         Err(StateError::Fenced { found: 12, .. })

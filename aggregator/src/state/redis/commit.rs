@@ -47,7 +47,7 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn new(partition: u16, changes: &'a Changes) -> Self {
+    pub(super) fn new(partition: u16, changes: &'a Changes, next_offset: u64) -> Self {
         let mut progress = Hash::default();
         if let Some(stamp_ms) = changes.stamp_ms {
             progress.put(b"stamp".to_vec(), stamp_ms.to_string().into_bytes());
@@ -78,6 +78,14 @@ impl<'a> Call<'a> {
                 .into_iter()
                 .map(|(site, names)| (keys::names(partition, site), names)),
         );
+
+        if !changes.marks.is_empty() {
+            let mut marks = Hash::default();
+            for window in &changes.marks {
+                marks.put(keys::mark(window), next_offset.to_string().into_bytes());
+            }
+            hashes.push((keys::marks(partition), marks));
+        }
 
         let mut blocks: BTreeMap<Block, Hash<'_>> = BTreeMap::new();
         for (row, encoded) in &changes.rows {

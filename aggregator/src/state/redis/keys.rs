@@ -4,7 +4,7 @@ use std::ops::{Range, RangeInclusive};
 
 use wakeline_engine::{Dimension, Grain};
 
-use crate::state::{RowAddress, StateError, VisitorKey};
+use crate::state::{RowAddress, SiteWindow, StateError, VisitorKey};
 
 pub(super) fn progress(partition: u16) -> String {
     format!("{{wl:{partition}}}:p")
@@ -12,6 +12,10 @@ pub(super) fn progress(partition: u16) -> String {
 
 pub(super) fn visitors(partition: u16) -> String {
     format!("{{wl:{partition}}}:v")
+}
+
+pub(super) fn marks(partition: u16) -> String {
+    format!("{{wl:{partition}}}:d")
 }
 
 pub(super) fn names(partition: u16, site: u64) -> String {
@@ -97,6 +101,28 @@ pub(super) fn row(row: &RowAddress) -> Vec<u8> {
     let mut field = signed(row.key.window).to_vec();
     field.extend_from_slice(&row.key.value.to_be_bytes());
     field
+}
+
+pub(super) fn mark(of: &SiteWindow) -> Vec<u8> {
+    let mut field = of.site.to_be_bytes().to_vec();
+    field.push(of.grain as u8);
+    field.extend_from_slice(&signed(of.window));
+    field
+}
+
+/// The window of a mark's field.
+pub(super) fn read_mark(field: &[u8]) -> Result<SiteWindow, StateError> {
+    const CORRUPT: StateError = StateError::Corrupt("mark");
+    let (site, rest) = field.split_at_checked(8).ok_or(CORRUPT)?;
+    let (grain, window) = rest.split_first().ok_or(CORRUPT)?;
+    Ok(SiteWindow {
+        site: super::number(site)?,
+        grain: [Grain::Minute, Grain::Hour, Grain::Day]
+            .into_iter()
+            .find(|known| *known as u8 == *grain)
+            .ok_or(CORRUPT)?,
+        window: read_signed(window)?,
+    })
 }
 
 /// Window and value of a row's field.
