@@ -26,6 +26,8 @@ pub struct Config {
     pub log: LogConfig,
     /// What is known of visitors, and rollups.
     pub state: StateConfig,
+    /// Answers to questions.
+    pub query: QueryConfig,
 }
 
 /// Dashboard and API.
@@ -78,6 +80,20 @@ pub struct StateConfig {
     pub block_cache_bytes: u64,
 }
 
+/// Answers to questions.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueryConfig {
+    /// Values of a dimension that are told apart a day; the others, with fewer visitors, are summed up.
+    pub max_values: usize,
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        Self { max_values: 10_000 }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -87,6 +103,7 @@ impl Default for Config {
             grpc: GrpcConfig::default(),
             log: LogConfig::default(),
             state: StateConfig::default(),
+            query: QueryConfig::default(),
         }
     }
 }
@@ -269,6 +286,9 @@ impl Config {
                 "state.url",
                 "redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE], or empty",
             ));
+        }
+        if !(1..=1_000_000).contains(&self.query.max_values) {
+            errors.push(key_error("query.max_values", "from 1 to 1000000"));
         }
         if self.workers > 1024 {
             errors.push(key_error("workers", "from 0 to 1024"));

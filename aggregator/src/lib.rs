@@ -21,6 +21,7 @@ mod serve;
 mod server;
 pub mod state;
 mod stats;
+mod values;
 
 pub use config::Config;
 pub use lock::{FolderLock, LockError};

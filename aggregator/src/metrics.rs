@@ -8,9 +8,11 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::runtime::Handle;
 use wakeline_engine::{Dimension, Grain, Row};
+use wakeline_proto::lists::OTHER;
 
 use crate::process::Board;
 use crate::state::{StateError, StateStore};
+use crate::values;
 
 /// Partitions that are read at a time.
 const SCANS: usize = 8;
@@ -50,7 +52,11 @@ pub trait MetricStore: Send + Sync {
         windows: Range<i64>,
     ) -> BoxFuture<'_, Result<Vec<(i64, Row)>, MetricError>>;
 
-    /// Rows of each value of a dimension and day in `days`, ascending by day and value.
+    /// Rows of each value of a dimension and day in `days`, ascending by day and value. A visit without a value counts
+    /// under the empty one.
+    ///
+    /// Of a day with too many values (`query.max_values`) those with the most visitors have a row, and the others one
+    /// together, [`OTHER`]. Its visitors are the sum of theirs: who had two of these values counts twice.
     fn breakdown(
         &self,
         site: u64,
@@ -66,6 +72,8 @@ pub trait MetricStore: Send + Sync {
 pub(crate) struct StateMetrics<S> {
     pub(crate) store: Arc<S>,
     pub(crate) partitions: u16,
+    /// Values of a dimension that are told apart a day.
+    pub(crate) max_values: usize,
     pub(crate) board: Arc<Board>,
 }
 
@@ -109,6 +117,7 @@ impl<S: StateStore> MetricStore for StateMetrics<S> {
         dimension: Dimension,
         days: Range<i64>,
     ) -> BoxFuture<'_, Result<Vec<ValueRow>, MetricError>> {
+        let max_values = self.max_values;
         Box::pin(self.read(move |store, partitions| async move {
             let sums = sum(
                 &*store,
@@ -119,15 +128,28 @@ impl<S: StateStore> MetricStore for StateMetrics<S> {
                 days,
             )
             .await?;
-            let names = names(&*store, partitions, site, sums.keys().map(|(_, id)| *id)).await?;
-            let mut rows = Vec::with_capacity(sums.len());
-            for ((day, id), row) in sums {
-                let name = names
-                    .get(&id)
-                    .ok_or(StateError::Corrupt("a page has no name"))?;
-                rows.push((day, name.clone(), row));
+            let (sums, others) = values::cap(sums, max_values);
+            let texts = sums.keys().map(|(_, value)| *value);
+            let texts = texts.filter(|value| values::closed_name(dimension, *value).is_none());
+            let names = names(&*store, partitions, site, texts).await?;
+            let mut rows = Vec::with_capacity(sums.len() + others.len());
+            for ((day, value), row) in sums {
+                let name = values::closed_name(dimension, value)
+                    .or_else(|| names.get(&value).cloned())
+                    .ok_or(StateError::Corrupt("a value has no name"))?;
+                rows.push((day, name, row));
             }
+            let others = others.into_iter();
+            rows.extend(others.map(|(day, row)| (day, OTHER.to_owned(), row)));
             rows.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+            // Several codes may have one name, and a text may be that of the others.
+            rows.dedup_by(|again, row| {
+                let same = (again.0, &again.1) == (row.0, &row.1);
+                if same {
+                    row.2.add(&again.2);
+                }
+                same
+            });
             Ok(rows)
         }))
     }
@@ -161,7 +183,7 @@ async fn sum<S: StateStore>(
     Ok(sums)
 }
 
-/// The names of pages, each from whichever partition has it.
+/// The texts that ids stand for, each from whichever partition has it.
 async fn names<S: StateStore>(
     store: &S,
     partitions: Range<u16>,

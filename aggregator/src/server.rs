@@ -215,6 +215,7 @@ impl Aggregator {
         let metrics: Arc<dyn MetricStore> = Arc::new(StateMetrics {
             store: Arc::clone(&state),
             partitions,
+            max_values: config.query.max_values,
             board: Arc::clone(&board),
         });
 

@@ -109,4 +109,7 @@ fn count(event: &Event, calendar: &mut Calendar<'_>, changes: &mut Changes) {
     if let Some(page) = event.page {
         add(Grain::Day, day, Dimension::Page, page);
     }
+    if let Some(name) = event.name {
+        add(Grain::Day, day, Dimension::EventName, name);
+    }
 }

@@ -288,7 +288,7 @@ impl Row {
 }
 
 /// Adds to the entry of that key in a sorted list without zeros.
-fn add_to<K: Ord + Copy>(list: &mut Vec<(K, i64)>, key: K, amount: i64) {
+pub(crate) fn add_to<K: Ord + Copy>(list: &mut Vec<(K, i64)>, key: K, amount: i64) {
     if amount == 0 {
         return;
     }

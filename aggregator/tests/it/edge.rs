@@ -8,12 +8,14 @@ use std::time::Duration;
 use prost::Message as _;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
-use wakeline_aggregator::metrics::MetricStore;
+use wakeline_aggregator::metrics::{MetricStore, ValueRow};
 use wakeline_aggregator::{Aggregator, Config};
 use wakeline_engine::{Dimension, Grain, Row};
 use wakeline_proto::partition_hash;
 use wakeline_proto::v1::ingest_client::IngestClient;
-use wakeline_proto::v1::{Block, BlockPayload, Event, EventType, Group, PositionedGroup};
+use wakeline_proto::v1::{
+    Acquisition, Agent, Block, BlockPayload, Event, EventType, Group, Location, PositionedGroup,
+};
 
 /// The site of all events here.
 pub(crate) const SITE: u64 = 1;
@@ -62,8 +64,8 @@ pub(crate) struct Figures {
     pub(crate) minutes: Vec<(i64, Row)>,
     pub(crate) hours: Vec<(i64, Row)>,
     pub(crate) days: Vec<(i64, Row)>,
-    pub(crate) pages: Vec<(i64, String, Row)>,
-    pub(crate) entry_pages: Vec<(i64, String, Row)>,
+    /// Of every dimension that breaks the site down.
+    pub(crate) values: BTreeMap<Dimension, Vec<ValueRow>>,
 }
 
 impl Figures {
@@ -74,13 +76,16 @@ impl Figures {
         })
         .await;
         let totals = |grain| metrics.totals(SITE, grain, i64::MIN..i64::MAX);
-        let values = |dimension| metrics.breakdown(SITE, dimension, i64::MIN..i64::MAX);
+        let mut values = BTreeMap::new();
+        for dimension in &Dimension::ALL[1..] {
+            let rows = metrics.breakdown(SITE, *dimension, i64::MIN..i64::MAX);
+            values.insert(*dimension, rows.await.unwrap());
+        }
         Self {
             minutes: totals(Grain::Minute).await.unwrap(),
             hours: totals(Grain::Hour).await.unwrap(),
             days: totals(Grain::Day).await.unwrap(),
-            pages: values(Dimension::Page).await.unwrap(),
-            entry_pages: values(Dimension::EntryPage).await.unwrap(),
+            values,
         }
     }
 
@@ -103,6 +108,11 @@ pub(crate) fn visit(visitor: u64, views: u64) -> Group {
         r#type: EventType::PageView.into(),
         hostname: "shop.example".into(),
         path: format!("/{}", seq % 5),
+        acquisition: Some(Acquisition {
+            channel: 1,
+            source: "Google".into(),
+            ..Acquisition::default()
+        }),
         ..Event::default()
     });
     Group {
@@ -110,6 +120,17 @@ pub(crate) fn visit(visitor: u64, views: u64) -> Group {
         visitor: format!("visitor-{visitor}"),
         received_at: NOON_MS + 3_600_000,
         events: events.collect(),
+        agent: Some(Agent {
+            device: 1,
+            browser: 2,
+            browser_version: "141".into(),
+            os: 2,
+            os_version: "11".into(),
+        }),
+        location: Some(Location {
+            country: "DE".into(),
+            ..Location::default()
+        }),
         ..Group::default()
     }
 }

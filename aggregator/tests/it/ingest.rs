@@ -4,6 +4,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 use wakeline_aggregator::live::LiveMessage;
+use wakeline_engine::Dimension;
 use wakeline_proto::v1::ingest_client::IngestClient;
 use wakeline_proto::v1::{Block, Event, EventType, Group, Rejected};
 
@@ -25,9 +26,12 @@ async fn what_is_pushed_is_acknowledged_and_counted() {
     assert_eq!((total.pageviews, total.events), (150, 150));
     assert_eq!((total.visits, total.bounces, total.visitors()), (50, 0, 50));
     assert_eq!(total.duration_ms, 50 * 2000);
-    let paths: Vec<_> = figures.pages.iter().map(|(_, path, _)| path).collect();
+    let paths: Vec<_> = figures.values[&Dimension::Page]
+        .iter()
+        .map(|(_, path, _)| path)
+        .collect();
     assert_eq!(paths, ["/0", "/1", "/2"]);
-    assert_eq!(figures.entry_pages.len(), 1);
+    assert_eq!(figures.values[&Dimension::EntryPage].len(), 1);
     let at = aggregator.metrics().watermark();
     assert!(at.at_ms > NOON_MS);
 }

@@ -214,6 +214,7 @@ async fn a_visitor_with_a_visit_of_five_pages_takes_at_most_250_bytes_of_redis()
     let total = Figures::of(aggregator.metrics()).await.total();
     assert_eq!((total.visits, total.pageviews), (20_000, 100_000));
     let bytes = (redis.info("used_memory").unwrap() - before) / VISITORS;
+    println!("{bytes} B of Redis per visitor");
     assert!((90..=250).contains(&bytes), "{bytes} B per visitor");
 }
 

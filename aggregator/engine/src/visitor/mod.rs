@@ -3,11 +3,12 @@
 mod presence;
 mod record;
 mod seen;
+mod slice;
 mod visits;
 
 use crate::{Changes, Event, Kind, window::Calendar};
 use seen::Seen;
-use visits::Slice;
+use slice::Slice;
 
 /// Everything that is needed to judge a visitor's next event and to take back what the visitor contributed to rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

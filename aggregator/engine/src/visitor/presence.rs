@@ -3,7 +3,10 @@
 //! A window counts a visitor under the distance to the visitor's window before it. A window that comes between two
 //! others takes the later one's distance back and gives it a new one.
 
-use super::visits::Slice;
+use super::{
+    slice::{LISTED, Slice},
+    visits::{PROPERTIES, Values, of_day, values_at},
+};
 use crate::{
     Changes, Dimension, Grain, RowKey,
     window::{Calendar, difference},
@@ -62,42 +65,108 @@ pub(super) fn add_minute(
     count(changes, key_of_day, 1, before_day, after_day, difference);
 }
 
-/// Counts the visitor on a page's day, after the page was added to the set of one of the day's slices.
-pub(super) fn add_page(slices: &[Slice], day: i64, page: u64, changes: &mut Changes) {
-    if slices_with(slices, day, page) == 1 {
-        count_page(slices, day, page, 1, changes);
+/// Counts the visitor on an id's day, after the id was added to a list of one of the day's slices.
+pub(super) fn add_listed(slices: &[Slice], day: i64, list: usize, id: u64, changes: &mut Changes) {
+    if slices_with(slices, day, list, id) == 1 {
+        count_listed(slices, day, list, id, 1, changes);
     }
 }
 
-/// Takes a page's day back if no slice of the day has the page any more.
-pub(super) fn remove_page(slices: &[Slice], day: i64, page: u64, changes: &mut Changes) {
-    if slices_with(slices, day, page) == 0 {
-        count_page(slices, day, page, -1, changes);
+/// Takes an id's day back if no slice of the day has the id any more.
+pub(super) fn remove_listed(
+    slices: &[Slice],
+    day: i64,
+    list: usize,
+    id: u64,
+    changes: &mut Changes,
+) {
+    if slices_with(slices, day, list, id) == 0 {
+        count_listed(slices, day, list, id, -1, changes);
     }
 }
 
-fn slices_with(slices: &[Slice], day: i64, page: u64) -> usize {
+fn slices_with(slices: &[Slice], day: i64, list: usize, id: u64) -> usize {
     let first = slices.partition_point(|slice| slice.day < day);
     slices[first..]
         .iter()
         .take_while(|slice| slice.day == day)
-        .filter(|slice| slice.has(page))
+        .filter(|slice| slice.has(list, id))
         .count()
 }
 
-fn count_page(slices: &[Slice], day: i64, page: u64, sign: i64, changes: &mut Changes) {
-    let key = RowKey {
-        grain: Grain::Day,
-        window: day,
-        dimension: Dimension::Page,
-        value: page,
-    };
+fn count_listed(
+    slices: &[Slice],
+    day: i64,
+    list: usize,
+    id: u64,
+    sign: i64,
+    changes: &mut Changes,
+) {
     let first = slices.partition_point(|slice| slice.day < day);
     let after = slices.partition_point(|slice| slice.day <= day);
-    let has = |slice: &&Slice| slice.has(page);
+    let has = |slice: &&Slice| slice.has(list, id);
     let before = slices[..first].iter().rfind(has).map(|slice| slice.day);
     let after = slices[after..].iter().find(has).map(|slice| slice.day);
+    let key = of_day(LISTED[list], day, id);
     count(changes, key, sign, before, after, difference);
+}
+
+/// Counts the visitor, on the day of a slice that is not in the rows, for each value of its visit (`sign` 1), or takes
+/// that back (-1): wherever no other slice of the day has the value, too.
+pub(super) fn count_values(
+    slices: &[Slice],
+    at: usize,
+    values: &Values,
+    sign: i64,
+    changes: &mut Changes,
+) {
+    let Slice { day, events, .. } = slices[at];
+    if events == 0 {
+        return; // attention alone shows no visitor
+    }
+    let mut before = [None; PROPERTIES.len()];
+    find_days(slices, (0..at).rev(), values, &mut before);
+    let mut after = [None; PROPERTIES.len()];
+    find_days(slices, at + 1..slices.len(), values, &mut after);
+    for (number, (dimension, value)) in PROPERTIES.into_iter().zip(*values).enumerate() {
+        if before[number] != Some(day) && after[number] != Some(day) {
+            let key = of_day(dimension, day, value);
+            count(
+                changes,
+                key,
+                sign,
+                before[number],
+                after[number],
+                difference,
+            );
+        }
+    }
+}
+
+/// The day of the first of `others` that is in the rows with a value, for each of `values`.
+fn find_days(
+    slices: &[Slice],
+    others: impl Iterator<Item = usize>,
+    values: &Values,
+    days: &mut [Option<i64>; PROPERTIES.len()],
+) {
+    let mut missing = days.len();
+    for other in others {
+        if missing == 0 {
+            return;
+        }
+        let slice = &slices[other];
+        if slice.open || slice.events == 0 {
+            continue;
+        }
+        let theirs = values_at(slices, other);
+        for (day, (value, theirs)) in days.iter_mut().zip(values.iter().zip(theirs)) {
+            if day.is_none() && *value == theirs {
+                *day = Some(slice.day);
+                missing -= 1;
+            }
+        }
+    }
 }
 
 /// Counts the visitor in the window of `key` (`sign` 1), or takes that back (-1), given the visitor's windows next to it.

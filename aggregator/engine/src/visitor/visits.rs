@@ -4,115 +4,38 @@
 //! visit adds to the rows is a function of its slices: before a visit changes its contribution is taken back, and when
 //! all events are placed the contributions of the changed ones are added.
 
-use super::presence;
+use super::{
+    presence,
+    slice::{Kept, LISTED, Slice},
+};
 use crate::{
     Changes, Dimension, Event, Grain, Kind, Row, RowKey,
     window::{Calendar, minute_window},
 };
 use std::ops::Range;
 
-/// Pages that a slice remembers; of more, those of the smallest ids, whatever came first.
-pub(super) const MAX_PAGES: usize = 512;
 /// Midnights that one visit may cross; beyond, it is one visit a day.
 const MAX_MIDNIGHTS: usize = 2;
 
-/// The part of a visit that lies in one local day.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Slice {
-    pub(super) day: i64,
-    /// Time of the first event, in ms.
-    pub(super) first: i64,
-    pub(super) last: i64,
-    /// It belongs to the visit of the slice before it.
-    pub(super) continues: bool,
-    /// The contribution of its visit is not in the rows. Only while events are applied.
-    pub(super) open: bool,
-    /// The first and the last pageview that told its page.
-    pub(super) views: Option<(View, View)>,
-    pub(super) pageviews: u64,
-    pub(super) interactive: u64,
-    pub(super) engagement_ms: u64,
-    /// Pages of its events other than engagement, ascending.
-    pub(super) pages: Vec<u64>,
-}
+/// Properties of visits.
+pub(super) const PROPERTIES: [Dimension; 13] = [
+    Dimension::EntryPage,
+    Dimension::ExitPage,
+    Dimension::Source,
+    Dimension::Channel,
+    Dimension::UtmMedium,
+    Dimension::UtmSource,
+    Dimension::UtmCampaign,
+    Dimension::UtmContent,
+    Dimension::UtmTerm,
+    Dimension::Country,
+    Dimension::Device,
+    Dimension::Browser,
+    Dimension::Os,
+];
 
-/// A pageview. Ordered as events are: by time, then by hash of the id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct View {
-    pub(super) time: i64,
-    pub(super) hash: u64,
-    pub(super) page: u64,
-}
-
-/// What became of a page that was to be remembered.
-enum Kept {
-    No,
-    Yes,
-    Instead(u64),
-}
-
-impl Slice {
-    pub(super) fn has(&self, page: u64) -> bool {
-        self.pages.binary_search(&page).is_ok()
-    }
-
-    fn keep_page(&mut self, page: u64) -> Kept {
-        let Err(at) = self.pages.binary_search(&page) else {
-            return Kept::No;
-        };
-        if at == MAX_PAGES {
-            return Kept::No;
-        }
-        self.pages.insert(at, page);
-        if self.pages.len() > MAX_PAGES {
-            self.pages.pop().map_or(Kept::Yes, Kept::Instead)
-        } else {
-            Kept::Yes
-        }
-    }
-
-    fn add_views(&mut self, (first, last): (View, View)) {
-        self.views = Some(
-            self.views
-                .map_or((first, last), |(a, b)| (a.min(first), b.max(last))),
-        );
-    }
-
-    fn add(&mut self, event: &Event) {
-        self.first = self.first.min(event.time_ms);
-        self.last = self.last.max(event.time_ms);
-        match event.kind {
-            Kind::Pageview => self.pageviews = self.pageviews.wrapping_add(1),
-            Kind::Interactive => self.interactive = self.interactive.wrapping_add(1),
-            Kind::Passive | Kind::Engagement => {}
-        }
-        self.engagement_ms = self.engagement_ms.wrapping_add(event.engagement_ms.into());
-        if let (Kind::Pageview, Some(page)) = (event.kind, event.page) {
-            let view = View {
-                time: event.time_ms,
-                hash: event.id.hash(),
-                page,
-            };
-            self.add_views((view, view));
-        }
-    }
-
-    /// Takes in a later slice of the same day; the pages that found no room are returned.
-    fn absorb(&mut self, later: Self) -> Vec<u64> {
-        self.last = later.last;
-        self.pageviews = self.pageviews.wrapping_add(later.pageviews);
-        self.interactive = self.interactive.wrapping_add(later.interactive);
-        self.engagement_ms = self.engagement_ms.wrapping_add(later.engagement_ms);
-        if let Some(views) = later.views {
-            self.add_views(views);
-        }
-        self.pages.extend(later.pages);
-        self.pages.sort_unstable();
-        self.pages.dedup();
-        let kept = self.pages.len().min(MAX_PAGES);
-        self.pages.split_off(kept)
-    }
-}
+/// The values of a visit's [`PROPERTIES`].
+pub(super) type Values = [u64; PROPERTIES.len()];
 
 /// Lets an event, at a clamped time, extend the visits within `gap_ms` of it, join them, or begin one.
 pub(super) fn place(
@@ -140,30 +63,28 @@ pub(super) fn place(
     }
 
     let (at, join_next) = if after_one && slices[next - 1].day == day {
+        slices[next - 1].add(event);
         (next - 1, before_one)
     } else if before_one && slices[next].day == day {
         slices[next].continues = after_one;
+        slices[next].add(event);
         (next, false)
     } else {
-        let slice = Slice {
-            day,
-            first: time,
-            last: time,
-            continues: after_one,
-            open: true,
-            ..Slice::default()
-        };
-        slices.insert(next, slice);
+        slices.insert(next, Slice::new(event, day, after_one));
         (next, before_one)
     };
-    slices[at].add(event);
-    if let (true, Some(page)) = (event.kind != Kind::Engagement, event.page) {
-        let kept = slices[at].keep_page(page);
-        if !matches!(kept, Kept::No) {
-            presence::add_page(slices, day, page, changes);
-        }
-        if let Kept::Instead(page) = kept {
-            presence::remove_page(slices, day, page, changes);
+    if event.kind != Kind::Engagement {
+        for (list, id) in [event.page, event.name].into_iter().enumerate() {
+            let Some(id) = id else {
+                continue;
+            };
+            let kept = slices[at].keep(list, id);
+            if !matches!(kept, Kept::No) {
+                presence::add_listed(slices, day, list, id, changes);
+            }
+            if let Kept::Instead(id) = kept {
+                presence::remove_listed(slices, day, list, id, changes);
+            }
         }
     }
     if join_next {
@@ -179,8 +100,10 @@ fn join(slices: &mut Vec<Slice>, at: usize, changes: &mut Changes) {
     }
     let later = slices.remove(at);
     let (day, lost) = (later.day, slices[at - 1].absorb(later));
-    for page in lost {
-        presence::remove_page(slices, day, page, changes);
+    for (list, ids) in lost.into_iter().enumerate() {
+        for id in ids {
+            presence::remove_listed(slices, day, list, id, changes);
+        }
     }
 }
 
@@ -193,30 +116,38 @@ fn open(slices: &mut [Slice], at: usize, calendar: &mut Calendar<'_>, changes: &
     while first > 0 && slices[first].continues {
         first -= 1;
     }
-    let visit = visit_from(slices, first);
-    contribute(&slices[visit.clone()], -1, calendar, changes);
-    for slice in &mut slices[visit] {
-        slice.open = true;
+    for visit in counted(chain_from(slices, first)) {
+        contribute(&slices[visit.clone()], -1, calendar, changes);
+        let values = values(&slices[visit.clone()]);
+        for at in visit {
+            slices[at].open = true;
+            presence::count_values(slices, at, &values, -1, changes);
+        }
     }
 }
 
 /// Adds the contributions of the visits that were opened.
 pub(super) fn settle(slices: &mut [Slice], calendar: &mut Calendar<'_>, changes: &mut Changes) {
-    let mut at = 0;
-    while at < slices.len() {
-        let visit = visit_from(slices, at);
-        at = visit.end;
-        if slices[visit.start].open {
+    let mut next = 0;
+    while next < slices.len() {
+        let chain = chain_from(slices, next);
+        next = chain.end;
+        if !slices[chain.start].open {
+            continue;
+        }
+        for visit in counted(chain) {
             contribute(&slices[visit.clone()], 1, calendar, changes);
-            for slice in &mut slices[visit] {
-                slice.open = false;
+            let values = values(&slices[visit.clone()]);
+            for at in visit {
+                presence::count_values(slices, at, &values, 1, changes);
+                slices[at].open = false;
             }
         }
     }
 }
 
-/// The slices of the visit that begins with this one.
-fn visit_from(slices: &[Slice], first: usize) -> Range<usize> {
+/// The slices that belong together, from the first of them.
+fn chain_from(slices: &[Slice], first: usize) -> Range<usize> {
     let more = slices[first + 1..]
         .iter()
         .take_while(|slice| slice.continues)
@@ -224,19 +155,59 @@ fn visit_from(slices: &[Slice], first: usize) -> Range<usize> {
     first..first + 1 + more
 }
 
-/// Adds what a visit contributes to the rows (`sign` 1) or takes it back (-1).
-fn contribute(visit: &[Slice], sign: i64, calendar: &mut Calendar<'_>, changes: &mut Changes) {
-    if visit.len() > MAX_MIDNIGHTS + 1 {
-        for day in visit.chunks(1) {
-            contribute_one(day, sign, calendar, changes);
-        }
+/// The visits that a chain counts as.
+fn counted(chain: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let length = if chain.len() > MAX_MIDNIGHTS + 1 {
+        1
     } else {
-        contribute_one(visit, sign, calendar, changes);
-    }
+        chain.len()
+    };
+    chain
+        .step_by(length)
+        .map(move |first| first..first + length)
 }
 
-fn contribute_one(visit: &[Slice], sign: i64, calendar: &mut Calendar<'_>, changes: &mut Changes) {
-    let [first, others @ ..] = visit else {
+/// The values of the visit that a slice counts to, without looking along all of a long chain.
+pub(super) fn values_at(slices: &[Slice], at: usize) -> Values {
+    let (mut first, mut end) = (at, at + 1);
+    while end - first <= MAX_MIDNIGHTS + 1 {
+        if first > 0 && slices[first].continues {
+            first -= 1;
+        } else if slices.get(end).is_some_and(|next| next.continues) {
+            end += 1;
+        } else {
+            return values(&slices[first..end]);
+        }
+    }
+    values(&slices[at..=at])
+}
+
+fn values(visit: &[Slice]) -> Values {
+    let context = visit.first().map(|slice| slice.context);
+    let context = context.unwrap_or_default();
+    let mut views = visit.iter().filter_map(|slice| slice.views);
+    let entry = views.next();
+    let exit = views.next_back().or(entry);
+    [
+        entry.map_or(0, |(first, _)| first.page),
+        exit.map_or(0, |(_, last)| last.page),
+        context.source,
+        context.channel.into(),
+        context.utm_medium,
+        context.utm_source,
+        context.utm_campaign,
+        context.utm_content,
+        context.utm_term,
+        context.country.into(),
+        context.device.into(),
+        context.browser.into(),
+        context.os.into(),
+    ]
+}
+
+/// Adds what a visit contributes to the rows (`sign` 1) or takes it back (-1), but for the visitor.
+fn contribute(visit: &[Slice], sign: i64, calendar: &mut Calendar<'_>, changes: &mut Changes) {
+    let (Some(first), Some(last)) = (visit.first(), visit.last()) else {
         return;
     };
     let sum = |of: fn(&Slice) -> u64| {
@@ -244,55 +215,73 @@ fn contribute_one(visit: &[Slice], sign: i64, calendar: &mut Calendar<'_>, chang
             .iter()
             .fold(0, |sum: u64, slice| sum.wrapping_add(of(slice)))
     };
-    let pageviews = sum(|slice| slice.pageviews) as i64;
-    let interactive = sum(|slice| slice.interactive);
-    if pageviews == 0 && interactive == 0 {
+    let (pageviews, interactive) = (sum(|slice| slice.pageviews), sum(|slice| slice.interactive));
+    let is_visit = pageviews > 0 || interactive > 0;
+    let mut as_visit = Row::default();
+    if is_visit {
+        let bounce = pageviews == 1 && interactive == 0;
+        as_visit.visits = sign;
+        as_visit.bounces = sign * i64::from(bounce);
+        as_visit.duration_ms = sign * if bounce { 0 } else { last.last - first.first };
+        let minute = minute_window(first.first);
+        for (grain, window) in [
+            (Grain::Minute, minute),
+            (Grain::Hour, calendar.hour(minute)),
+            (Grain::Day, first.day),
+        ] {
+            let total = RowKey {
+                grain,
+                window,
+                dimension: Dimension::Total,
+                value: 0,
+            };
+            changes.row(total).add(&as_visit);
+        }
+        for list in 0..LISTED.len() {
+            touch(visit, list, sign, changes);
+        }
+    }
+    let values = values(visit);
+    for (number, slice) in visit.iter().enumerate() {
+        let of_events = slice.figures(sign);
+        let (begins, ends) = (number == 0, number + 1 == visit.len());
+        for (dimension, value) in PROPERTIES.into_iter().zip(values) {
+            let row = changes.row(of_day(dimension, slice.day, value));
+            row.add(&of_events);
+            if (dimension == Dimension::ExitPage && ends)
+                || (dimension != Dimension::ExitPage && begins)
+            {
+                row.add(&as_visit);
+            }
+        }
+    }
+}
+
+/// Counts a visit for each page, or name, that it had, on the day on which it began.
+fn touch(visit: &[Slice], list: usize, sign: i64, changes: &mut Changes) {
+    let [first, others @ ..] = visit else {
         return;
-    }
-    let bounce = pageviews == 1 && interactive == 0;
-    let duration_ms = if bounce {
-        0
-    } else {
-        others.last().unwrap_or(first).last - first.first
     };
-    let mut figures = Row {
-        visits: sign,
-        bounces: sign * i64::from(bounce),
-        duration_ms: sign * duration_ms,
-        ..Row::default()
-    };
-    let minute = minute_window(first.first);
-    let mut key = RowKey {
-        grain: Grain::Minute,
-        window: minute,
-        dimension: Dimension::Total,
-        value: 0,
-    };
-    changes.row(key).add(&figures);
-    (key.grain, key.window) = (Grain::Hour, calendar.hour(minute));
-    changes.row(key).add(&figures);
-    (key.grain, key.window) = (Grain::Day, first.day);
-    changes.row(key).add(&figures);
-    if let Some((entry, _)) = visit.iter().find_map(|slice| slice.views) {
-        figures.pageviews = sign.wrapping_mul(pageviews);
-        figures.engagement_ms = sign.wrapping_mul(sum(|slice| slice.engagement_ms) as i64);
-        (key.dimension, key.value) = (Dimension::EntryPage, entry.page);
-        changes.row(key).add(&figures);
-    }
-    key.dimension = Dimension::Page;
-    let mut touch = |page| {
-        key.value = page;
-        changes.row(key).visits += sign;
-    };
-    first.pages.iter().copied().for_each(&mut touch);
+    let mut touch = |id| changes.row(of_day(LISTED[list], first.day, id)).visits += sign;
+    first.lists[list].iter().copied().for_each(&mut touch);
     if !others.is_empty() {
-        let mut pages: Vec<u64> = others
+        let mut ids: Vec<u64> = others
             .iter()
-            .flat_map(|slice| slice.pages.iter().copied())
-            .filter(|page| !first.has(*page))
+            .flat_map(|slice| slice.lists[list].iter().copied())
+            .filter(|id| !first.has(list, *id))
             .collect();
-        pages.sort_unstable();
-        pages.dedup();
-        pages.into_iter().for_each(touch);
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().for_each(touch);
+    }
+}
+
+/// The row of a day.
+pub(super) fn of_day(dimension: Dimension, day: i64, value: u64) -> RowKey {
+    RowKey {
+        grain: Grain::Day,
+        window: day,
+        dimension,
+        value,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{ms, rules};
 use proptest::{prelude::*, sample::select};
-use wakeline_engine::{Context, Event, Id, Kind, Money, SiteRules, text_id};
+use wakeline_engine::{Context, Event, Id, Kind, Money, SiteRules, country_code, text_id};
 
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 1440 * MINUTE;
@@ -109,19 +109,46 @@ fn any_event() -> impl Strategy<Value = Event> {
         (select(vec![*b"EUR", *b"USD"]), -500..5000_i64)
             .prop_map(|(currency, minor)| Money { currency, minor }),
     );
-    (id, kind, page, 0..9_000_u32, order).prop_map(|(id, kind, page, engagement_ms, order)| Event {
-        id,
-        time_ms: 0,
-        kind,
-        page: page.map(text_id),
-        engagement_ms: if kind == Kind::Engagement {
-            engagement_ms
-        } else {
-            0
+    let name = prop::option::weighted(0.8, select(&["pageview", "click", "order", "signup"][..]));
+    let what = (id, kind, page, name, 0..9_000_u32, order, any_context());
+    what.prop_map(
+        |(id, kind, page, name, engagement_ms, order, context)| Event {
+            id,
+            time_ms: 0,
+            kind,
+            page: page.map(text_id),
+            engagement_ms: if kind == Kind::Engagement {
+                engagement_ms
+            } else {
+                0
+            },
+            order,
+            stamp_ms: 0,
+            name: name.filter(|_| kind != Kind::Engagement).map(text_id),
+            context,
         },
-        order,
-        stamp_ms: 0,
-        name: None,
-        context: Context::default(),
+    )
+}
+
+fn any_context() -> impl Strategy<Value = Context> {
+    let text = || select(&["", "", "a", "b"][..]).prop_map(text_id);
+    let texts = (text(), text(), text(), text(), text(), text());
+    let country = select(&["", "DE", "US"][..]).prop_map(country_code);
+    let codes = (0..3_u8, 0..3_u8, 0..3_u8, 0..3_u8);
+    (texts, country, codes).prop_map(|(texts, country, (channel, device, browser, os))| {
+        let (source, utm_medium, utm_source, utm_campaign, utm_content, utm_term) = texts;
+        Context {
+            source,
+            utm_medium,
+            utm_source,
+            utm_campaign,
+            utm_content,
+            utm_term,
+            country,
+            channel,
+            device,
+            browser,
+            os,
+        }
     })
 }

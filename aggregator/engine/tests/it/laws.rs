@@ -7,8 +7,8 @@ use crate::{
     run,
 };
 use proptest::prelude::*;
-use std::collections::{BTreeSet, HashSet};
-use wakeline_engine::{Event, Grain, Id, Row, SiteRules, window::distance};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use wakeline_engine::{Dimension, Event, Grain, Id, Row, SiteRules, window::distance};
 
 /// The same events otherwise: shuffled, some of them again, in other groups.
 fn otherwise(events: Vec<Event>) -> impl Strategy<Value = (Vec<Event>, Vec<Event>, Vec<usize>)> {
@@ -99,6 +99,28 @@ proptest! {
         }
         rows.retain(|_, row| !row.is_zero());
         prop_assert_eq!(rows, model.rows);
+    }
+
+    #[test]
+    fn the_values_of_a_property_of_visits_add_up_to_the_site(
+        (rules, events) in any_rules().prop_flat_map(|rules| {
+            let events = any_history(&rules);
+            (Just(rules), events)
+        })
+    ) {
+        let mut sums: BTreeMap<Dimension, Row> = BTreeMap::new();
+        for (key, row) in run(&rules, &events, &[5]).1 {
+            if key.grain == Grain::Day {
+                let sum = sums.entry(key.dimension).or_default();
+                sum.add(&Row { visitors_by_gap: Vec::new(), ..row });
+            }
+        }
+        let total = &sums[&Dimension::Total];
+        for dimension in Dimension::ALL {
+            if !matches!(dimension, Dimension::Page | Dimension::EventName) {
+                prop_assert_eq!(sums.get(&dimension), Some(total), "{:?}", dimension);
+            }
+        }
     }
 
     #[test]

@@ -29,31 +29,24 @@ impl Model {
                 .collect();
             if days.len() > 3 {
                 for day in days {
-                    self.count_visit(rules, day);
+                    self.count_visit(visitor, rules, day);
                 }
             } else {
-                self.count_visit(rules, visit);
+                self.count_visit(visitor, rules, visit);
             }
         }
     }
 
     fn count_event(&mut self, visitor: usize, rules: &SiteRules, event: &Event) {
-        let mut row = Row {
-            pageviews: i64::from(event.kind == Kind::Pageview),
-            events: i64::from(event.kind != Kind::Engagement),
-            engagement_ms: event.engagement_ms.into(),
-            ..Row::default()
-        };
-        if let Some(order) = event.order {
-            row.orders = 1;
-            row.revenue = vec![(order.currency, order.minor)];
-            row.revenue.retain(|(_, minor)| *minor != 0);
-        }
+        let row = of_event(event);
         for (grain, dimension, value) in [
             Some((Grain::Minute, Dimension::Total, 0)),
             Some((Grain::Hour, Dimension::Total, 0)),
             Some((Grain::Day, Dimension::Total, 0)),
             event.page.map(|page| (Grain::Day, Dimension::Page, page)),
+            event
+                .name
+                .map(|name| (Grain::Day, Dimension::EventName, name)),
         ]
         .into_iter()
         .flatten()
@@ -67,55 +60,70 @@ impl Model {
         }
     }
 
-    fn count_visit(&mut self, rules: &SiteRules, events: &[Event]) {
-        let pageviews = events.iter().filter(|event| event.kind == Kind::Pageview);
+    fn count_visit(&mut self, visitor: usize, rules: &SiteRules, events: &[Event]) {
+        let views = events.iter().filter(|event| event.kind == Kind::Pageview);
         let interactive = events.iter().any(|event| event.kind == Kind::Interactive);
-        let views = pageviews.clone().count() as i64;
-        if views == 0 && !interactive {
-            return;
-        }
-        let start = events[0].time_ms;
-        let bounce = views == 1 && !interactive;
-        let mut row = Row {
-            visits: 1,
-            bounces: bounce.into(),
-            duration_ms: if bounce {
-                0
-            } else {
-                events[events.len() - 1].time_ms - start
-            },
-            ..Row::default()
-        };
-        for grain in [Grain::Minute, Grain::Hour, Grain::Day] {
-            self.add(
-                grain,
-                window(rules, grain, start),
-                Dimension::Total,
-                0,
-                &row,
-            );
-        }
-        let day = day(rules, start);
-        let pages: BTreeSet<u64> = events
-            .iter()
-            .filter(|event| event.kind != Kind::Engagement)
-            .filter_map(|event| event.page)
-            .collect();
-        for page in pages {
+        let (start, end) = (events[0].time_ms, events[events.len() - 1].time_ms);
+        let mut row = Row::default();
+        if views.clone().count() > 0 || interactive {
+            let bounce = views.clone().count() == 1 && !interactive;
+            row.visits = 1;
+            row.bounces = bounce.into();
+            row.duration_ms = if bounce { 0 } else { end - start };
+            for grain in [Grain::Minute, Grain::Hour, Grain::Day] {
+                let window = window(rules, grain, start);
+                self.add(grain, window, Dimension::Total, 0, &row);
+            }
             let touched = Row {
                 visits: 1,
                 ..Row::default()
             };
-            self.add(Grain::Day, day, Dimension::Page, page, &touched);
+            let seen = events.iter().filter(|event| event.kind != Kind::Engagement);
+            let pages: BTreeSet<u64> = seen.clone().filter_map(|event| event.page).collect();
+            for page in pages {
+                self.add_day(rules, start, Dimension::Page, page, &touched);
+            }
+            let names: BTreeSet<u64> = seen.filter_map(|event| event.name).collect();
+            for name in names {
+                self.add_day(rules, start, Dimension::EventName, name, &touched);
+            }
         }
-        if let Some(entry) = pageviews.clone().find_map(|event| event.page) {
-            row.pageviews = views;
-            row.engagement_ms = events
-                .iter()
-                .map(|event| i64::from(event.engagement_ms))
-                .sum();
-            self.add(Grain::Day, day, Dimension::EntryPage, entry, &row);
+        let pages: Vec<u64> = views.filter_map(|event| event.page).collect();
+        let by = events[0].context;
+        for (dimension, value) in [
+            (Dimension::EntryPage, pages.first().copied().unwrap_or(0)),
+            (Dimension::ExitPage, pages.last().copied().unwrap_or(0)),
+            (Dimension::Source, by.source),
+            (Dimension::Channel, by.channel.into()),
+            (Dimension::UtmMedium, by.utm_medium),
+            (Dimension::UtmSource, by.utm_source),
+            (Dimension::UtmCampaign, by.utm_campaign),
+            (Dimension::UtmContent, by.utm_content),
+            (Dimension::UtmTerm, by.utm_term),
+            (Dimension::Country, by.country.into()),
+            (Dimension::Device, by.device.into()),
+            (Dimension::Browser, by.browser.into()),
+            (Dimension::Os, by.os.into()),
+        ] {
+            let counted_at = if dimension == Dimension::ExitPage {
+                end
+            } else {
+                start
+            };
+            self.add_day(rules, counted_at, dimension, value, &row);
+            for event in events {
+                self.add_day(rules, event.time_ms, dimension, value, &of_event(event));
+                if event.kind != Kind::Engagement {
+                    let series = (Grain::Day, dimension, value);
+                    let series = self.presence.entry(series).or_default();
+                    series.push((visitor, day(rules, event.time_ms)));
+                }
+            }
         }
+    }
+
+    fn add_day(&mut self, rules: &SiteRules, ms: i64, by: Dimension, value: u64, row: &Row) {
+        self.add(Grain::Day, day(rules, ms), by, value, row);
     }
 
     fn add(&mut self, grain: Grain, window: i64, dimension: Dimension, value: u64, row: &Row) {
@@ -131,6 +139,22 @@ impl Model {
             self.rows.remove(&key);
         }
     }
+}
+
+/// What an event adds to a row.
+fn of_event(event: &Event) -> Row {
+    let mut row = Row {
+        pageviews: i64::from(event.kind == Kind::Pageview),
+        events: i64::from(event.kind != Kind::Engagement),
+        engagement_ms: event.engagement_ms.into(),
+        ..Row::default()
+    };
+    if let Some(order) = event.order {
+        row.orders = 1;
+        row.revenue = vec![(order.currency, order.minor)];
+        row.revenue.retain(|(_, minor)| *minor != 0);
+    }
+    row
 }
 
 /// The window of an instant, by the calendar.
