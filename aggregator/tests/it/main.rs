@@ -7,6 +7,7 @@
 )]
 
 mod api;
+mod breakdown;
 mod cli;
 mod dashboard;
 mod doors;

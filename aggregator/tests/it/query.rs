@@ -189,10 +189,15 @@ async fn bad_questions_get_400_with_the_reason_and_unknown_sites_404() {
         ),
         (
             "filters",
-            json!([["is", "visit:country", ["DE"]]]),
-            "visit:country",
+            json!([["is", "visit:city", ["Rome"]]]),
+            "visit:city",
         ),
-        ("dimensions", json!(["visit:source"]), "visit:source"),
+        ("dimensions", json!(["visit:referrer"]), "visit:referrer"),
+        (
+            "dimensions",
+            json!(["visit:source", "visit:os"]),
+            "can't be combined",
+        ),
     ] {
         let mut body = base.clone();
         body[key] = value;

@@ -1,6 +1,7 @@
 //! The answer: ordered, paged, and as JSON.
 
 use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -8,14 +9,15 @@ use utoipa::ToSchema;
 
 use super::{
     Time,
-    metric::Figure,
+    metric::{Figure, Sums},
+    money::{self, Currency},
     range,
     request::{Direction, Include, OrderKey, Pagination, Query},
 };
 use crate::metrics::Watermark;
 
-/// Results before they are ordered and paged.
-pub(super) type Rows = Vec<(Vec<DimensionValue>, Vec<Figure>)>;
+/// Results before they are computed, ordered and paged.
+pub(super) type Rows = Vec<(Vec<DimensionValue>, Sums)>;
 
 /// The value of a dimension; two of one dimension compare by time or by text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +39,7 @@ pub(crate) struct Answer {
 #[derive(Debug, Serialize, ToSchema)]
 struct ResultRow {
     dimensions: Vec<String>,
-    #[schema(value_type = Vec<f64>)]
+    /// Numbers; money as `{"value", "currency", "short", "long"}` or null.
     metrics: Vec<Value>,
 }
 
@@ -50,6 +52,17 @@ struct Meta {
     total_rows: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     freshness: Option<Watermark>,
+    /// What to know about a metric, by its name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metric_warnings: BTreeMap<&'static str, Warning>,
+}
+
+/// Something to know about the values of a metric.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct Warning {
+    #[schema(value_type = String)]
+    code: &'static str,
+    warning: String,
 }
 
 /// The question as it was understood.
@@ -69,9 +82,15 @@ impl Answer {
     pub(super) fn new(
         query: &Query,
         time: &Time,
-        mut rows: Rows,
+        rows: Rows,
+        site_currency: &str,
         freshness: Option<Watermark>,
     ) -> Self {
+        let (currency, others) = currency(site_currency, &rows);
+        let mut rows: Vec<_> = rows
+            .into_iter()
+            .map(|(values, sums)| (values, query.figures(&sums, currency)))
+            .collect();
         rows.sort_by(|a, b| compare(&query.order_by, a, b));
         let total_rows = query.include.total_rows.then_some(rows.len());
         let page = query.pagination;
@@ -97,6 +116,7 @@ impl Answer {
                 time_labels: query.include.time_labels.then(|| labels().collect()),
                 total_rows,
                 freshness,
+                metric_warnings: warnings(query, currency, &others),
             },
             query: Echo {
                 site_id: query.site_id.clone(),
@@ -119,6 +139,43 @@ impl DimensionValue {
             Self::Text(text) => text,
         }
     }
+}
+
+/// The currency of an answer: that of all its orders, else the site's; and the others that orders are of.
+fn currency(site: &str, rows: &Rows) -> (Currency, BTreeSet<Currency>) {
+    let mut all: BTreeSet<Currency> = rows
+        .iter()
+        .flat_map(|(_, sums)| sums.currencies())
+        .collect();
+    let chosen = match all.first() {
+        Some(only) if all.len() == 1 => *only,
+        _ => money::currency(site).unwrap_or(*b"XXX"),
+    };
+    all.remove(&chosen);
+    (chosen, all)
+}
+
+fn warnings(
+    query: &Query,
+    currency: Currency,
+    others: &BTreeSet<Currency>,
+) -> BTreeMap<&'static str, Warning> {
+    if others.is_empty() {
+        return BTreeMap::new();
+    }
+    let names: Vec<String> = others.iter().map(|other| money::code(*other)).collect();
+    let warning = Warning {
+        code: "several_currencies",
+        warning: format!(
+            "only orders in {}; there are others in {}",
+            money::code(currency),
+            names.join(", ")
+        ),
+    };
+    let about = query.metrics.iter().filter(|metric| metric.is_money());
+    about
+        .map(|metric| (metric.name(), warning.clone()))
+        .collect()
 }
 
 /// By the keys in turn; what is equal in all of them by its dimensions.

@@ -1,18 +1,21 @@
-//! Filters, as far as they can be answered: conditions on `event:page`.
+//! Filters, as far as they can be answered: conditions on one property.
 
 use serde_json::Value;
 
-use super::QueryError;
+use super::{
+    QueryError,
+    property::{self, Property},
+};
 
-/// A condition on a page.
+/// A condition on the value of a property, as answers call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Filter {
     All(Vec<Filter>),
     Any(Vec<Filter>),
     Not(Box<Filter>),
-    /// The page is one of these.
+    /// It is one of these.
     Is(Vec<String>, Case),
-    /// The page has one of these in it.
+    /// It has one of these in it.
     Contains(Vec<String>, Case),
 }
 
@@ -22,45 +25,44 @@ pub(super) enum Case {
     Insensitive,
 }
 
-const SUPPORTED: &str = "supported are is, is_not, contains and contains_not on event:page, and and, or and not of them";
+const SUPPORTED: &str = "supported are is, is_not, contains and contains_not on one dimension, and and, or and not of them";
 /// Filters within filters.
 const MAX_DEPTH: usize = 8;
 /// Values of all filters of a query.
 const MAX_VALUES: usize = 1_000;
 
 impl Filter {
-    /// Parses the `filters` of a query: all of them must hold.
-    pub(super) fn parse(filters: &[Value]) -> Result<Self, QueryError> {
-        let mut values = MAX_VALUES;
-        parse_list(filters, 0, &mut values).map(Self::All)
+    /// Parses the `filters` of a query: all of them must hold. With them comes the property that they are about.
+    pub(super) fn parse(filters: &[Value]) -> Result<(Self, Option<Property>), QueryError> {
+        let mut parser = Parser {
+            values: MAX_VALUES,
+            property: None,
+        };
+        let filters = parser.list(filters, 0)?;
+        Ok((Self::All(filters), parser.property))
     }
 
-    pub(super) fn matches(&self, page: &str) -> bool {
+    pub(super) fn matches(&self, label: &str) -> bool {
         match self {
-            Self::All(filters) => filters.iter().all(|filter| filter.matches(page)),
-            Self::Any(filters) => filters.iter().any(|filter| filter.matches(page)),
-            Self::Not(filter) => !filter.matches(page),
+            Self::All(filters) => filters.iter().all(|filter| filter.matches(label)),
+            Self::Any(filters) => filters.iter().any(|filter| filter.matches(label)),
+            Self::Not(filter) => !filter.matches(label),
             Self::Is(values, case) => {
-                let page = case.fold(page);
-                values.iter().any(|value| *value == page)
+                let label = case.fold(label);
+                values.iter().any(|value| *value == label)
             }
             Self::Contains(values, case) => {
-                let page = case.fold(page);
-                values.iter().any(|value| page.contains(value.as_str()))
+                let label = case.fold(label);
+                values.iter().any(|value| label.contains(value.as_str()))
             }
         }
     }
 
-    /// Whether every page matches because nothing is asked for.
-    pub(super) fn is_none(&self) -> bool {
-        matches!(self, Self::All(filters) if filters.is_empty())
-    }
-
-    /// The page, if the filter is that the page is just this one.
-    pub(super) fn single_page(&self) -> Option<&str> {
+    /// The value, if the filter is that it is just this one.
+    pub(super) fn single(&self) -> Option<&str> {
         match self {
             Self::All(filters) | Self::Any(filters) => match filters.as_slice() {
-                [only] => only.single_page(),
+                [only] => only.single(),
                 _ => None,
             },
             Self::Is(values, Case::Sensitive) => match values.as_slice() {
@@ -81,62 +83,85 @@ impl Case {
     }
 }
 
-fn parse_list(
-    filters: &[Value],
-    depth: usize,
-    values: &mut usize,
-) -> Result<Vec<Filter>, QueryError> {
-    filters
-        .iter()
-        .map(|filter| parse_one(filter, depth, values))
-        .collect()
+struct Parser {
+    /// Values that may still come.
+    values: usize,
+    /// What the filters so far are about.
+    property: Option<Property>,
 }
 
-fn parse_one(filter: &Value, depth: usize, values: &mut usize) -> Result<Filter, QueryError> {
-    let refuse = |why: &str| QueryError::new(format!("filters: {filter}: {why}"));
-    if depth > MAX_DEPTH {
-        return Err(refuse("nested too deeply"));
+impl Parser {
+    fn list(&mut self, filters: &[Value], depth: usize) -> Result<Vec<Filter>, QueryError> {
+        filters
+            .iter()
+            .map(|filter| self.one(filter, depth))
+            .collect()
     }
-    let parts = filter.as_array().map(Vec::as_slice);
-    let Some([Value::String(operator), rest @ ..]) = parts else {
-        return Err(refuse("a filter is a list that begins with its operator"));
-    };
-    match (operator.as_str(), rest) {
-        ("and", [Value::Array(filters)]) if !filters.is_empty() => {
-            Ok(Filter::All(parse_list(filters, depth + 1, values)?))
+
+    fn one(&mut self, filter: &Value, depth: usize) -> Result<Filter, QueryError> {
+        let refuse = |why: &str| QueryError::new(format!("filters: {filter}: {why}"));
+        if depth > MAX_DEPTH {
+            return Err(refuse("nested too deeply"));
         }
-        ("or", [Value::Array(filters)]) if !filters.is_empty() => {
-            Ok(Filter::Any(parse_list(filters, depth + 1, values)?))
-        }
-        ("not", [filter]) => Ok(Filter::Not(Box::new(parse_one(filter, depth + 1, values)?))),
-        ("and" | "or", _) => Err(refuse("give one list of filters, with at least one in it")),
-        ("not", _) => Err(refuse("give one filter")),
-        ("is" | "is_not" | "contains" | "contains_not", [dimension, given, modifiers @ ..]) => {
-            if dimension != "event:page" {
-                return Err(refuse(&format!(
-                    "dimension {dimension} can't be filtered by: {SUPPORTED}"
-                )));
+        let parts = filter.as_array().map(Vec::as_slice);
+        let Some([Value::String(operator), rest @ ..]) = parts else {
+            return Err(refuse("a filter is a list that begins with its operator"));
+        };
+        match (operator.as_str(), rest) {
+            ("and", [Value::Array(filters)]) if !filters.is_empty() => {
+                Ok(Filter::All(self.list(filters, depth + 1)?))
             }
-            let case = parse_case(modifiers).ok_or_else(|| {
-                refuse("after the values only {\"case_sensitive\": true or false} may follow")
-            })?;
-            let given = parse_values(given, case)
-                .ok_or_else(|| refuse("values are a list of at least one text"))?;
-            *values = values.checked_sub(given.len()).ok_or_else(|| {
-                QueryError::new(format!("filters: more than {MAX_VALUES} values"))
-            })?;
-            let filter = if operator.starts_with("is") {
-                Filter::Is(given, case)
-            } else {
-                Filter::Contains(given, case)
-            };
-            Ok(if operator.ends_with("_not") {
-                Filter::Not(Box::new(filter))
-            } else {
-                filter
-            })
+            ("or", [Value::Array(filters)]) if !filters.is_empty() => {
+                Ok(Filter::Any(self.list(filters, depth + 1)?))
+            }
+            ("not", [filter]) => Ok(Filter::Not(Box::new(self.one(filter, depth + 1)?))),
+            ("and" | "or", _) => Err(refuse("give one list of filters, with at least one in it")),
+            ("not", _) => Err(refuse("give one filter")),
+            ("is" | "is_not" | "contains" | "contains_not", [dimension, given, modifiers @ ..]) => {
+                self.take_property(dimension, operator)
+                    .map_err(|why| refuse(&why))?;
+                let case = parse_case(modifiers).ok_or_else(|| {
+                    refuse("after the values only {\"case_sensitive\": true or false} may follow")
+                })?;
+                let given = parse_values(given, case)
+                    .ok_or_else(|| refuse("values are a list of at least one text"))?;
+                self.values = self.values.checked_sub(given.len()).ok_or_else(|| {
+                    QueryError::new(format!("filters: more than {MAX_VALUES} values"))
+                })?;
+                let filter = if operator.starts_with("is") {
+                    Filter::Is(given, case)
+                } else {
+                    Filter::Contains(given, case)
+                };
+                Ok(if operator.ends_with("_not") {
+                    Filter::Not(Box::new(filter))
+                } else {
+                    filter
+                })
+            }
+            _ => Err(refuse(SUPPORTED)),
         }
-        _ => Err(refuse(SUPPORTED)),
+    }
+
+    /// All filters of a query are about one property.
+    fn take_property(&mut self, dimension: &Value, operator: &str) -> Result<(), String> {
+        let property = dimension.as_str().and_then(Property::find);
+        let property = property.ok_or_else(|| {
+            let names = property::names();
+            format!("dimension {dimension} can't be filtered by; supported are {names}")
+        })?;
+        if property.name == "event:goal" && operator.ends_with("_not") {
+            return Err("event:goal takes only is and contains".to_owned());
+        }
+        match self.property {
+            Some(other) if other.dimension != property.dimension => {
+                Err(property::one_only(other, property))
+            }
+            _ => {
+                self.property = Some(property);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -172,7 +197,8 @@ mod tests {
         let Value::Array(filters) = filters else {
             unreachable!("tests give lists")
         };
-        Filter::parse(&filters).map_err(|error| error.to_string())
+        let parsed = Filter::parse(&filters).map_err(|error| error.to_string());
+        parsed.map(|(filter, _)| filter)
     }
 
     fn check(filters: Value, pages: &[&str], matching: &[&str]) {
@@ -253,8 +279,19 @@ mod tests {
     }
 
     #[test]
-    fn only_a_filter_on_one_page_is_a_single_page() {
-        let single = |filters| parse(filters).unwrap().single_page().map(str::to_owned);
+    fn filters_tell_the_property_that_they_are_about() {
+        let property = |filters: Value| {
+            let (_, property) = Filter::parse(filters.as_array().unwrap()).unwrap();
+            property.map(|property| property.name)
+        };
+        assert_eq!(property(json!([])), None);
+        let nested = json!([["not", ["is", "visit:source", ["Direct / None"]]]]);
+        assert_eq!(property(nested), Some("visit:source"));
+    }
+
+    #[test]
+    fn only_a_filter_on_one_value_is_single() {
+        let single = |filters| parse(filters).unwrap().single().map(str::to_owned);
         assert_eq!(
             single(json!([["is", "event:page", ["/x"]]])).as_deref(),
             Some("/x")
@@ -268,7 +305,16 @@ mod tests {
     #[test]
     fn what_cannot_be_answered_is_refused_with_its_name() {
         for (filters, named) in [
-            (json!([["is", "visit:country", ["DE"]]]), "visit:country"),
+            (json!([["is", "visit:city", ["Rome"]]]), "visit:city"),
+            (json!([["is", 1, ["Rome"]]]), "dimension 1"),
+            (
+                json!([["is", "visit:country", ["DE"]], ["is", "event:page", ["/"]]]),
+                "visit:country and event:page",
+            ),
+            (
+                json!([["is_not", "event:goal", ["order"]]]),
+                "only is and contains",
+            ),
             (json!([["matches", "event:page", ["x"]]]), "matches"),
             (
                 json!([["has_done", ["is", "event:page", ["/"]]]]),

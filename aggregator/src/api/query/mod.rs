@@ -6,9 +6,13 @@
 mod answer;
 mod filter;
 mod metric;
+mod money;
 mod plan;
+mod property;
 mod range;
 mod request;
+
+use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 use wakeline_engine::{
@@ -20,6 +24,7 @@ pub(super) use self::{answer::Answer, request::Request};
 use self::{
     answer::{DimensionValue, Rows},
     metric::{Metric, Sums},
+    property::Property,
     range::{Bucket, Step},
     request::{Column, Query},
 };
@@ -72,12 +77,11 @@ pub(crate) async fn ask(
     let query = Query::new(request, &site.tz)?;
     let freshness = query.include.freshness.then(|| metrics.watermark());
     let time = Time::of(&query, site, metrics, now).await?;
-    let rows = if query.needs_pages() {
-        page_rows(&query, &time, site, metrics).await?
-    } else {
-        total_rows(&query, &time, site, metrics).await?
+    let rows = match query.property {
+        Some(property) => value_rows(&query, property, &time, site, metrics).await?,
+        None => total_rows(&query, &time, site, metrics).await?,
     };
-    Ok(Answer::new(&query, &time, rows, freshness))
+    Ok(Answer::new(&query, &time, rows, &site.currency, freshness))
 }
 
 /// Visitors of the last five minutes at `now` (Unix milliseconds).
@@ -140,43 +144,49 @@ async fn total_rows(
     site: &Site,
     metrics: &dyn MetricStore,
 ) -> Result<Rows, AskError> {
+    if let Some(what) = query.needs_days() {
+        plan::plan_days(&time.zone, &time.buckets, what)?;
+    }
     let plan = plan::plan(&time.zone, &time.buckets)?;
     let rows = metrics.totals(site.id, plan.grain, plan.windows).await?;
     let sums = plan::sum_totals(&time.zone, plan.grain, &time.buckets, &rows);
     Ok(by_bucket(query, sums.into_iter().enumerate()))
 }
 
-async fn page_rows(
+async fn value_rows(
     query: &Query,
+    property: Property,
     time: &Time,
     site: &Site,
     metrics: &dyn MetricStore,
 ) -> Result<Rows, AskError> {
-    let days = plan::plan_days(&time.zone, &time.buckets)?;
-    let pages = metrics
-        .breakdown(site.id, Dimension::Page, days.clone())
+    let days = plan::plan_days(&time.zone, &time.buckets, property.name)?;
+    let rows = metrics
+        .breakdown(site.id, property.dimension, days.clone())
         .await?;
-    let entry_pages = if query.metrics.iter().any(|metric| metric.is_of_visits()) {
+    let of_visits = query.metrics.iter().any(|metric| metric.is_of_visits());
+    let entry_pages = if of_visits && property.dimension == Dimension::Page {
         metrics
             .breakdown(site.id, Dimension::EntryPage, days)
             .await?
     } else {
         Vec::new()
     };
-    let sums = plan::sum_pages(&time.zone, &time.buckets, &query.filter, pages, entry_pages);
-    if !query.columns.contains(&Column::Page) {
-        // The filter is one page, so each bucket has one row at most.
-        return Ok(by_bucket(
-            query,
-            sums.into_iter().map(|((bucket, _), sums)| (bucket, sums)),
-        ));
+    let (zone, buckets) = (&time.zone, &time.buckets);
+    let sums = plan::sum_values(zone, buckets, property, &query.filter, rows, entry_pages);
+    if !query.columns.contains(&Column::Property(property)) {
+        let mut by: BTreeMap<usize, Sums> = BTreeMap::new();
+        for ((bucket, _), sums) in sums {
+            by.entry(bucket).or_default().add(&sums);
+        }
+        return Ok(by_bucket(query, by.into_iter()));
     }
-    let rows = sums.into_iter().map(|((bucket, page), sums)| {
+    let rows = sums.into_iter().map(|((bucket, label), sums)| {
         let values = query.columns.iter().map(|column| match column {
             Column::Time => DimensionValue::Bucket(bucket),
-            Column::Page => DimensionValue::Text(page.clone()),
+            Column::Property(_) => DimensionValue::Text(label.clone()),
         });
-        (values.collect(), query.figures(&sums))
+        (values.collect(), sums)
     });
     Ok(rows.collect())
 }
@@ -185,10 +195,10 @@ async fn page_rows(
 fn by_bucket(query: &Query, sums: impl Iterator<Item = (usize, Sums)>) -> Rows {
     if query.columns.is_empty() {
         let only = sums.map(|(_, sums)| sums).next().unwrap_or_default();
-        return vec![(Vec::new(), query.figures(&only))];
+        return vec![(Vec::new(), only)];
     }
     sums.filter(|(_, sums)| !sums.is_empty())
-        .map(|(bucket, sums)| (vec![DimensionValue::Bucket(bucket)], query.figures(&sums)))
+        .map(|(bucket, sums)| (vec![DimensionValue::Bucket(bucket)], sums))
         .collect()
 }
 

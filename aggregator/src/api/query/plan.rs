@@ -15,8 +15,10 @@ use super::{
     QueryError,
     filter::Filter,
     metric::Sums,
+    property::Property,
     range::{Bucket, is_day, is_hour},
 };
+use crate::metrics::ValueRow;
 
 /// Windows over which a row knows who was there before, by grain.
 const MINUTES_KEPT: i64 = 1_440;
@@ -72,17 +74,21 @@ pub(super) fn plan(zone: &TimeZone, buckets: &[Bucket]) -> Result<Plan, QueryErr
     Ok(Plan { grain, windows })
 }
 
-/// The days to read for a breakdown by page, which is kept by the day.
-pub(super) fn plan_days(zone: &TimeZone, buckets: &[Bucket]) -> Result<Range<i64>, QueryError> {
+/// The days to read for `what`, which is kept by the day.
+pub(super) fn plan_days(
+    zone: &TimeZone,
+    buckets: &[Bucket],
+    what: &str,
+) -> Result<Range<i64>, QueryError> {
     match plan(zone, buckets)? {
         Plan {
             grain: Grain::Day,
             windows,
         } => Ok(windows),
-        _ => Err(QueryError::new(
-            "date_range: event:page is counted by the day: with it, the range must begin and end at midnight of the \
+        _ => Err(QueryError::new(format!(
+            "date_range: {what} is counted by the day: with it, the range must begin and end at midnight of the \
              site's zone, and a time dimension must be time:day, time:week or time:month",
-        )),
+        ))),
     }
 }
 
@@ -143,52 +149,50 @@ pub(super) fn sum_totals(
     let mut sums = vec![Sums::default(); buckets.len()];
     for (window, row) in rows {
         if let Some((bucket, since)) = finder.find(*window) {
-            sums[bucket].add_total(row, since);
+            sums[bucket].add_visits(row, since);
         }
     }
     sums
 }
 
-/// A day and page of a breakdown.
-pub(super) type PageRow = (i64, String, Row);
-
-/// The sums by page, per bucket, of the pages that `filter` lets through. `pages` are rows by page, `entry_pages` those
-/// by first page of a visit; these may be left out if no metric is of visits.
-pub(super) fn sum_pages(
+/// The sums by value of `property`, per bucket, of the values that `filter` lets through: from rows by value, and for
+/// `event:page` from rows by first page of a visit, which may be left out if no metric is of visits.
+pub(super) fn sum_values(
     zone: &TimeZone,
     buckets: &[Bucket],
+    property: Property,
     filter: &Filter,
-    pages: Vec<PageRow>,
-    entry_pages: Vec<PageRow>,
+    rows: Vec<ValueRow>,
+    entry_pages: Vec<ValueRow>,
 ) -> BTreeMap<(usize, String), Sums> {
     let finder = Buckets::new(zone, Grain::Day, buckets);
-    let mut let_through = HashMap::new();
+    // What each value is called, if it is let through.
+    let mut labels: HashMap<String, Option<String>> = HashMap::new();
     let mut sums: BTreeMap<(usize, String), Sums> = BTreeMap::new();
-    let rows = [
-        (Dimension::Page, pages),
-        (Dimension::EntryPage, entry_pages),
-    ];
-    for (dimension, rows) in rows {
-        for (day, page, row) in rows {
-            let Some((bucket, since)) = finder.find(day) else {
-                continue;
-            };
-            let wanted = if let Some(wanted) = let_through.get(&page) {
-                *wanted
-            } else {
-                let wanted = filter.matches(&page);
-                let_through.insert(page.clone(), wanted);
-                wanted
-            };
-            if !wanted {
-                continue;
-            }
-            let sums = sums.entry((bucket, page)).or_default();
-            if dimension == Dimension::Page {
-                sums.add_page(&row, since);
-            } else {
+    let rows = rows.into_iter().map(|row| (property.dimension, row));
+    let entries = entry_pages.into_iter();
+    let entries = entries.map(|row| (Dimension::EntryPage, row));
+    for (dimension, (day, value, row)) in rows.chain(entries) {
+        let Some((bucket, since)) = finder.find(day) else {
+            continue;
+        };
+        let label = labels.entry(value).or_insert_with_key(|value| {
+            let label = property.label(value.clone());
+            filter.matches(&label).then_some(label)
+        });
+        let Some(label) = label else {
+            continue;
+        };
+        let key = (bucket, label.clone());
+        if dimension != property.dimension {
+            // Of visits that went on after midnight there may be no more than that here.
+            if let Some(sums) = sums.get_mut(&key) {
                 sums.add_entry_page(&row);
             }
+        } else if property.is_of_visits() {
+            sums.entry(key).or_default().add_visits(&row, since);
+        } else {
+            sums.entry(key).or_default().add_events(&row, since);
         }
     }
     sums.retain(|_, sums| !sums.is_empty());

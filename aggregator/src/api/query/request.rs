@@ -6,12 +6,15 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
+use wakeline_engine::Dimension;
 
 use super::{
     super::body::parse,
     Metric, QueryError, Step, Sums,
     filter::Filter,
     metric::{Figure, METRICS},
+    money::Currency,
+    property::{self, Property},
     range::DateRange,
 };
 
@@ -23,19 +26,25 @@ pub(crate) struct Request {
     /// Id or domain of the site.
     #[schema(example = "shop.example")]
     site_id: Value,
-    /// `visitors`, `visits`, `pageviews`, `events`, `views_per_visit`, `bounce_rate` (%), `visit_duration` (s).
+    /// `visitors`, `visits`, `pageviews`, `events`, `views_per_visit`, `bounce_rate` (%), `visit_duration` (s), `orders`,
+    /// `total_revenue`, `average_revenue` (per order); `new_visitors` and `returning_visitors` (whether seen on an
+    /// earlier day than the first here), of whole days and without a dimension other than time.
     #[schema(example = json!(["visitors", "pageviews"]))]
     metrics: Vec<String>,
     /// `day`, `24h`, `7d`, `28d`, `30d`, `91d`, `month`, `6mo`, `12mo`, `year`, `all`, or a pair of ISO 8601 dates or
     /// times. Exact rows exist for local days at any length, for whole hours up to 40 days, for minutes up to a day.
     #[schema(example = "7d")]
     date_range: Value,
-    /// `event:page` and one of `time`, `time:minute`, `time:hour`, `time:day`, `time:week`, `time:month`.
+    /// One of `event:page`, `event:name`, `event:goal`, `visit:entry_page`, `visit:exit_page`, `visit:source`,
+    /// `visit:channel`, `visit:utm_medium`, `visit:utm_source`, `visit:utm_campaign`, `visit:utm_content`,
+    /// `visit:utm_term`, `visit:country` (ISO 3166-1 alpha-2), `visit:device`, `visit:browser`, `visit:os`, all of which
+    /// are counted by the day; and one of `time`, `time:minute`, `time:hour`, `time:day`, `time:week`, `time:month`.
     #[serde(default)]
     #[schema(example = json!(["time:day"]))]
     dimensions: Vec<String>,
-    /// `[operator, "event:page", [values], {"case_sensitive": bool}?]` with `is`, `is_not`, `contains`, `contains_not`,
-    /// and `and`, `or`, `not` of them.
+    /// `[operator, dimension, [values], {"case_sensitive": bool}?]` with `is`, `is_not`, `contains`, `contains_not`, and
+    /// `and`, `or`, `not` of them, on the dimension that the answer is broken down by; without one, that it is one value,
+    /// or any if the metrics of several values add up.
     #[serde(default)]
     filters: Vec<Value>,
     /// Metrics or dimensions of the query with `asc` or `desc`.
@@ -98,7 +107,7 @@ pub(super) enum Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Column {
     Time,
-    Page,
+    Property(Property),
 }
 
 /// What results are ordered by: the position of a metric or a dimension.
@@ -117,6 +126,8 @@ pub(super) struct Query {
     pub(super) columns: Vec<Column>,
     pub(super) filters: Vec<Value>,
     pub(super) filter: Filter,
+    /// What the answer is broken down, or filtered, by.
+    pub(super) property: Option<Property>,
     pub(super) order_by: Vec<(OrderKey, Direction)>,
     pub(super) include: Include,
     pub(super) pagination: Pagination,
@@ -138,7 +149,6 @@ const TIME_DIMENSIONS: [(&str, TimeDimension); 6] = [
     ("time:week", TimeDimension::Step(Step::Week)),
     ("time:month", TimeDimension::Step(Step::Month)),
 ];
-const PAGE: &str = "event:page";
 
 /// Reads a question; an unknown key is refused with its name.
 pub(super) fn read(body: &[u8]) -> Result<Request, QueryError> {
@@ -166,12 +176,23 @@ impl Query {
     pub(super) fn new(request: Request, zone: &TimeZone) -> Result<Self, QueryError> {
         let metrics = parse_metrics(&request.metrics)?;
         let (columns, time) = parse_dimensions(&request.dimensions)?;
-        let filter = Filter::parse(&request.filters)?;
-        if !filter.is_none() && !columns.contains(&Column::Page) && filter.single_page().is_none() {
-            return Err(QueryError::new(
-                "filters: without the dimension event:page only [\"is\", \"event:page\", [one page]] is supported: \
-                 visitors of several pages don't add up",
-            ));
+        let (filter, filtered) = Filter::parse(&request.filters)?;
+        let broken_down = columns.iter().find_map(|column| match column {
+            Column::Property(property) => Some(*property),
+            Column::Time => None,
+        });
+        let property = match (broken_down, filtered) {
+            (Some(by), Some(filtered)) if by.dimension != filtered.dimension => {
+                let why = property::one_only(by, filtered);
+                return Err(QueryError::new(format!("filters: {why}")));
+            }
+            (by, filtered) => by.or(filtered),
+        };
+        if let Some(property) = property {
+            check_metrics(&metrics, property)?;
+            if broken_down.is_none() && filter.single().is_none() {
+                check_sums(&metrics, property)?;
+            }
         }
         if request.include.time_labels && time.is_none() {
             return Err(QueryError::new(
@@ -196,6 +217,7 @@ impl Query {
             columns,
             filters: request.filters,
             filter,
+            property,
             order_by,
             include: request.include,
             pagination: request.pagination,
@@ -207,23 +229,25 @@ impl Query {
     pub(super) fn step(&self, range: &Range<i64>) -> Option<Step> {
         match self.time? {
             TimeDimension::Step(step) => Some(step),
-            // Pages are counted by the day.
             TimeDimension::Auto => match Step::by_span(range) {
-                Step::Hour if self.needs_pages() => Some(Step::Day),
+                Step::Hour if self.needs_days().is_some() => Some(Step::Day),
                 step => Some(step),
             },
         }
     }
 
-    /// Whether rows by page are needed.
-    pub(super) fn needs_pages(&self) -> bool {
-        self.columns.contains(&Column::Page) || !self.filter.is_none()
+    /// What of it is counted by the day only, if there is such a thing.
+    pub(super) fn needs_days(&self) -> Option<&'static str> {
+        let history = self.metrics.iter().find(|metric| metric.is_of_history());
+        let property = self.property.map(|property| property.name);
+        property.or(history.map(|metric| metric.name()))
     }
 
-    pub(super) fn figures(&self, sums: &Sums) -> Vec<Figure> {
+    /// The metrics of one row; money is of `currency`.
+    pub(super) fn figures(&self, sums: &Sums, currency: Currency) -> Vec<Figure> {
         self.metrics
             .iter()
-            .map(|metric| sums.figure(*metric))
+            .map(|metric| sums.figure(*metric, currency))
             .collect()
     }
 
@@ -231,7 +255,7 @@ impl Query {
     pub(super) fn dimensions(&self, step: Option<Step>) -> Vec<&'static str> {
         let name = |column: &Column| match column {
             Column::Time => step.map_or("time", Step::dimension),
-            Column::Page => PAGE,
+            Column::Property(property) => property.name,
         };
         self.columns.iter().map(name).collect()
     }
@@ -257,26 +281,72 @@ fn parse_metrics(names: &[String]) -> Result<Vec<Metric>, QueryError> {
     Ok(metrics)
 }
 
+/// Refuses metrics that rows by that property don't tell.
+fn check_metrics(metrics: &[Metric], property: Property) -> Result<(), QueryError> {
+    let refuse = |metric: &Metric, why: &str| {
+        Err(QueryError::new(format!(
+            "metrics: {} can't be told by {}: {why}",
+            metric.name(),
+            property.name
+        )))
+    };
+    for metric in metrics {
+        if metric.is_of_history() {
+            return refuse(metric, "who is new to a value need not be new to the site");
+        }
+        if metric.is_of_visits() && property.dimension == Dimension::EventName {
+            return refuse(metric, "it is a figure of visits, not of events");
+        }
+    }
+    Ok(())
+}
+
+/// Refuses metrics that can't be told of several values together.
+fn check_sums(metrics: &[Metric], property: Property) -> Result<(), QueryError> {
+    match metrics.iter().find(|metric| !metric.adds_up(property)) {
+        Some(metric) => Err(QueryError::new(format!(
+            "filters: {} of several values don't add up: without the dimension {} only [\"is\", \"{}\", [one value]] \
+             is supported",
+            metric.name(),
+            property.name,
+            property.name
+        ))),
+        None => Ok(()),
+    }
+}
+
 fn parse_dimensions(names: &[String]) -> Result<(Vec<Column>, Option<TimeDimension>), QueryError> {
     let mut columns = Vec::with_capacity(names.len());
     let mut time = None;
     for name in names {
-        let column =
-            if let Some((_, found)) = TIME_DIMENSIONS.iter().find(|(known, _)| known == name) {
-                time = Some(*found);
-                Column::Time
-            } else if name == PAGE {
-                Column::Page
-            } else {
-                let known = TIME_DIMENSIONS.map(|(name, _)| name).join(", ");
-                return Err(QueryError::new(format!(
-                    "dimensions: {name:?} is not supported; supported are {PAGE} and one of {known}"
-                )));
-            };
-        if columns.contains(&column) {
+        let column = if let Some((_, found)) =
+            TIME_DIMENSIONS.iter().find(|(known, _)| known == name)
+        {
+            time = Some(*found);
+            Column::Time
+        } else if let Some(property) = Property::find(name) {
+            Column::Property(property)
+        } else {
+            let times = TIME_DIMENSIONS.map(|(name, _)| name).join(", ");
+            let properties = property::names();
             return Err(QueryError::new(format!(
-                "dimensions: {name:?}: give {PAGE} and a time dimension once each at most"
+                "dimensions: {name:?} is not supported; supported are one of {times} and one of {properties}"
             )));
+        };
+        let other = columns
+            .iter()
+            .find(|other| std::mem::discriminant(*other) == std::mem::discriminant(&column));
+        match (other, column) {
+            (Some(Column::Property(other)), Column::Property(this)) if *other != this => {
+                let why = property::one_only(*other, this);
+                return Err(QueryError::new(format!("dimensions: {why}")));
+            }
+            (Some(_), _) => {
+                return Err(QueryError::new(format!(
+                    "dimensions: {name:?}: give a time dimension and another once each at most"
+                )));
+            }
+            (None, _) => {}
         }
         columns.push(column);
     }

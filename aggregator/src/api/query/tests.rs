@@ -15,11 +15,11 @@ const NOW: i64 = 1_795_178_096_000;
 /// That day.
 const TODAY: i64 = 20_777;
 
-/// Rows by hand: totals as (grain, window, row), pages as (dimension, day, page, row).
+/// Rows by hand: totals as (grain, window, row), values as (dimension, day, value, row).
 #[derive(Default)]
 struct Rows {
     totals: Vec<(Grain, i64, Row)>,
-    pages: Vec<(Dimension, i64, &'static str, Row)>,
+    values: Vec<(Dimension, i64, &'static str, Row)>,
 }
 
 impl MetricStore for Rows {
@@ -46,7 +46,7 @@ impl MetricStore for Rows {
         days: Range<i64>,
     ) -> BoxFuture<'_, Result<Vec<(i64, String, Row)>, MetricError>> {
         let rows = self
-            .pages
+            .values
             .iter()
             .filter(|(of, day, ..)| *of == dimension && days.contains(day));
         let rows = rows
@@ -186,7 +186,7 @@ fn buckets_come_in_order_of_time_without_the_empty_ones_and_labels_with_all() {
 fn pages() -> Rows {
     Rows {
         totals: Vec::new(),
-        pages: vec![
+        values: vec![
             (Dimension::Page, TODAY - 1, "/a", row(2, 5)),
             (Dimension::Page, TODAY - 1, "/b", row(2, 6)),
             (Dimension::Page, TODAY - 2, "/b", row(1, 1)),
@@ -293,6 +293,201 @@ fn pages_over_less_than_a_day_become_days_or_are_refused() {
     }
 }
 
+/// A day of two sources, one of which is none, and the day before.
+fn sources() -> Rows {
+    let row = |visitors, pageviews, revenue: &[([u8; 3], i64)]| Row {
+        orders: 2 * revenue.len() as i64,
+        revenue: revenue.to_vec(),
+        ..row(visitors, pageviews)
+    };
+    Rows {
+        totals: vec![
+            (
+                Grain::Day,
+                TODAY - 1,
+                row(4, 9, &[(*b"EUR", 30), (*b"USD", 7)]),
+            ),
+            (
+                Grain::Day,
+                TODAY,
+                Row {
+                    visitors_by_gap: vec![(0, 1), (1, 2), (9, 4)],
+                    ..row(7, 9, &[])
+                },
+            ),
+        ],
+        values: vec![
+            (
+                Dimension::Source,
+                TODAY - 1,
+                "",
+                row(4, 8, &[(*b"EUR", 30)]),
+            ),
+            (Dimension::Source, TODAY - 1, "Google", row(2, 4, &[])),
+            (
+                Dimension::Source,
+                TODAY - 2,
+                "Google",
+                row(2, 1, &[(*b"EUR", 31)]),
+            ),
+            (Dimension::Country, TODAY - 1, "", row(1, 1, &[])),
+            (
+                Dimension::EventName,
+                TODAY - 1,
+                "order",
+                row(3, 0, &[(*b"USD", 100), (*b"EUR", 999)]),
+            ),
+            (Dimension::EventName, TODAY - 1, "signup", row(2, 0, &[])),
+        ],
+    }
+}
+
+#[test]
+fn visits_are_broken_down_by_what_they_have_in_common() {
+    let query = |metrics: Value, dimensions: Value| json!({"site_id": 1, "metrics": metrics, "date_range": "7d", "dimensions": dimensions});
+    let all = json!([
+        "visitors",
+        "visits",
+        "views_per_visit",
+        "bounce_rate",
+        "orders"
+    ]);
+    assert_eq!(
+        results(&sources(), &query(all, json!(["visit:source"]))),
+        json!([
+            {"dimensions": ["Direct / None"], "metrics": [4, 4, 2.0, 50, 2]},
+            {"dimensions": ["Google"], "metrics": [4, 4, 1.25, 50, 2]},
+        ])
+    );
+    let by_day = query(json!(["visitors"]), json!(["time:day", "visit:source"]));
+    assert_eq!(
+        results(&sources(), &by_day),
+        json!([
+            {"dimensions": ["2026-11-18", "Google"], "metrics": [2]},
+            {"dimensions": ["2026-11-19", "Direct / None"], "metrics": [4]},
+            {"dimensions": ["2026-11-19", "Google"], "metrics": [2]},
+        ])
+    );
+    let countries = query(json!(["visitors"]), json!(["visit:country"]));
+    assert_eq!(
+        results(&sources(), &countries),
+        json!([{"dimensions": ["(not set)"], "metrics": [1]}])
+    );
+    for name in ["event:goal", "event:name"] {
+        let names = query(json!(["events", "visits"]), json!([name]));
+        assert_eq!(
+            results(&sources(), &names),
+            json!([
+                {"dimensions": ["order"], "metrics": [1, 3]},
+                {"dimensions": ["signup"], "metrics": [1, 2]},
+            ])
+        );
+    }
+}
+
+#[test]
+fn an_answer_may_be_filtered_by_the_dimension_it_is_about() {
+    let query = |metrics: &[&str], filters: Value| json!({"site_id": 1, "metrics": metrics, "date_range": "7d", "filters": filters});
+    let direct = json!([["is", "visit:source", ["Direct / None"]]]);
+    assert_eq!(
+        results(&sources(), &query(&["visitors", "pageviews"], direct)),
+        json!([{"dimensions": [], "metrics": [4, 8]}])
+    );
+    // Visits and views of several sources add up, visitors don't.
+    let both = json!([["is", "visit:source", ["Direct / None", "Google"]]]);
+    assert_eq!(
+        results(&sources(), &query(&["visits", "pageviews"], both.clone())),
+        json!([{"dimensions": [], "metrics": [8, 13]}])
+    );
+    let order = json!([["is", "event:goal", ["order"]]]);
+    assert_eq!(
+        results(&sources(), &query(&["visitors", "visits"], order)),
+        json!([{"dimensions": [], "metrics": [3, 3]}])
+    );
+    let events = json!([["contains", "event:name", ["r", "s"]]]);
+    for (metric, filters) in [("visitors", both), ("visits", events)] {
+        let error = answer(&sources(), &query(&[metric], filters)).unwrap_err();
+        assert!(
+            error.contains(&format!("{metric} of several values")),
+            "{error}"
+        );
+    }
+    let other = json!({
+        "site_id": 1, "metrics": ["visitors"], "date_range": "7d", "dimensions": ["visit:os"],
+        "filters": [["is", "visit:country", ["DE"]]],
+    });
+    let error = answer(&sources(), &other).unwrap_err();
+    assert!(
+        error.contains("visit:os and visit:country can't be combined"),
+        "{error}"
+    );
+}
+
+#[test]
+fn revenue_is_of_the_orders_one_currency_else_of_the_sites_with_a_warning() {
+    let query = |dimension: &str| {
+        let metrics = ["total_revenue", "average_revenue"];
+        json!({"site_id": 1, "metrics": metrics, "date_range": "7d", "dimensions": [dimension]})
+    };
+    let euros = |value: f64, text: &str| json!({"value": value, "currency": "EUR", "short": text, "long": text});
+    let by_source = answer(&sources(), &query("visit:source")).unwrap();
+    assert_eq!(
+        by_source["results"],
+        json!([
+            {"dimensions": ["Google"], "metrics": [euros(0.31, "€0.31"), euros(0.16, "€0.16")]},
+            {"dimensions": ["Direct / None"], "metrics": [euros(0.3, "€0.30"), euros(0.15, "€0.15")]},
+        ])
+    );
+    assert_eq!(by_source["meta"].get("metric_warnings"), None);
+    let by_name = answer(&sources(), &query("event:name")).unwrap();
+    assert_eq!(
+        by_name["results"],
+        json!([
+            {"dimensions": ["order"], "metrics": [euros(9.99, "€9.99"), null]},
+            {"dimensions": ["signup"], "metrics": [euros(0.0, "€0.00"), null]},
+        ])
+    );
+    let warning = &by_name["meta"]["metric_warnings"]["total_revenue"];
+    assert_eq!(warning["code"], "several_currencies");
+    assert!(warning["warning"].as_str().unwrap().contains("USD"));
+}
+
+#[test]
+fn new_visitors_are_told_for_whole_days() {
+    let query = |range: Value, dimensions: Value| {
+        let metrics = ["visitors", "new_visitors", "returning_visitors"];
+        json!({"site_id": 1, "metrics": metrics, "date_range": range, "dimensions": dimensions})
+    };
+    // Of the second day's seven, one is new and two were there the day before.
+    let both = json!(["2026-11-19", "2026-11-20"]);
+    assert_eq!(
+        results(&sources(), &query(both.clone(), json!([]))),
+        json!([{"dimensions": [], "metrics": [9, 5, 4]}])
+    );
+    assert_eq!(
+        results(&sources(), &query(both, json!(["time"]))),
+        json!([
+            {"dimensions": ["2026-11-19"], "metrics": [4, 4, 0]},
+            {"dimensions": ["2026-11-20"], "metrics": [7, 1, 6]},
+        ])
+    );
+    for (range, dimensions, why) in [
+        ("24h", json!([]), "by the day"),
+        ("7d", json!(["visit:source"]), "new to a value"),
+    ] {
+        let error = answer(&sources(), &query(json!(range), dimensions)).unwrap_err();
+        assert!(error.contains(why), "{error}");
+    }
+    let of_events = json!({
+        "site_id": 1, "metrics": ["bounce_rate"], "date_range": "7d", "dimensions": ["event:goal"],
+    });
+    let error = answer(&sources(), &of_events).unwrap_err();
+    assert!(
+        error.contains("bounce_rate can't be told by event:goal"),
+        "{error}"
+    );
+}
+
 #[test]
 fn questions_that_make_no_sense_are_refused_with_the_key_that_is_wrong() {
     let base = json!({"site_id": 1, "metrics": ["visitors"], "date_range": "day"});
@@ -306,7 +501,12 @@ fn questions_that_make_no_sense_are_refused_with_the_key_that_is_wrong() {
     check("metrics", json!([]), "metrics: ");
     check("metrics", json!(["scroll_depth"]), "\"scroll_depth\"");
     check("metrics", json!(["visits", "visits"]), "twice");
-    check("dimensions", json!(["visit:country"]), "\"visit:country\"");
+    check("dimensions", json!(["visit:city"]), "\"visit:city\"");
+    check(
+        "dimensions",
+        json!(["visit:os", "visit:browser"]),
+        "visit:os and visit:browser can't be combined",
+    );
     check("dimensions", json!(["time", "time:day"]), "once");
     check("include", json!({"imports": true}), "`imports`");
     check("include", json!({"time_labels": true}), "time_labels");

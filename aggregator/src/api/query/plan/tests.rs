@@ -8,10 +8,11 @@ use wakeline_engine::{
     window::{day_window, distance, hour_window, minute_window},
 };
 
-use super::{Plan, plan, plan_days, sum_pages, sum_totals};
+use super::{Plan, plan, plan_days, sum_totals, sum_values};
 use crate::api::query::{
     filter::Filter,
     metric::{Figure, Metric, Sums},
+    property::Property,
     range::{Bucket, Step, buckets},
 };
 
@@ -30,9 +31,9 @@ fn whole(range: std::ops::Range<i64>) -> Vec<Bucket> {
 }
 
 fn visitors(sums: &Sums) -> i64 {
-    match sums.figure(Metric::Visitors) {
+    match sums.figure(Metric::Visitors, *b"EUR") {
         Figure::Whole(visitors) => visitors,
-        Figure::Hundredths(_) => unreachable!("visitors are whole"),
+        other => unreachable!("visitors are whole, not {other:?}"),
     }
 }
 
@@ -135,10 +136,18 @@ fn ranges_that_no_rows_answer_exactly_are_refused_with_what_is_possible() {
 fn pages_are_read_by_whole_days_only() {
     let days = whole(at("2026-01-01T00:00:00Z")..at("2026-01-03T00:00:00Z"));
     let first = day_window(&TimeZone::UTC, at("2026-01-01T00:00:00Z"));
-    assert_eq!(plan_days(&TimeZone::UTC, &days).unwrap(), first..first + 2);
+    assert_eq!(
+        plan_days(&TimeZone::UTC, &days, "event:page").unwrap(),
+        first..first + 2
+    );
     let hours = whole(at("2026-01-01T00:00:00Z")..at("2026-01-01T03:00:00Z"));
-    let error = plan_days(&TimeZone::UTC, &hours).unwrap_err().to_string();
-    assert!(error.contains("by the day"), "{error}");
+    let error = plan_days(&TimeZone::UTC, &hours, "event:page")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("event:page is counted by the day"),
+        "{error}"
+    );
 }
 
 /// Rows as an engine makes them, of visitors that are each active at some minutes.
@@ -252,13 +261,25 @@ fn pages_are_summed_over_days_with_each_visitor_once() {
         duration_ms: 90_000,
         ..Row::default()
     };
-    let entries = vec![(first + 1, "/".to_owned(), entry)];
-    let filter = Filter::parse(&[json!(["is", "event:page", ["/"]])]).unwrap();
+    // Its visits went on after midnight, but without the page.
+    let rest = Row {
+        pageviews: 1,
+        ..Row::default()
+    };
+    let entries = vec![
+        (first + 1, "/".to_owned(), entry),
+        (first + 4, "/gone".to_owned(), rest),
+    ];
+    let filter = Filter::parse(&[json!(["is", "event:page", ["/"]])])
+        .unwrap()
+        .0;
 
     let whole = whole(range.clone());
-    let sums = sum_pages(
+    let property = Property::find("event:page").unwrap();
+    let sums = sum_values(
         &TimeZone::UTC,
         &whole,
+        property,
         &filter,
         pages.clone(),
         entries.clone(),
@@ -275,15 +296,17 @@ fn pages_are_summed_over_days_with_each_visitor_once() {
         (Metric::BounceRate, 50),
         (Metric::VisitDuration, 45),
     ] {
-        assert_eq!(sums.figure(metric), Figure::Whole(expected), "{metric:?}");
+        let figure = sums.figure(metric, *b"EUR");
+        assert_eq!(figure, Figure::Whole(expected), "{metric:?}");
     }
 
     // The 23rd is a Monday.
     let weeks = buckets(&TimeZone::UTC, &range, Step::Week).unwrap();
-    let sums = sum_pages(
+    let sums = sum_values(
         &TimeZone::UTC,
         &weeks,
-        &Filter::parse(&[]).unwrap(),
+        property,
+        &Filter::parse(&[]).unwrap().0,
         pages,
         entries,
     );
