@@ -28,6 +28,18 @@ const PATHS = [
   "/", "/products/", "/products/stoneware-mug", "/cart", "/products/linen-throw-in-natural-undyed-flax-with-fringes", "/checkout",
   "/products/oak-stool", "/thank-you", "/about", "/products/brass-lamp", "/journal/how-we-glaze", "/products/wool-rug", "/contact", "/shipping",
 ];
+const VALUES = {
+  "visit:source": ["Direct / None", "Google", "Instagram", "DuckDuckGo", "newsletter", "Pinterest", "ChatGPT", "Bing", "journal.example", "Reddit", "blog.example"],
+  "visit:channel": ["Direct", "Organic Search", "Organic Social", "Email", "Referral", "AI Assistants", "Paid Search"],
+  "visit:utm_campaign": ["(not set)", "spring-glazes", "welcome"],
+  "visit:entry_page": [...PATHS.slice(0, 9), "(not set)"],
+  "visit:exit_page": [...PATHS.slice(2, 12), "(not set)"],
+  "visit:country": ["DE", "US", "FR", "IN", "AT", "(not set)", "JP", "BR"],
+  "visit:device": ["Mobile", "Desktop", "Tablet", "(not set)"],
+  "visit:browser": ["Chrome", "Safari", "Firefox", "Samsung Internet", "Edge", "(not set)"],
+  "visit:os": ["iOS", "Android", "Windows", "macOS", "Linux", "(not set)"],
+  "event:name": ["pageview", "product_view", "click", "cart", "order", "newsletter_signup"],
+};
 const empty = new Set([3]);
 /** Live events so far, per site and minute. */
 const live = new Map();
@@ -116,6 +128,10 @@ function answer(query) {
       results: rows.map(({ label, visitors, extra: more }) => ({ dimensions: [label], metrics: pick(figures(visitors + Math.ceil(more / 4), more)) })),
       meta: { time_labels: all.map(({ label }) => label) }, query,
     };
+  }
+  if (dimension && VALUES[dimension]) {
+    const rows = sum + extra === 0 ? [] : VALUES[dimension].map((value, at) => ({ dimensions: [value], metrics: pick(figures(Math.round((sum * 0.7) / (at + 1.3)) + 1, extra)) }));
+    return { results: rows.slice(0, query.pagination?.limit ?? 100), meta: { total_rows: rows.length }, query };
   }
   if (dimension === "event:page") {
     const rows = sum + extra === 0 ? [] : PATHS.map((path, at) => ({ dimensions: [path], metrics: pick({ ...figures(Math.round((sum * 0.6) / (at + 1.4)) + Math.ceil(extra / (8 * (at + 1))), extra), bounce_rate: at === 7 ? null : Math.round(20 + 50 * noise(path)) }) }));

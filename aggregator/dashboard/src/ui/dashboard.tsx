@@ -1,9 +1,10 @@
 import { fullNumber } from "../format";
+import { panels } from "../panels";
 import { report, reportError, retry, seen, site, visitorsNow } from "../state";
 import { ChartPanel } from "./chart-panel";
 import { Help } from "./help";
 import { Install } from "./install";
-import { Pages } from "./pages";
+import { ListPanel } from "./list-panel";
 import { CustomRange, PeriodPicker } from "./period-picker";
 import { EventStream } from "./stream";
 import { TopBar } from "./topbar";
@@ -34,7 +35,7 @@ export function Dashboard() {
           </>
         )}
         <div class="columns">
-          {seen.value !== false && <Pages />}
+          {seen.value !== false && panels.map((panel) => <ListPanel key={panel.panel.key} state={panel} />)}
           <EventStream />
         </div>
       </main>
