@@ -18,6 +18,9 @@ use crate::config::{Config, ConfigError, HttpConfig};
 use crate::control::{Control, ControlError};
 use crate::grpc::Services;
 use crate::health::{ServerHealth, Troubles};
+use crate::ledger::backlog::Backlog;
+use crate::ledger::desk::Tools;
+use crate::ledger::{DeadLetterError, DeadLetters, Desk, StateFates};
 use crate::live::Live;
 use crate::lock::{FolderLock, LockError};
 use crate::log::{EventLog as _, LogError, SegmentEventLog};
@@ -31,6 +34,8 @@ use crate::stats::Stats;
 const PERSIST_EVERY: Duration = Duration::from_secs(1);
 /// Watchers are told of changes that came too quickly to be told at once.
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
+/// Dead letters that are too old are deleted this often.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 /// Collectors that are gone without a word are noticed after this and as long again.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Connections of collectors at a time; each has one or two.
@@ -88,6 +93,9 @@ pub enum StartError {
     /// State and log don't fit together or can't be read.
     #[error("go on where the log was left")]
     Recover(#[from] RecoverError),
+    /// The refused events can't be used.
+    #[error("open the dead letters")]
+    DeadLetters(#[from] DeadLetterError),
     /// An address can't be listened on.
     #[error("listen on {0}")]
     Listen(String, #[source] io::Error),
@@ -145,6 +153,7 @@ pub struct Aggregator {
     grpc_addr: SocketAddr,
     http_addr: SocketAddr,
     control: Arc<Control>,
+    desk: Arc<Desk>,
     log: SegmentEventLog,
     state: Arc<Store>,
     metrics: Arc<dyn MetricStore>,
@@ -190,6 +199,8 @@ impl Aggregator {
                 error => error.into(),
             })?;
         log.raise_stamp(stamp_ms);
+        let letters = DeadLetters::open(&data.join("dead-letters"), config.dead_letters.limits());
+        let letters = Arc::new(letters?);
 
         let grpc = listen(config.grpc.listen).await?;
         let http = listen(config.http.listen).await?;
@@ -208,6 +219,7 @@ impl Aggregator {
             live: Arc::clone(&live),
             stats: Arc::clone(&counters),
             board: Arc::clone(&board),
+            letters: Some(Arc::clone(&letters)),
             _lock: Arc::clone(&lock),
         });
         let processing =
@@ -218,6 +230,21 @@ impl Aggregator {
             max_values: config.query.max_values,
             board: Arc::clone(&board),
         });
+
+        let backlog = Arc::new(Backlog::default());
+        let desk = Desk::new(Tools {
+            control: Arc::clone(&control),
+            fates: Arc::new(StateFates {
+                store: Arc::clone(&state),
+                partitions,
+            }),
+            metrics: Arc::clone(&metrics),
+            letters: Arc::clone(&letters),
+            backlog: Arc::clone(&backlog),
+            collector_url: config.http.collector_url.clone(),
+            clock: now_ms,
+        });
+        let desk = Arc::new(desk.map_err(StartError::Data)?);
 
         let close = CancellationToken::new();
         let background = CancellationToken::new();
@@ -230,6 +257,7 @@ impl Aggregator {
             positions: Arc::new(positions),
             control: Arc::clone(&control),
             stats: Arc::clone(&counters),
+            backlog,
             token: config.grpc.token.clone(),
             shutdown: close.clone(),
         };
@@ -239,6 +267,7 @@ impl Aggregator {
             control: Arc::clone(&control),
             metrics: Arc::clone(&metrics),
             live: Arc::clone(&live),
+            desk: Arc::clone(&desk),
             health: Arc::new(ServerHealth {
                 log: log.clone(),
                 board,
@@ -251,15 +280,17 @@ impl Aggregator {
         };
         doors.spawn(serve_http(http, api, config.http.clone(), close.clone()));
         let socket = AdminSocket::bind(data).map_err(StartError::Data)?;
-        doors.spawn(socket.run(Arc::clone(&control), close.clone()));
+        doors.spawn(socket.run(Arc::clone(&control), Arc::clone(&desk), close.clone()));
         doors.close();
         tokio::spawn(persist(Arc::clone(&state), troubles, background.clone()));
+        tokio::spawn(expire(letters, background.clone()));
         tokio::spawn(flush(Arc::clone(&live), background.clone()));
         tracing::info!(%grpc_addr, %http_addr, "the aggregator runs");
         Ok(Self {
             grpc_addr,
             http_addr,
             control,
+            desk,
             log,
             state,
             metrics,
@@ -299,11 +330,7 @@ impl Aggregator {
 
     /// Does what an operator asks for.
     pub async fn admin(&self, request: AdminRequest) -> Result<serde_json::Value, AdminError> {
-        let control = Arc::clone(&self.control);
-        match tokio::task::spawn_blocking(move || admin::execute(&control, request)).await {
-            Ok(answer) => answer,
-            Err(error) => Err(AdminError::Server(error.to_string())),
-        }
+        admin::perform(&self.control, &self.desk, request).await
     }
 
     /// Stops in order: takes nothing new and acknowledges what was taken, answers what was asked, applies what was read
@@ -431,6 +458,20 @@ async fn persist(state: Arc<Store>, troubles: Arc<Troubles>, end: CancellationTo
         let done = tokio::task::spawn_blocking(move || runtime.block_on(state.persist()));
         if let Ok(done) = done.await {
             troubles.tell(done.err().map(|error| Causes(&error).to_string()));
+        }
+    }
+}
+
+/// Deletes dead letters that are too old.
+async fn expire(letters: Arc<DeadLetters>, end: CancellationToken) {
+    let mut every = tokio::time::interval(EXPIRE_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while end.run_until_cancelled(every.tick()).await.is_some() {
+        let letters = Arc::clone(&letters);
+        let now = u64::try_from(now_ms()).unwrap_or(0);
+        let done = tokio::task::spawn_blocking(move || letters.expire(now)).await;
+        if let Ok(Err(error)) = done {
+            tracing::warn!(error = %Causes(&error), "delete old dead letters");
         }
     }
 }

@@ -21,6 +21,7 @@ mod keys;
 mod serve;
 pub mod snapshot;
 mod stats;
+mod tallies;
 pub mod upstream;
 
 use std::os::unix::fs::DirBuilderExt as _;
@@ -44,6 +45,7 @@ use http::problem::Refusal;
 use http::sdk_files::SdkFiles;
 use keys::Keys;
 use snapshot::Watcher;
+use tallies::Tallies;
 use upstream::{Upstream, UpstreamError};
 
 /// The spool's folder in the data folder.
@@ -119,7 +121,10 @@ impl Collector {
         );
         let forward = forwarder.stats();
         tasks.spawn(forwarder.run(stop.clone()));
+        let tallies = Arc::<Tallies>::default();
+        tasks.spawn(Arc::clone(&tallies).run(log.clone(), stop.clone()));
         let doors = Arc::new(Doors {
+            tallies,
             keys: Keys::new(rules, upstream),
             enricher: Arc::default(),
             log,

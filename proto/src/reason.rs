@@ -26,11 +26,13 @@ pub enum Reason {
     InvalidProperty,
     /// Consent is denied or pending. Counted, not kept.
     NoConsent,
+    /// The request's key is missing or nobody knows it. Counted by requests, at site 0; not kept.
+    UnknownKey,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::TooLarge,
         Self::InvalidVisitor,
@@ -42,6 +44,7 @@ impl Reason {
         Self::InvalidMoney,
         Self::InvalidProperty,
         Self::NoConsent,
+        Self::UnknownKey,
     ];
 
     /// The name on the wire and in metrics.
@@ -58,7 +61,13 @@ impl Reason {
             Self::InvalidMoney => "invalid_money",
             Self::InvalidProperty => "invalid_property",
             Self::NoConsent => "no_consent",
+            Self::UnknownKey => "unknown_key",
         }
+    }
+
+    /// Whether an event that is refused for it is kept, as a dead letter; else it is only counted.
+    pub const fn is_kept(self) -> bool {
+        !matches!(self, Self::NoConsent | Self::UnknownKey)
     }
 
     /// The reason of that name.

@@ -4,6 +4,7 @@ mod assets;
 mod auth;
 mod body;
 mod document;
+mod ledger;
 mod live;
 mod manage;
 mod problem;
@@ -29,7 +30,7 @@ use self::{
     body::JsonBytes,
     problem::{Code, Problem, ProblemBody},
 };
-use crate::{control::Control, live::Live, metrics::MetricStore};
+use crate::{control::Control, ledger::Desk, live::Live, metrics::MetricStore};
 
 /// How the server is, as far as HTTP tells.
 pub trait Health: Send + Sync {
@@ -48,6 +49,8 @@ pub struct ApiState {
     pub metrics: Arc<dyn MetricStore>,
     /// What happens now.
     pub live: Arc<Live>,
+    /// What became of everything.
+    pub desk: Arc<Desk>,
     /// For `/readyz` and `/metrics`.
     pub health: Arc<dyn Health>,
     /// Where pages reach the collector, if that was configured.
@@ -110,6 +113,9 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(manage::change_site))
         .routes(routes!(manage::list_keys))
         .routes(routes!(live::live))
+        .routes(routes!(ledger::ledger))
+        .routes(routes!(ledger::letters))
+        .routes(routes!(ledger::replay))
         .routes(routes!(status::healthz))
         .routes(routes!(status::readyz))
         .routes(routes!(status::metrics))

@@ -45,6 +45,7 @@ use crate::judge::Verdict;
 use crate::judge::native::Arrival;
 use crate::keys::{KeyError, Keys};
 use crate::stats::Stats;
+use crate::tallies::{Tallies, UNKNOWN_SITE};
 use body::{Budget, Share};
 use problem::Refusal;
 use sdk_files::SdkFiles;
@@ -84,6 +85,7 @@ pub(crate) struct Doors {
     pub(crate) enricher: Arc<Enricher>,
     pub(crate) log: SegmentLog,
     pub(crate) stats: Stats,
+    pub(crate) tallies: Arc<Tallies>,
     pub(crate) forward: Arc<ForwardStats>,
     pub(crate) budget: Arc<Budget>,
     /// Turns of large bodies.
@@ -129,6 +131,7 @@ impl Doors {
         outcome.unwrap_or_else(|refusal| {
             self.stats.refused(&refusal);
             match &refusal {
+                Refusal::Key => self.tallies.add(UNKNOWN_SITE, Reason::UnknownKey),
                 Refusal::Spool(error) => tracing::error!(%error, "events can't be stored"),
                 other => tracing::debug!(refusal = %other, "refused"),
             }

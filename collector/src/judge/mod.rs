@@ -5,7 +5,7 @@
 //! Invariants: every event that goes in comes out in a [`Verdict`], accepted or rejected; one that is refused for
 //! consent leaves nothing but its count; no step can make others' events fail.
 
-mod groups;
+pub(crate) mod groups;
 pub(crate) mod json;
 pub(crate) mod native;
 mod place;
@@ -92,7 +92,7 @@ pub(crate) struct Verdict {
     pub(crate) received: u32,
     pub(crate) accepted: u32,
     pub(crate) rejected: Vec<Rejection>,
-    /// What is to be spooled, with the number of positions it takes; nothing if no event is kept.
+    /// What is to be spooled, with the number of positions it takes; nothing if there were no events.
     pub(crate) record: Option<(Bytes, u32)>,
 }
 
@@ -183,9 +183,11 @@ impl Judge {
     ) {
         let index = self.received;
         self.received += 1;
-        if refused.reason != Reason::NoConsent {
+        if refused.reason.is_kept() {
             let payload = payload(&self.context);
             self.groups.reject(visitor, consent, &refused, payload);
+        } else {
+            self.groups.tally(refused.reason);
         }
         self.rejected.push(Rejection { index, refused });
     }
