@@ -13,13 +13,14 @@ import { includesNow, intervals, shift, type Interval, type Period } from "./per
 import { everSeen, fetchReport, type Report } from "./report";
 import { arrive, EMPTY_STREAM, MAX_EVENTS, pause, resume, type StreamItem } from "./stream";
 import { storedTheme, storeTheme, type Theme } from "./theme";
-import { searchOf, tokenFrom, viewFrom, type View } from "./url";
+import { pageFrom, pathOf, searchOf, tokenFrom, viewFrom, type Page, type View } from "./url";
 
 export type Screen = "starting" | "signed-out" | "no-sites" | "site";
 
 export const screen = signal<Screen>("starting");
 export const signInError = signal("");
 export const sites = signal<readonly Site[]>([]);
+export const page = signal<Page>(pageFrom(location.pathname));
 export const view = signal<View>(viewFrom(location.search));
 export const report = signal<Report | undefined>(undefined);
 /** Why the figures are not up to date; empty if they are. */
@@ -84,7 +85,10 @@ async function load(signal: AbortSignal): Promise<void> {
 
 /** Reads the address, signs in if it brings a token, and shows what there is. */
 export async function start(): Promise<void> {
-  addEventListener("popstate", () => show(viewFrom(location.search), "keep"));
+  addEventListener("popstate", () => {
+    page.value = pageFrom(location.pathname);
+    show(viewFrom(location.search), "keep");
+  });
   // A token put into the address of a page that is open already.
   addEventListener("hashchange", () => void enter());
   watchVisibility();
@@ -242,6 +246,13 @@ function show(next: View, address: "push" | "replace" | "keep"): void {
     loading.value = true;
     refresh.restart();
   }
+}
+
+/** Shows another page of the same site. */
+export function choosePage(next: Page): void {
+  if (next === page.value) return;
+  history.pushState(null, "", pathOf(next) + searchOf(view.value));
+  page.value = next;
 }
 
 export function chooseSite(domain: string): void {
