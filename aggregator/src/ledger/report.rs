@@ -144,14 +144,16 @@ impl Span {
             Some(text) => span::instant(text, true).ok_or(LedgerError::Time("to"))?,
             None => now_ms,
         };
-        let begin = match (&query.from, query.interval) {
-            (Some(text), _) => span::instant(text, false).ok_or(LedgerError::Time("from"))?,
-            (None, Interval::Hour) => end.saturating_sub(DAY_MS - 1),
-            (None, Interval::Day) => end.saturating_sub(30 * DAY_MS - 1),
-        };
         // Whole lines: part of an hour cannot be told from the rest of it.
-        let from_ms = begin.div_euclid(step) * step;
         let to_ms = end.saturating_add(step - 1).div_euclid(step) * step;
+        let from_ms = match (&query.from, query.interval) {
+            (Some(text), _) => {
+                let begin = span::instant(text, false).ok_or(LedgerError::Time("from"))?;
+                begin.div_euclid(step) * step
+            }
+            (None, Interval::Hour) => to_ms - DAY_MS,
+            (None, Interval::Day) => to_ms - 30 * DAY_MS,
+        };
         if from_ms >= to_ms {
             return Err(LedgerError::Backwards);
         }
