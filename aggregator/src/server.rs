@@ -27,7 +27,7 @@ use crate::log::{EventLog as _, LogError, SegmentEventLog};
 use crate::metrics::{MetricStore, StateMetrics};
 use crate::process::{Board, Processing, RecoverError, Recovered, Shared, recover};
 use crate::serve;
-use crate::state::{FjallState, Owner, RedisState, StateError, StateStore as _, Store};
+use crate::state::{FjallState, Owner, Progress, RedisState, StateError, StateStore as _, Store};
 use crate::stats::Stats;
 
 /// The state is made durable this often; what is lost in a crash is replayed from the log.
@@ -192,12 +192,7 @@ impl Aggregator {
             progress,
             positions,
             stamp_ms,
-        } = recover(&*state, &log, partitions)
-            .await
-            .map_err(|error| match error {
-                RecoverError::State(error) => StartError::of_state(&config, error),
-                error => error.into(),
-            })?;
+        } = recovered(&config, &state, &log).await?;
         log.raise_stamp(stamp_ms);
         let letters = DeadLetters::open(&data.join("dead-letters"), config.dead_letters.limits());
         let letters = Arc::new(letters?);
@@ -209,10 +204,7 @@ impl Aggregator {
 
         let counters = Arc::new(Stats::default());
         let live = Arc::new(Live::default());
-        let offsets = progress.iter().map(|at| at.next_offset);
-        let read = offsets.clone().min().unwrap_or(0);
-        let applied_ms = progress.iter().map(|at| at.stamp_ms).max().unwrap_or(0);
-        let board = Arc::new(Board::new(log.end(), read, offsets, applied_ms));
+        let board = Arc::new(board(&log, &progress));
         let shared = Arc::new(Shared {
             store: Arc::clone(&state),
             control: Arc::clone(&control),
@@ -231,20 +223,7 @@ impl Aggregator {
             board: Arc::clone(&board),
         });
 
-        let backlog = Arc::new(Backlog::default());
-        let desk = Desk::new(Tools {
-            control: Arc::clone(&control),
-            fates: Arc::new(StateFates {
-                store: Arc::clone(&state),
-                partitions,
-            }),
-            metrics: Arc::clone(&metrics),
-            letters: Arc::clone(&letters),
-            backlog: Arc::clone(&backlog),
-            collector_url: config.http.collector_url.clone(),
-            clock: now_ms,
-        });
-        let desk = Arc::new(desk.map_err(StartError::Data)?);
+        let (desk, backlog) = ledger(&config, &control, &state, &metrics, &letters)?;
 
         let close = CancellationToken::new();
         let background = CancellationToken::new();
@@ -353,6 +332,51 @@ impl Aggregator {
         drop(self.lock);
         tracing::info!("the aggregator stopped");
     }
+}
+
+/// Finds out where state and log are.
+async fn recovered(
+    config: &Config,
+    state: &Store,
+    log: &SegmentEventLog,
+) -> Result<Recovered, StartError> {
+    let recovered = recover(state, log, config.log.partitions.get()).await;
+    recovered.map_err(|error| match error {
+        RecoverError::State(error) => StartError::of_state(config, error),
+        error => error.into(),
+    })
+}
+
+/// How far everything is that is in the state.
+fn board(log: &SegmentEventLog, progress: &[Progress]) -> Board {
+    let offsets = progress.iter().map(|at| at.next_offset);
+    let read = offsets.clone().min().unwrap_or(0);
+    let applied_ms = progress.iter().map(|at| at.stamp_ms).max().unwrap_or(0);
+    Board::new(log.end(), read, offsets, applied_ms)
+}
+
+/// Where fates are asked for, and where collectors' backlogs are noted for it.
+fn ledger(
+    config: &Config,
+    control: &Arc<Control>,
+    state: &Arc<Store>,
+    metrics: &Arc<dyn MetricStore>,
+    letters: &Arc<DeadLetters>,
+) -> Result<(Arc<Desk>, Arc<Backlog>), StartError> {
+    let backlog = Arc::new(Backlog::default());
+    let desk = Desk::new(Tools {
+        control: Arc::clone(control),
+        fates: Arc::new(StateFates {
+            store: Arc::clone(state),
+            partitions: config.log.partitions.get(),
+        }),
+        metrics: Arc::clone(metrics),
+        letters: Arc::clone(letters),
+        backlog: Arc::clone(&backlog),
+        collector_url: config.http.collector_url.clone(),
+        clock: now_ms,
+    });
+    Ok((Arc::new(desk.map_err(StartError::Data)?), backlog))
 }
 
 /// Opens the store that is configured.

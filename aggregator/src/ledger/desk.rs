@@ -220,7 +220,11 @@ impl Desk {
     /// A page of a site's dead letters.
     pub async fn letters(&self, query: &LetterQuery) -> Result<LetterList, LedgerError> {
         let (site, _) = self.site(&query.site_id)?;
-        let filter = filter(&query.reason, &query.from, &query.to)?;
+        let filter = filter(
+            query.reason.as_ref(),
+            query.from.as_ref(),
+            query.to.as_ref(),
+        )?;
         let after = query.after.as_deref().map(letter_id).transpose()?;
         let limit = query.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
         let page = self
@@ -276,7 +280,11 @@ impl Desk {
         if request.ids.is_empty() {
             let filter = Filter {
                 unreplayed: true,
-                ..filter(&request.reason, &request.from, &request.to)?
+                ..filter(
+                    request.reason.as_ref(),
+                    request.from.as_ref(),
+                    request.to.as_ref(),
+                )?
             };
             let page = self
                 .blocking(move |letters| letters.list(site, &filter, None, MAX_LETTERS))
@@ -363,18 +371,19 @@ impl Desk {
 }
 
 fn filter(
-    reason: &Option<String>,
-    from: &Option<String>,
-    to: &Option<String>,
+    reason: Option<&String>,
+    from: Option<&String>,
+    to: Option<&String>,
 ) -> Result<Filter, LedgerError> {
-    let time = |text: &Option<String>, name, is_end| {
-        let instant = text.as_deref().map(|text| span::instant(text, is_end));
-        let ms = instant.map(|ms| ms.ok_or(LedgerError::Time(name)));
-        ms.map(|ms| ms.map(|ms| u64::try_from(ms).unwrap_or(0)))
-            .transpose()
+    let time = |text: Option<&String>, name, is_end| {
+        text.map(|text| {
+            let ms = span::instant(text, is_end).ok_or(LedgerError::Time(name))?;
+            Ok::<_, LedgerError>(u64::try_from(ms).unwrap_or(0))
+        })
+        .transpose()
     };
     Ok(Filter {
-        reason: reason.clone(),
+        reason: reason.cloned(),
         from_ms: time(from, "from", false)?.unwrap_or(0),
         to_ms: time(to, "to", true)?.unwrap_or(u64::MAX),
         unreplayed: false,

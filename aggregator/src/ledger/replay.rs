@@ -47,7 +47,7 @@ pub struct ReplayRequest {
     #[arg(long)]
     #[serde(default)]
     pub to: Option<String>,
-    /// URL of the collector to send them to; by default http.collector_url of the configuration.
+    /// URL of the collector to send them to; by default the configured one.
     #[arg(long, value_name = "URL")]
     #[serde(default)]
     pub collector: Option<String>,
@@ -283,8 +283,8 @@ mod tests {
     use super::{MAX_REQUEST_BYTES, requests, revive};
     use crate::ledger::dead_letters::{DeadLetter, LetterId};
 
-    /// 2026-09-21T13:33:20Z.
-    const RECEIVED: u64 = 1_790_000_000_000 - 1_790_000_000_000 % 1000;
+    /// A whole second in September 2026.
+    const RECEIVED: u64 = 1_790_000_000_000;
 
     fn letter(payload: &[u8]) -> DeadLetter {
         DeadLetter {
