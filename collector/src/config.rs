@@ -30,6 +30,8 @@ pub struct Config {
     pub sdk: SdkConfig,
     /// Limits of requests.
     pub limits: LimitsConfig,
+    /// What is found out about senders.
+    pub enrich: EnrichConfig,
 }
 
 /// Settings of the HTTP server.
@@ -90,6 +92,25 @@ pub struct SdkConfig {
     pub script: String,
 }
 
+/// What is found out about senders, and by what. Each step can be switched off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnrichConfig {
+    /// Tell browser, system and class of device by user agent and client hints.
+    pub agent: bool,
+    /// Tell country, region and city by the address, as far as the database has them.
+    pub place: bool,
+    /// Tell source and channel by referrer and the URL's marks.
+    pub source: bool,
+    /// Database of places in the MaxMind format; none: `country.mmdb` in the data folder, if it is there.
+    pub geoip_database: Option<PathBuf>,
+    /// The header in which the proxies in front name the visitor's address (`x-forwarded-for`, `forwarded`,
+    /// `cf-connecting-ip`, …); empty: the connection's address is the visitor's.
+    pub client_ip_header: String,
+    /// Proxies in front that append to that header.
+    pub trusted_hops: usize,
+}
+
 /// Limits of requests; the wire's own ([`wakeline_proto::limits`]) are upper bounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -136,6 +157,7 @@ impl Default for Config {
             spool: SpoolConfig::default(),
             sdk: SdkConfig::default(),
             limits: LimitsConfig::default(),
+            enrich: EnrichConfig::default(),
         }
     }
 }
@@ -193,6 +215,19 @@ impl Default for SdkConfig {
         Self {
             dir: None,
             script: "wakeline.js".to_owned(),
+        }
+    }
+}
+
+impl Default for EnrichConfig {
+    fn default() -> Self {
+        Self {
+            agent: true,
+            place: true,
+            source: true,
+            geoip_database: None,
+            client_ip_header: String::new(),
+            trusted_hops: 1,
         }
     }
 }

@@ -52,10 +52,8 @@ pub struct Report {
     pub records: u64,
     /// Accepted events in them.
     pub accepted: u64,
-    /// Refused events in them that were kept.
+    /// Refused events in them.
     pub rejected: u64,
-    /// Refused events of which only the count was kept, and requests with unknown keys.
-    pub tallied: u64,
     /// The first accepted events, as many as were asked for.
     pub events: Vec<SpooledEvent>,
 }
@@ -151,9 +149,7 @@ impl Report {
                     events.map(|(event, position)| SpooledEvent::new(&group, event, position)),
                 );
             }
-            self.tallied += header.tallied;
             position += u64::from(header.events) + u64::from(header.rejected);
-            position += u64::from(header.tallies);
         }
     }
 }

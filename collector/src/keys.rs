@@ -1,13 +1,14 @@
 //! From a key to what it allows.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use wakeline_proto::v1;
 use wakeline_proto::v1::config_client::ConfigClient;
 
+use crate::rules::SiteRules;
 use crate::snapshot::{Grant, RulesWatch};
 use crate::upstream::Upstream;
 
@@ -31,10 +32,12 @@ pub(crate) enum KeyError {
 }
 
 /// What a key allows, and by which version of the rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pass {
     pub(crate) grant: Grant,
     pub(crate) rules_version: u64,
+    /// Of the site; the defaults for one that the snapshot does not have yet.
+    pub(crate) rules: Arc<SiteRules>,
 }
 
 /// Looks keys up in the snapshot and, if they are not there, asks the aggregator.
@@ -76,17 +79,20 @@ impl Keys {
     }
 
     pub(crate) async fn pass(&self, key: &str) -> Result<Pass, KeyError> {
-        let (version, known) = match &*self.rules.borrow() {
-            Some(rules) => (rules.version, rules.grant(key)),
-            None => (0, None),
-        };
+        // One look, so that version and rules are of the same snapshot.
+        let snapshot = self.rules.borrow().clone();
+        let known = snapshot.as_ref().and_then(|snapshot| snapshot.grant(key));
         let grant = match known {
             Some(grant) => grant,
             None => self.ask(key).await?,
         };
+        let rules = snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.site(grant.site));
         Ok(Pass {
             grant,
-            rules_version: version,
+            rules_version: snapshot.map_or(0, |snapshot| snapshot.version),
+            rules: rules.unwrap_or_default(),
         })
     }
 

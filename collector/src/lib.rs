@@ -18,10 +18,10 @@ mod http;
 pub mod inspect;
 mod judge;
 mod keys;
+mod rules;
 mod serve;
 pub mod snapshot;
 mod stats;
-mod tallies;
 pub mod upstream;
 
 use std::os::unix::fs::DirBuilderExt as _;
@@ -38,14 +38,16 @@ pub use config::{Config, ConfigError};
 pub use serve::{ServeOptions, serve};
 
 use edges::Edges;
+use enrich::Enricher;
+pub use enrich::geo::{FetchError, fetch as fetch_places};
 use forward::Forwarder;
 use http::Doors;
 use http::body::Budget;
 use http::problem::Refusal;
 use http::sdk_files::SdkFiles;
 use keys::Keys;
+use rules::limits::Buckets;
 use snapshot::Watcher;
-use tallies::Tallies;
 use upstream::{Upstream, UpstreamError};
 
 /// The spool's folder in the data folder.
@@ -102,7 +104,13 @@ impl Collector {
         let upstream = Upstream::new(&config.upstream)?;
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || Opened::open(&opening));
-        let Opened { log, edges, sdk } = opened.await.map_err(|error| StartError::Io {
+        let Opened {
+            log,
+            edges,
+            sdk,
+            enricher,
+            places_seen,
+        } = opened.await.map_err(|error| StartError::Io {
             path: config.data.clone(),
             source: std::io::Error::other(error),
         })??;
@@ -121,12 +129,11 @@ impl Collector {
         );
         let forward = forwarder.stats();
         tasks.spawn(forwarder.run(stop.clone()));
-        let tallies = Arc::<Tallies>::default();
-        tasks.spawn(Arc::clone(&tallies).run(log.clone(), stop.clone()));
+        tasks.spawn(Arc::clone(&enricher.geo).follow(places_seen, stop.clone()));
         let doors = Arc::new(Doors {
-            tallies,
             keys: Keys::new(rules, upstream),
-            enricher: Arc::default(),
+            enricher: Arc::new(enricher),
+            buckets: Buckets::default(),
             log,
             stats: stats::Stats::default(),
             forward,
@@ -182,6 +189,8 @@ struct Opened {
     log: SegmentLog,
     edges: Edges,
     sdk: SdkFiles,
+    enricher: Enricher,
+    places_seen: Option<std::time::SystemTime>,
 }
 
 impl Opened {
@@ -227,7 +236,14 @@ impl Opened {
             segments = recovery.segments,
             "spool opened"
         );
-        Ok(Self { log, edges, sdk })
+        let (enricher, places_seen) = Enricher::open(&config.enrich, &config.data);
+        Ok(Self {
+            log,
+            edges,
+            sdk,
+            enricher,
+            places_seen,
+        })
     }
 }
 

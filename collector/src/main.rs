@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use wakeline_collector::inspect::InspectError;
 use wakeline_collector::{
-    Collector, Config, ConfigError, ServeOptions, StartError, inspect, serve,
+    Collector, Config, ConfigError, ServeOptions, StartError, fetch_places, inspect, serve,
 };
 
 /// Takes hits at the edge, makes them durable and forwards them to the aggregator.
@@ -41,6 +41,12 @@ struct Cli {
 enum Command {
     /// Run the server until SIGTERM or SIGINT.
     Serve(Serve),
+    /// Fetch the public-domain database of countries into the data folder, with npm. A running collector takes it.
+    Geoip {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Look into the spool of a collector that does not run.
     Spool {
         #[command(subcommand)]
@@ -119,6 +125,15 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("start runtime")?;
     match cli.command {
         Command::Serve(_) => runtime.block_on(run(config)),
+        Command::Geoip { json } => {
+            let path = fetch_places(&config.data)?;
+            if json {
+                writeln!(std::io::stdout(), "{}", serde_json::json!({"path": path}))?;
+            } else {
+                writeln!(std::io::stdout(), "{}", path.display())?;
+            }
+            Ok(())
+        }
         Command::Spool {
             command: SpoolCommand::Inspect { json, events },
         } => {
@@ -196,7 +211,6 @@ fn print(report: &inspect::Report, json: bool) -> anyhow::Result<()> {
     writeln!(out, "records       {}", report.records)?;
     writeln!(out, "accepted      {}", report.accepted)?;
     writeln!(out, "rejected      {}", report.rejected)?;
-    writeln!(out, "only counted  {}", report.tallied)?;
     writeln!(out, "lost_corrupt  {}", report.lost_corrupt)?;
     Ok(())
 }

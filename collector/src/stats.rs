@@ -11,6 +11,7 @@ use crate::http::problem::Refusal;
 pub(crate) struct Stats {
     received: AtomicU64,
     accepted: AtomicU64,
+    warned: AtomicU64,
     rejected: [AtomicU64; Reason::ALL.len()],
     refused: [AtomicU64; Refusal::LABELS.len()],
 }
@@ -30,6 +31,15 @@ impl Stats {
                 self.rejected[at].fetch_add(1, Relaxed);
             }
         }
+    }
+
+    /// Counts events that were accepted though they don't fit their schema.
+    pub(crate) fn warned(&self, events: u64) {
+        self.warned.fetch_add(events, Relaxed);
+    }
+
+    pub(crate) fn schema_warnings(&self) -> u64 {
+        self.warned.load(Relaxed)
     }
 
     /// Counts a request that was refused as a whole.

@@ -8,6 +8,8 @@ pub mod event_id;
 pub mod limits;
 pub mod lists;
 mod reason;
+#[cfg(feature = "schema")]
+pub mod schema;
 /// Generated from `wakeline/v1/*.proto`.
 #[allow(
     missing_docs,

@@ -39,6 +39,21 @@ pub const BROWSERS: &[&str] = &[
     "TikTok",
     "WeChat",
     "Google App",
+    "Amazon Silk",
+    "Snapchat",
+    "Pinterest",
+    "LinkedIn",
+    "X",
+    "LINE",
+    "KakaoTalk",
+    "Naver",
+    "Whale",
+    "Baidu",
+    "Ecosia",
+    "OPPO Browser",
+    "vivo Browser",
+    "Quark",
+    "Coc Coc",
 ];
 
 /// Operating systems.
@@ -60,6 +75,7 @@ pub const SYSTEMS: &[&str] = &[
     "Fire OS",
     "tvOS",
     "watchOS",
+    "KaiOS",
 ];
 
 /// Channels of acquisition; names and rules are those of GA4's default channel group, with AI assistants.

@@ -26,13 +26,23 @@ pub enum Reason {
     InvalidProperty,
     /// Consent is denied or pending. Counted, not kept.
     NoConsent,
-    /// The request's key is missing or nobody knows it. Counted by requests, at site 0; not kept.
-    UnknownKey,
+    /// The sender's software says that it is no person's.
+    Bot,
+    /// The referrer is known for made-up visits.
+    Spam,
+    /// The page is of a host that the site does not name.
+    ForeignHost,
+    /// The site takes nothing of this path.
+    BlockedPath,
+    /// The site keeps a sample of its visitors, and this is none of them. Counted, not kept.
+    NotSampled,
+    /// The properties don't fit the site's schema of the event.
+    SchemaMismatch,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::Malformed,
         Self::TooLarge,
         Self::InvalidVisitor,
@@ -44,7 +54,12 @@ impl Reason {
         Self::InvalidMoney,
         Self::InvalidProperty,
         Self::NoConsent,
-        Self::UnknownKey,
+        Self::Bot,
+        Self::Spam,
+        Self::ForeignHost,
+        Self::BlockedPath,
+        Self::NotSampled,
+        Self::SchemaMismatch,
     ];
 
     /// The name on the wire and in metrics.
@@ -61,13 +76,18 @@ impl Reason {
             Self::InvalidMoney => "invalid_money",
             Self::InvalidProperty => "invalid_property",
             Self::NoConsent => "no_consent",
-            Self::UnknownKey => "unknown_key",
+            Self::Bot => "bot",
+            Self::Spam => "spam",
+            Self::ForeignHost => "foreign_host",
+            Self::BlockedPath => "blocked_path",
+            Self::NotSampled => "not_sampled",
+            Self::SchemaMismatch => "schema_mismatch",
         }
     }
 
-    /// Whether an event that is refused for it is kept, as a dead letter; else it is only counted.
+    /// Whether events that are refused for it are kept with it, for some days.
     pub const fn is_kept(self) -> bool {
-        !matches!(self, Self::NoConsent | Self::UnknownKey)
+        !matches!(self, Self::NoConsent | Self::NotSampled)
     }
 
     /// The reason of that name.

@@ -141,6 +141,16 @@ impl Config {
                 "must be at least 1",
             ),
             (
+                "enrich.client_ip_header",
+                self.enrich.client_ip_header.is_empty() || is_name(&self.enrich.client_ip_header),
+                "must be empty or the name of a header",
+            ),
+            (
+                "enrich.trusted_hops",
+                (1..=16).contains(&self.enrich.trusted_hops),
+                "must be 1 to 16",
+            ),
+            (
                 "sdk.script",
                 is_name(&self.sdk.script) && !self.sdk.script.starts_with('.'),
                 "must be a file name",

@@ -16,7 +16,7 @@ pub(crate) async fn door(State(doors): State<Arc<Doors>>) -> Response {
 
 fn render(doors: &Doors) -> String {
     let mut text = Exposition::default();
-    for (name, help, value) in singles(doors) {
+    for (name, help, value) in singles(doors).into_iter().chain(enrichment(doors)) {
         text.head(name, help);
         text.line(name, "", value);
     }
@@ -33,6 +33,23 @@ fn render(doors: &Doors) -> String {
         doors.stats.requests_refused(),
     );
     text.0
+}
+
+/// As [`singles`], of rules and enrichment.
+fn enrichment(doors: &Doors) -> [(&'static str, &'static str, u64); 2] {
+    let stats = &doors.stats;
+    [
+        (
+            "geoip_loaded",
+            "Whether a database of places is in use.",
+            doors.enricher.geo.is_loaded().into(),
+        ),
+        (
+            "events_schema_warnings_total",
+            "Events accepted though they don't fit their schema.",
+            stats.schema_warnings(),
+        ),
+    ]
 }
 
 /// Name, help and value of each metric without labels.

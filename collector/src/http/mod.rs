@@ -44,8 +44,9 @@ use crate::forward::ForwardStats;
 use crate::judge::Verdict;
 use crate::judge::native::Arrival;
 use crate::keys::{KeyError, Keys};
+use crate::rules::SiteRules;
+use crate::rules::limits::{Buckets, Payer};
 use crate::stats::Stats;
-use crate::tallies::{Tallies, UNKNOWN_SITE};
 use body::{Budget, Share};
 use problem::Refusal;
 use sdk_files::SdkFiles;
@@ -83,9 +84,9 @@ impl<S: Sync> FromRequestParts<S> for Head {
 pub(crate) struct Doors {
     pub(crate) keys: Keys,
     pub(crate) enricher: Arc<Enricher>,
+    pub(crate) buckets: Buckets,
     pub(crate) log: SegmentLog,
     pub(crate) stats: Stats,
-    pub(crate) tallies: Arc<Tallies>,
     pub(crate) forward: Arc<ForwardStats>,
     pub(crate) budget: Arc<Budget>,
     /// Turns of large bodies.
@@ -131,7 +132,6 @@ impl Doors {
         outcome.unwrap_or_else(|refusal| {
             self.stats.refused(&refusal);
             match &refusal {
-                Refusal::Key => self.tallies.add(UNKNOWN_SITE, Reason::UnknownKey),
                 Refusal::Spool(error) => tracing::error!(%error, "events can't be stored"),
                 other => tracing::debug!(refusal = %other, "refused"),
             }
@@ -155,12 +155,19 @@ impl Doors {
                 .get(name)
                 .is_some_and(|value: &HeaderValue| value == "1")
         };
+        if !pass.grant.server && !from_allowed_origin(&head.headers, &pass.rules) {
+            return Err(Refusal::Origin);
+        }
         let sender = if pass.grant.server {
             Sender::default()
         } else {
             self.enricher.sender(&head.headers, head.peer)
         };
+        let payer = Payer::new(pass.rules.limits, pass.grant.site, key, sender.ip);
+        // Who has used up a limit costs no more work.
+        self.buckets.take(&payer, 0, received_at)?;
         Ok(Arrival {
+            payer,
             opted_out: !pass.grant.server && (says_yes("sec-gpc") || says_yes("dnt")),
             pass,
             received_at,
@@ -175,6 +182,8 @@ impl Doors {
         verdict: Verdict,
         mut share: Share,
     ) -> Result<Verdict, Refusal> {
+        self.buckets
+            .take(&verdict.payer, verdict.received.into(), now_ms())?;
         let doors = Arc::clone(self);
         let Some((payload, span)) = verdict.record.clone() else {
             doors.count(&verdict);
@@ -219,6 +228,7 @@ impl Doors {
             u64::from(verdict.accepted),
             reasons.into_iter(),
         );
+        self.stats.warned(verdict.warned.into());
     }
 
     /// Whether the spool takes any request's record: its disk works, as far as is known, and there is room.
@@ -227,6 +237,15 @@ impl Doors {
         let room = ROOM_BYTES.min(self.spool.max_bytes / 4);
         !spool.failing && spool.bytes + self.spool.reserve_bytes + room <= self.spool.max_bytes
     }
+}
+
+/// Whether the page that sends is of a host that the site names. What is no page says no origin.
+fn from_allowed_origin(headers: &HeaderMap, rules: &SiteRules) -> bool {
+    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    let host = origin
+        .and_then(|origin| origin.split_once("://"))
+        .map(|(_, host)| host);
+    host.is_none_or(|host| rules.allows_host(&host.to_ascii_lowercase()))
 }
 
 /// The time now, in ms since 1970-01-01 UTC.

@@ -6,6 +6,8 @@ use hyper::StatusCode;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use wakeline_spool::AppendError;
 
+use crate::rules::limits::Reached;
+
 /// Why a request is refused as a whole. Nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -15,6 +17,10 @@ pub(crate) enum Refusal {
     Key,
     #[error("{0}")]
     Forbidden(&'static str),
+    #[error("the site does not take events of pages of this origin")]
+    Origin,
+    #[error("{}; come again in {} s", .0.what, .0.retry_after)]
+    Limited(Reached),
     #[error("there is nothing at this path")]
     NotFound,
     #[error("the method is not allowed; use {0}")]
@@ -50,10 +56,12 @@ struct Answer {
 
 impl Refusal {
     /// Every label.
-    pub(crate) const LABELS: [&'static str; 14] = [
+    pub(crate) const LABELS: [&'static str; 16] = [
         "malformed",
         "key",
         "forbidden",
+        "origin",
+        "rate_limited",
         "not_found",
         "method",
         "timeout",
@@ -81,6 +89,13 @@ impl Refusal {
             ),
             Self::Key => (StatusCode::UNAUTHORIZED, "key", "Unknown key", None),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Not allowed", None),
+            Self::Origin => (StatusCode::FORBIDDEN, "origin", "Origin not allowed", None),
+            Self::Limited(reached) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "Too many events",
+                Some(reached.retry_after),
+            ),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found", "Not found", None),
             Self::Method(_) => (
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -139,6 +154,12 @@ impl Refusal {
             title,
             retry_after,
         }
+    }
+}
+
+impl From<Reached> for Refusal {
+    fn from(reached: Reached) -> Self {
+        Self::Limited(reached)
     }
 }
 

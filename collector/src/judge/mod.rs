@@ -5,7 +5,7 @@
 //! Invariants: every event that goes in comes out in a [`Verdict`], accepted or rejected; one that is refused for
 //! consent leaves nothing but its count; no step can make others' events fail.
 
-pub(crate) mod groups;
+mod groups;
 pub(crate) mod json;
 pub(crate) mod native;
 mod place;
@@ -22,6 +22,8 @@ use groups::Groups;
 pub(crate) use time::Claim;
 
 use crate::enrich::{Enricher, Origin, Sender};
+use crate::rules::SiteRules;
+use crate::rules::limits::Payer;
 
 /// What all events of a request have in common.
 #[derive(Clone, Debug)]
@@ -40,6 +42,12 @@ pub(crate) struct Context {
     /// Who sent the request, for the steps; nothing of it is kept but `origin`.
     pub(crate) sender: Sender,
     pub(crate) enricher: Arc<Enricher>,
+    /// Of the site.
+    pub(crate) rules: Arc<SiteRules>,
+    /// A server of the site sent it, with its secret key.
+    pub(crate) trusted: bool,
+    /// Whose limits its events are of.
+    pub(crate) payer: Payer,
 }
 
 /// An event as a door understood it. The steps complete `event` or refuse it.
@@ -92,7 +100,10 @@ pub(crate) struct Verdict {
     pub(crate) received: u32,
     pub(crate) accepted: u32,
     pub(crate) rejected: Vec<Rejection>,
-    /// What is to be spooled, with the number of positions it takes; nothing if there were no events.
+    /// Of the accepted, those that don't fit a schema that only warns.
+    pub(crate) warned: u32,
+    pub(crate) payer: Payer,
+    /// What is to be spooled, with the number of positions it takes; nothing if no event is kept.
     pub(crate) record: Option<(Bytes, u32)>,
 }
 
@@ -102,12 +113,18 @@ type Step = fn(&mut Judge, &mut Draft<'_>) -> Result<(), Refused>;
 const STEPS: &[Step] = &[
     steps::consent,
     steps::visitor,
+    steps::sample,
+    steps::origin,
     steps::lengths,
     steps::name,
     steps::properties,
     steps::order,
     steps::details,
+    steps::schema,
     steps::time,
+    steps::redact,
+    steps::spam,
+    steps::source,
     steps::place,
     steps::size,
 ];
@@ -117,10 +134,13 @@ pub(crate) struct Judge {
     context: Context,
     /// Of the request's sender.
     origin: Arc<Origin>,
+    /// Of the event that is judged.
+    current: Arc<Origin>,
     groups: Groups,
     places: place::Places,
     received: u32,
     accepted: u32,
+    warned: u32,
     rejected: Vec<Rejection>,
 }
 
@@ -130,7 +150,9 @@ impl Judge {
         Self {
             groups: Groups::new(&context, &origin),
             context,
+            current: Arc::clone(&origin),
             origin,
+            warned: 0,
             places: place::Places::default(),
             received: 0,
             accepted: 0,
@@ -149,10 +171,7 @@ impl Judge {
                 self.received += 1;
                 self.accepted += 1;
                 draft.event.passive |= draft.event.r#type().is_passive();
-                let origin = match &draft.sender {
-                    Some(sender) => self.context.enricher.origin(sender),
-                    None => Arc::clone(&self.origin),
-                };
+                let origin = Arc::clone(&self.current);
                 self.groups
                     .accept(&draft.visitor, draft.consent, &origin, draft.event);
             }
@@ -184,10 +203,8 @@ impl Judge {
         let index = self.received;
         self.received += 1;
         if refused.reason.is_kept() {
-            let payload = payload(&self.context);
+            let payload = steps::redacted(payload(&self.context), &self.context.rules);
             self.groups.reject(visitor, consent, &refused, payload);
-        } else {
-            self.groups.tally(refused.reason);
         }
         self.rejected.push(Rejection { index, refused });
     }
@@ -197,6 +214,8 @@ impl Judge {
             received: self.received,
             accepted: self.accepted,
             rejected: self.rejected,
+            warned: self.warned,
+            payer: self.context.payer,
             record: self.groups.into_record(),
         }
     }

@@ -11,6 +11,7 @@ use super::steps::{fitting_client, fitting_device};
 use super::{Claim, Context, Draft, Judge, Refused, Verdict};
 use crate::enrich::{Enricher, Sender};
 use crate::keys::Pass;
+use crate::rules::limits::Payer;
 
 /// What comes with a request, besides its body.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Arrival {
     /// Who sent it; of a server nothing is known.
     pub(crate) sender: Sender,
     pub(crate) enricher: Arc<Enricher>,
+    /// Whose limits its events are of.
+    pub(crate) payer: Payer,
 }
 
 /// Judges the events of a batch.
@@ -36,6 +39,9 @@ pub(crate) fn judge(mut batch: v1::Batch, arrival: Arrival) -> Verdict {
         client: fitting_client(batch.client.take().unwrap_or_default()),
         device: fitting_device(batch.device.take().unwrap_or_default()),
         first_day: batch.first_day,
+        rules: arrival.pass.rules,
+        trusted: arrival.pass.grant.server,
+        payer: arrival.payer,
         sender: arrival.sender,
         enricher: arrival.enricher,
     };

@@ -4,9 +4,11 @@
 //! never are.
 
 use url::{Host, Url};
-use wakeline_proto::{Reason, limits};
+use wakeline_proto::{Reason, limits, v1};
 
 use super::Refused;
+use crate::enrich::source;
+use crate::rules::Cleaning;
 
 /// Query parameters that are kept, besides all that begin with `utm_`.
 const KEPT_PARAMETERS: [&str; 2] = ["ref", "source"];
@@ -34,18 +36,46 @@ pub(crate) struct Place {
 /// Splits URLs, remembering the last: the events of a batch mostly are of one page.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
+    last_spam: Option<(String, bool)>,
+    last_source: Option<(String, String, Option<v1::Acquisition>)>,
     last: Option<(String, Place)>,
     last_referrer: Option<(String, String)>,
 }
 
 impl Places {
-    pub(crate) fn split(&mut self, url: &str) -> Result<Place, Refused> {
+    pub(crate) fn split(&mut self, url: &str, cleaning: &Cleaning) -> Result<Place, Refused> {
         if let Some((_, place)) = self.last.as_ref().filter(|(last, _)| last == url) {
             return Ok(place.clone());
         }
-        let place = split(url)?;
+        let place = split(url, cleaning)?;
         self.last = Some((url.to_owned(), place.clone()));
         Ok(place)
+    }
+
+    pub(crate) fn is_spam(&mut self, referrer: &str) -> bool {
+        if let Some((_, spam)) = self.last_spam.as_ref().filter(|(last, _)| last == referrer) {
+            return *spam;
+        }
+        let spam = source::is_spam(referrer);
+        self.last_spam = Some((referrer.to_owned(), spam));
+        spam
+    }
+
+    /// What brought a visitor to `url`, both as they came.
+    pub(crate) fn acquisition(
+        &mut self,
+        url: &str,
+        referrer: &str,
+        site: &str,
+    ) -> Option<v1::Acquisition> {
+        let last = self.last_source.as_ref();
+        if let Some((_, _, found)) = last.filter(|(page, from, _)| page == url && from == referrer)
+        {
+            return found.clone();
+        }
+        let found = source::acquisition(url, referrer, site);
+        self.last_source = Some((url.to_owned(), referrer.to_owned(), found.clone()));
+        found
     }
 
     pub(crate) fn scrub_referrer(&mut self, referrer: &str) -> String {
@@ -63,7 +93,7 @@ impl Places {
 }
 
 /// Splits a page's URL. What has no `scheme://` is the name of a screen.
-fn split(text: &str) -> Result<Place, Refused> {
+fn split(text: &str, cleaning: &Cleaning) -> Result<Place, Refused> {
     if !text.contains("://") {
         let scheme = text
             .split(':')
@@ -90,15 +120,15 @@ fn split(text: &str) -> Result<Place, Refused> {
     let place = if is_web(&url) {
         Place {
             hostname: host,
-            path: url.path().to_owned(),
-            query: kept_query(&url),
+            path: cleaning.path(url.path()),
+            query: kept_query(&url, &cleaning.parameters),
         }
     } else {
         // An app's link: what looks like a host is the first part of the path.
         Place {
             hostname: String::new(),
             path: format!("/{host}{}", url.path()),
-            query: kept_query(&url),
+            query: kept_query(&url, &cleaning.parameters),
         }
     };
     if place.path.len() > limits::MAX_URL_BYTES {
@@ -116,7 +146,7 @@ fn scrub_referrer(text: &str) -> String {
         return String::new();
     };
     let mut scrubbed = format!("{}://{host}{}", url.scheme(), url.path());
-    let query = kept_query(&url);
+    let query = kept_query(&url, &[]);
     if !query.is_empty() {
         scrubbed.push('?');
         scrubbed.push_str(&query);
@@ -144,11 +174,14 @@ fn hostname(url: &Url) -> Option<String> {
     })
 }
 
-fn kept_query(url: &Url) -> String {
+fn kept_query(url: &Url, more: &[String]) -> String {
     let mut kept = String::new();
     for parameter in url.query().unwrap_or_default().split('&') {
         let name = parameter.split('=').next().unwrap_or_default();
-        if name.starts_with("utm_") || KEPT_PARAMETERS.contains(&name) {
+        if name.starts_with("utm_")
+            || KEPT_PARAMETERS.contains(&name)
+            || more.iter().any(|kept| kept == name)
+        {
             if !kept.is_empty() {
                 kept.push('&');
             }
@@ -169,7 +202,7 @@ mod tests {
     use super::*;
 
     fn check(url: &str, expected: Result<[&str; 3], Reason>) {
-        let found = split(url).map_err(|refused| refused.reason);
+        let found = split(url, &Cleaning::default()).map_err(|refused| refused.reason);
         let found = found
             .as_ref()
             .map(|place| {
@@ -221,6 +254,21 @@ mod tests {
     }
 
     #[test]
+    fn a_site_says_what_else_is_kept_of_its_urls() {
+        let cleaning = Cleaning {
+            parameters: vec!["q".to_owned()],
+            trim_trailing_slash: true,
+            lower_case_paths: true,
+        };
+        let place = split("https://shop.example/Find/?q=Mug&x=1", &cleaning).unwrap();
+        assert_eq!(
+            (place.path.as_str(), place.query.as_str()),
+            ("/find", "q=Mug")
+        );
+        assert_eq!(split("https://shop.example/", &cleaning).unwrap().path, "/");
+    }
+
+    #[test]
     fn what_is_no_page_is_refused() {
         for url in [
             "about:blank",
@@ -258,7 +306,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics_and_no_fragment_is_kept(text in "(https?://)?[a-z]{0,8}[/?#&=:@.%\\PC]{0,40}") {
-            if let Ok(place) = split(&text) && !place.hostname.is_empty() {
+            if let Ok(place) = split(&text, &Cleaning::default()) && !place.hostname.is_empty() {
                 prop_assert!(!place.path.contains('#') && !place.query.contains('#'));
             }
             scrub_referrer(&text);

@@ -1,5 +1,8 @@
 //! The steps of judging, one function each. See [`super::STEPS`] for their order.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use prost::Message as _;
 use wakeline_proto::limits::{
     MAX_EVENT_BYTES, MAX_ITEMS, MAX_MONEY_MINOR, MAX_NAME_BYTES, MAX_PROPERTIES, MAX_TEXT_BYTES,
@@ -10,6 +13,8 @@ use wakeline_proto::v1::{Consent, EventType};
 use wakeline_proto::{Reason, v1};
 
 use super::{Context, Draft, Judge, Refused, time};
+use crate::enrich::Bot;
+use crate::rules::{Fit, SiteRules};
 
 type Outcome = Result<(), Refused>;
 
@@ -37,6 +42,111 @@ pub(super) fn visitor(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
         _ => "the visitor is longer than 128 bytes",
     };
     Err(Refused::new(Reason::InvalidVisitor, detail))
+}
+
+/// Before the origin: the same visitors at all collectors, bots or not.
+pub(super) fn sample(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    if judge.context.rules.samples(&draft.visitor) {
+        return Ok(());
+    }
+    Err(Refused::new(
+        Reason::NotSampled,
+        "the site keeps a sample of its visitors",
+    ))
+}
+
+/// Whose software it is. Once for a request, and for an event only where a server passes its sender on.
+pub(super) fn origin(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    judge.current = match &draft.sender {
+        Some(sender) => judge.context.enricher.origin(sender),
+        None => Arc::clone(&judge.origin),
+    };
+    match judge.current.bot {
+        Some(bot) if judge.context.rules.refuses(bot) => {
+            let detail = match bot {
+                Bot::Crawler => "the user agent is a crawler's, a monitor's or the like",
+                Bot::Automation => "the user agent is of a browser that a program steers",
+                Bot::Library => "the user agent is a library's or a tool's",
+            };
+            Err(Refused::new(Reason::Bot, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn spam(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    if judge.context.rules.refuse_spam && judge.places.is_spam(&draft.event.referrer) {
+        return Err(Refused::new(
+            Reason::Spam,
+            "the referrer is known for made-up visits",
+        ));
+    }
+    Ok(())
+}
+
+/// What brought the visitor, by URL and referrer as they came: what is kept of them says less.
+#[expect(clippy::unnecessary_wraps, reason = "a step")]
+pub(super) fn source(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    if judge.context.enricher.tells_sources() && !draft.url.is_empty() {
+        let (referrer, site) = (&draft.event.referrer, &judge.context.rules.domain);
+        draft.event.acquisition = judge.places.acquisition(&draft.url, referrer, site);
+    }
+    Ok(())
+}
+
+/// Before redaction: a schema is of what was sent.
+pub(super) fn schema(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    match judge.context.rules.fit(&draft.event) {
+        Fit::Fits => Ok(()),
+        Fit::Warn => {
+            judge.warned += 1;
+            Ok(())
+        }
+        Fit::Reject(what) => Err(Refused::new(Reason::SchemaMismatch, what)),
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a step")]
+pub(super) fn redact(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    let redactions = &judge.context.rules.redactions;
+    if redactions.are_off() {
+        return Ok(());
+    }
+    if let Cow::Owned(url) = redactions.redact(&draft.url) {
+        draft.url = Cow::Owned(url);
+    }
+    let event = &mut draft.event;
+    for text in [&mut event.referrer, &mut event.title] {
+        if let Cow::Owned(redacted) = redactions.redact(text) {
+            *text = redacted;
+        }
+    }
+    event.properties.retain_mut(|property| {
+        let Some(Kind::Text(text)) = property
+            .value
+            .as_mut()
+            .and_then(|value| value.kind.as_mut())
+        else {
+            return true;
+        };
+        if redactions.drops(text) {
+            return false;
+        }
+        if let Cow::Owned(redacted) = redactions.redact(text) {
+            *text = redacted;
+        }
+        true
+    });
+    Ok(())
+}
+
+/// The payload of a refused event, by the same rules. One that is not text is left out.
+pub(super) fn redacted(payload: Vec<u8>, rules: &SiteRules) -> Vec<u8> {
+    if rules.redactions.are_off() {
+        return payload;
+    }
+    let text = String::from_utf8(payload).unwrap_or_default();
+    rules.redactions.redact(&text).into_owned().into_bytes()
 }
 
 pub(super) fn lengths(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
@@ -170,9 +280,27 @@ pub(super) fn place(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
         event.referrer = judge.places.scrub_referrer(&event.referrer);
     }
     if !draft.url.is_empty() {
-        let place = judge.places.split(&draft.url)?;
+        let place = judge
+            .places
+            .split(&draft.url, &judge.context.rules.cleaning)?;
         if kind == EventType::PageView && !draft.url.contains("://") {
             return Err(Refused::new(Reason::InvalidUrl, "the URL is not absolute"));
+        }
+        let rules = &judge.context.rules;
+        if !judge.context.trusted
+            && !place.hostname.is_empty()
+            && !rules.allows_host(&place.hostname)
+        {
+            return Err(Refused::new(
+                Reason::ForeignHost,
+                "the site does not take events of pages of this host",
+            ));
+        }
+        if rules.blocks(&place.path) {
+            return Err(Refused::new(
+                Reason::BlockedPath,
+                "the site takes nothing of this path",
+            ));
         }
         (event.hostname, event.path, event.query) = (place.hostname, place.path, place.query);
         return Ok(());

@@ -5,8 +5,10 @@
 mod bad_input;
 mod binary;
 mod doors;
+mod enrich;
 mod fuzz;
 mod harness;
 mod keys;
 mod limits;
+mod rules;
 mod sdk_files;

@@ -1,0 +1,508 @@
+//! What brought a visitor: source, channel, campaign.
+//!
+//! Hosts and tags are in `sources.txt`. The rules of channels are those of GA4's default channel group
+//! (<https://support.google.com/analytics/answer/9756891>), with a channel of AI assistants before referrals. What GA4 calls
+//! "Unassigned" is a referral here.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+use url::{Host, Url};
+use wakeline_proto::{limits, lists, v1};
+
+/// Kinds of sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Search,
+    Social,
+    Video,
+    Mail,
+    Shopping,
+    Assistant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    kind: Kind,
+    name: &'static str,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// By host.
+    hosts: HashMap<&'static str, Source>,
+    /// By the label before a country's ending.
+    anywhere: HashMap<&'static str, Source>,
+    /// By what links are tagged with.
+    tags: HashMap<&'static str, Source>,
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| table(include_str!("sources.txt")));
+static SPAM: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
+    include_str!("spam.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect()
+});
+
+/// Parameters of clicks on advertisements, and the channel of a visit that has no other mark.
+const CLICK_IDS: &[(&str, &str)] = &[
+    ("gclid", "Paid Search"),
+    ("gbraid", "Paid Search"),
+    ("wbraid", "Paid Search"),
+    ("msclkid", "Paid Search"),
+    ("yclid", "Paid Search"),
+    ("dclid", "Display"),
+    ("ttclid", "Paid Social"),
+    ("twclid", "Paid Social"),
+    ("li_fat_id", "Paid Social"),
+    ("epik", "Paid Social"),
+    ("rdt_cid", "Paid Social"),
+    ("ScCid", "Paid Social"),
+    // On all links that leave, paid or not.
+    ("fbclid", "Organic Social"),
+    ("igshid", "Organic Social"),
+    ("mc_cid", "Email"),
+    ("mc_eid", "Email"),
+    ("_kx", "Email"),
+    ("irclickid", "Affiliates"),
+];
+
+fn table(text: &'static str) -> Table {
+    let mut table = Table::default();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let mut columns = line.split('|').map(str::trim);
+        let (Some(kind), Some(name), Some(hosts)) =
+            (columns.next(), columns.next(), columns.next())
+        else {
+            continue;
+        };
+        let kind = match kind {
+            "search" => Kind::Search,
+            "social" => Kind::Social,
+            "video" => Kind::Video,
+            "mail" => Kind::Mail,
+            "shopping" => Kind::Shopping,
+            _ => Kind::Assistant,
+        };
+        let source = Source { kind, name };
+        for host in hosts.split_whitespace() {
+            match host.strip_suffix(".*") {
+                Some(label) => table.anywhere.insert(label, source),
+                None => table.hosts.insert(host, source),
+            };
+        }
+        for tag in columns
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .filter_map(|mark| mark.strip_prefix('='))
+        {
+            table.tags.insert(tag, source);
+        }
+    }
+    table
+}
+
+impl Table {
+    /// The source at `host` or above it.
+    fn of_host(&self, host: &str) -> Option<Source> {
+        let mut rest = host;
+        loop {
+            if let Some(source) = self.hosts.get(rest).or_else(|| self.of_label(rest)) {
+                return Some(*source);
+            }
+            (_, rest) = rest.split_once('.')?;
+        }
+    }
+
+    /// `google.co.uk` by `google.*`.
+    fn of_label(&self, host: &str) -> Option<&Source> {
+        let mut ending = host.len();
+        for _ in 0..2 {
+            ending = host[..ending].rfind('.')?;
+            let short = host[ending + 1..]
+                .split('.')
+                .all(|label| (2..=3).contains(&label.len()));
+            if let Some(source) = self.anywhere.get(&host[..ending]).filter(|_| short) {
+                return Some(source);
+            }
+        }
+        None
+    }
+}
+
+/// Whether the referrer is known for made-up visits.
+pub(crate) fn is_spam(referrer: &str) -> bool {
+    let Some(host) = host_of(referrer) else {
+        return false;
+    };
+    let mut rest = host.as_str();
+    loop {
+        if SPAM.contains(rest) {
+            return true;
+        }
+        match rest.split_once('.') {
+            Some((_, parent)) => rest = parent,
+            None => return false,
+        }
+    }
+}
+
+/// What brought a visitor to `url`; `None` if nothing did, as far as is known. `site`: the site's domain, from which and
+/// from below which nobody is brought.
+pub(crate) fn acquisition(url: &str, referrer: &str, site: &str) -> Option<v1::Acquisition> {
+    let marks = Marks::of(url);
+    let page_host = host_of(url).unwrap_or_default();
+    let host =
+        host_of(referrer).filter(|host| !same_site(host, &page_host) && !same_site(host, site));
+    let tag = [&marks.source, &marks.reference]
+        .into_iter()
+        .find(|tag| !tag.is_empty());
+    if host.is_none() && tag.is_none() && marks.is_empty() {
+        return None;
+    }
+    let known = match (tag, &host) {
+        (Some(tag), _) => {
+            let tag = tag.to_ascii_lowercase();
+            TABLE
+                .tags
+                .get(tag.as_str())
+                .copied()
+                .or_else(|| TABLE.of_host(&tag))
+        }
+        (None, Some(host)) => TABLE.of_host(host),
+        (None, None) => None,
+    };
+    let source = match (known, tag, &host) {
+        (Some(known), ..) => known.name.to_owned(),
+        (None, Some(tag), _) => tag.clone(),
+        (None, None, Some(host)) => host.strip_prefix("www.").unwrap_or(host).to_owned(),
+        (None, None, None) => String::new(),
+    };
+    let channel = channel(known.map(|known| known.kind), &marks, host.is_some());
+    Some(v1::Acquisition {
+        channel: lists::code(lists::CHANNELS, channel).unwrap_or_default(),
+        source,
+        utm_medium: marks.medium,
+        utm_source: marks.source,
+        utm_campaign: marks.campaign,
+        utm_content: marks.content,
+        utm_term: marks.term,
+        click_id: marks
+            .click
+            .map_or_else(String::new, |(name, _)| (*name).to_owned()),
+    })
+}
+
+/// What a link's query says.
+#[derive(Debug, Default)]
+struct Marks {
+    medium: String,
+    source: String,
+    campaign: String,
+    content: String,
+    term: String,
+    /// `ref` or `source`.
+    reference: String,
+    click: Option<&'static (&'static str, &'static str)>,
+}
+
+impl Marks {
+    fn of(url: &str) -> Self {
+        let mut marks = Self::default();
+        let Some((_, query)) = url.split_once('?') else {
+            return marks;
+        };
+        let query = query.split('#').next().unwrap_or_default();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let text = match name.as_ref() {
+                "utm_medium" => &mut marks.medium,
+                "utm_source" => &mut marks.source,
+                "utm_campaign" => &mut marks.campaign,
+                "utm_content" => &mut marks.content,
+                "utm_term" => &mut marks.term,
+                "ref" | "source" => &mut marks.reference,
+                other => {
+                    if marks.click.is_none() && !value.is_empty() {
+                        marks.click = CLICK_IDS.iter().find(|(id, _)| *id == other);
+                    }
+                    continue;
+                }
+            };
+            if text.is_empty() {
+                *text = fitting(value.trim());
+            }
+        }
+        marks
+    }
+
+    fn is_empty(&self) -> bool {
+        let texts = [
+            &self.medium,
+            &self.source,
+            &self.campaign,
+            &self.content,
+            &self.term,
+            &self.reference,
+        ];
+        self.click.is_none() && texts.iter().all(|text| text.is_empty())
+    }
+}
+
+/// At most as long as a name may be.
+fn fitting(text: &str) -> String {
+    let mut end = text.len().min(limits::MAX_NAME_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+fn channel(kind: Option<Kind>, marks: &Marks, referred: bool) -> &'static str {
+    let medium = marks.medium.to_ascii_lowercase();
+    let campaign = marks.campaign.to_ascii_lowercase();
+    let source = marks.source.to_ascii_lowercase();
+    let is = |kinds: &[&str]| kinds.contains(&medium.as_str());
+    let paid = medium.contains("cp") && !medium.contains("cpm")
+        || is(&["ppc", "retargeting"])
+        || medium.starts_with("paid");
+    let shop = kind == Some(Kind::Shopping) || campaign_shops(&campaign);
+    let mail = ["email", "e-mail", "e_mail", "e mail"];
+    if campaign.contains("cross-network") {
+        "Cross-network"
+    } else if paid {
+        match kind {
+            _ if shop => "Paid Shopping",
+            Some(Kind::Search) => "Paid Search",
+            Some(Kind::Social) => "Paid Social",
+            Some(Kind::Video) => "Paid Video",
+            _ => "Paid Other",
+        }
+    } else if is(&["display", "banner", "expandable", "interstitial", "cpm"]) {
+        "Display"
+    } else if mail.contains(&source.as_str()) || is(&mail) {
+        "Email"
+    } else if is(&["affiliate", "affiliates"]) {
+        "Affiliates"
+    } else if is(&["audio"]) {
+        "Audio"
+    } else if source == "sms" || is(&["sms"]) {
+        "SMS"
+    } else if medium.ends_with("push")
+        || medium.contains("mobile")
+        || medium.contains("notification")
+        || source == "firebase"
+    {
+        "Mobile Push Notifications"
+    } else if is(&[
+        "social",
+        "social-network",
+        "social-media",
+        "sm",
+        "social network",
+        "social media",
+    ]) {
+        "Organic Social"
+    } else if medium.contains("video") {
+        "Organic Video"
+    } else if let (Some((_, channel)), true) =
+        (marks.click, medium.is_empty() && marks.source.is_empty())
+    {
+        channel
+    } else {
+        match kind {
+            _ if shop => "Organic Shopping",
+            Some(Kind::Social) => "Organic Social",
+            Some(Kind::Video) => "Organic Video",
+            Some(Kind::Search) => "Organic Search",
+            Some(Kind::Mail) => "Email",
+            Some(Kind::Assistant) => "AI Assistants",
+            _ if is(&["organic"]) => "Organic Search",
+            _ if referred || !marks.is_empty() => "Referral",
+            _ => "Direct",
+        }
+    }
+}
+
+/// GA4's `^(.*(([^a-df-z]|^)shop|shopping).*)$`: a word that begins with "shop", not "workshop".
+fn campaign_shops(campaign: &str) -> bool {
+    campaign.contains("shopping")
+        || campaign.match_indices("shop").any(|(at, _)| {
+            let before = campaign[..at].chars().next_back();
+            before.is_none_or(|before| !before.is_ascii_lowercase() || before == 'e')
+        })
+}
+
+/// The host of a URL, in lower case and without its port. Of an Android app: its name.
+fn host_of(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    match url.host()? {
+        Host::Domain("") => None,
+        Host::Domain(name) => Some(name.trim_end_matches('.').to_ascii_lowercase()),
+        ip => Some(ip.to_string()),
+    }
+}
+
+fn same_site(host: &str, other: &str) -> bool {
+    let bare = |host: &'_ str| host.strip_prefix("www.").unwrap_or(host).to_owned();
+    let (host, other) = (bare(host), bare(other));
+    let below = |inner: &str, outer: &str| {
+        inner
+            .strip_suffix(outer)
+            .is_some_and(|rest| rest.ends_with('.'))
+    };
+    !other.is_empty()
+        && (host == other
+            || below(&host, &other)
+            || below(&other, &host) && other.contains('.') && host.contains('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(url: &str, referrer: &str, expected: &str) {
+        let found = acquisition(url, referrer, "shop.example").map_or_else(
+            || "-".to_owned(),
+            |found| {
+                let click = if found.click_id.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", found.click_id)
+                };
+                format!(
+                    "{}: {}{click}",
+                    lists::name(lists::CHANNELS, found.channel),
+                    found.source
+                )
+            },
+        );
+        assert_eq!(found, expected, "{url} from {referrer:?}");
+    }
+
+    #[test]
+    fn nothing_brings_from_nowhere_or_from_the_site_itself() {
+        check("https://shop.example/", "", "-");
+        check("https://shop.example/a?q=1#utm_source=x", "", "-");
+        check("https://shop.example/", "https://www.shop.example/b", "-");
+        check("https://shop.example/", "https://blog.shop.example/", "-");
+        check("http://127.0.0.1:8080/", "http://127.0.0.1:8080/x", "-");
+        check("https://shop.example/", "nonsense", "-");
+    }
+
+    #[test]
+    fn referrers_have_names_and_channels() {
+        for (referrer, expected) in [
+            ("https://www.google.com/", "Organic Search: Google"),
+            ("https://google.co.uk/search?q=x", "Organic Search: Google"),
+            ("https://mail.google.com/", "Email: Gmail"),
+            ("https://gemini.google.com/app", "AI Assistants: Gemini"),
+            ("https://chatgpt.com/", "AI Assistants: ChatGPT"),
+            (
+                "https://l.facebook.com/l.php?u=x",
+                "Organic Social: Facebook",
+            ),
+            ("https://t.co/abc", "Organic Social: X"),
+            ("android-app://com.google.android.gm/", "Email: Gmail"),
+            ("https://m.youtube.com/watch", "Organic Video: YouTube"),
+            ("https://www.amazon.de/dp/1", "Organic Shopping: Amazon"),
+            ("https://www.blog.example/post", "Referral: blog.example"),
+            (
+                "https://googleplex.example/",
+                "Referral: googleplex.example",
+            ),
+            (
+                "https://google.evil-site.example/",
+                "Referral: google.evil-site.example",
+            ),
+        ] {
+            check("https://shop.example/", referrer, expected);
+        }
+    }
+
+    #[test]
+    fn marks_of_a_link_say_more_than_its_referrer() {
+        let of = |query: &str, expected| {
+            check(
+                &format!("https://shop.example/?{query}"),
+                "https://www.google.com/",
+                expected,
+            );
+        };
+        of("utm_source=google&utm_medium=cpc", "Paid Search: Google");
+        of("gclid=abc", "Paid Search: Google (gclid)");
+        of(
+            "fbclid=abc&utm_source=fb&utm_medium=paid_social",
+            "Paid Social: Facebook (fbclid)",
+        );
+        of(
+            "utm_source=Newsletter&utm_medium=email",
+            "Email: Newsletter",
+        );
+        of(
+            "utm_source=partner&utm_medium=affiliate",
+            "Affiliates: partner",
+        );
+        of("utm_source=chatgpt.com", "AI Assistants: ChatGPT");
+        of(
+            "utm_campaign=summer-shop&utm_source=x1&utm_medium=cpc",
+            "Paid Shopping: x1",
+        );
+        of(
+            "utm_campaign=workshop&utm_source=x1&utm_medium=cpc",
+            "Paid Other: x1",
+        );
+        of("utm_campaign=a-cross-network-b", "Cross-network: Google");
+        of("utm_medium=display&utm_source=net", "Display: net");
+        of("utm_medium=sms&utm_source=a", "SMS: a");
+        of(
+            "utm_medium=webpush&utm_source=a",
+            "Mobile Push Notifications: a",
+        );
+        of("ref=producthunt", "Organic Social: Product Hunt");
+        check("https://shop.example/?gclid=1", "", "Paid Search:  (gclid)");
+        check(
+            "https://shop.example/?ttclid=1",
+            "",
+            "Paid Social:  (ttclid)",
+        );
+    }
+
+    #[test]
+    fn the_table_has_hundreds_of_sources_and_names_no_host_twice() {
+        let text = include_str!("sources.txt");
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(lines.len() >= 300, "{}", lines.len());
+        let mut seen = HashSet::new();
+        for line in &lines {
+            let columns: Vec<_> = line.split('|').map(str::trim).collect();
+            assert!((3..=4).contains(&columns.len()), "{line}");
+            assert!(
+                ["search", "social", "video", "mail", "shopping", "ai"].contains(&columns[0]),
+                "{line}"
+            );
+            for host in columns[2].split_whitespace() {
+                assert!(host.contains('.') && seen.insert(host), "{line}: {host}");
+            }
+        }
+    }
+
+    #[test]
+    fn spam_is_known_by_its_host_and_below() {
+        assert!(is_spam("http://semalt.com/project"));
+        assert!(is_spam("https://www.semalt.com/"));
+        assert!(!is_spam("https://notsemalt.com/"));
+        assert!(!is_spam("") && !is_spam("semalt.com"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_url_or_referrer_panics(url in "(https?://)?[a-z.]{0,12}[/?&=%#a-z_\\PC]{0,60}", referrer in "(https?://|android-app://)?[a-z.]{0,20}[/?\\PC]{0,20}") {
+            acquisition(&url, &referrer, "shop.example");
+            is_spam(&referrer);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! How many events a site takes, by address, key and site, at one collector.
+//!
+//! A limit of N a minute is a bucket of N that refills evenly (GCRA), so a burst of a minute's worth passes. Counts are in
+//! memory: a collector that starts again begins anew, and of addresses and keys the [`MAX_BUCKETS`] last seen are known.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use quick_cache::sync::Cache;
+use wakeline_proto::v1;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+/// Buckets that are known at a time; each takes some 50 bytes.
+const MAX_BUCKETS: usize = 65_536;
+const MINUTE_MS: u64 = 60_000;
+const DAY_MS: u64 = 86_400_000;
+
+/// The limits of a site; 0 = none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    ip_per_minute: u32,
+    key_per_minute: u32,
+    site_per_minute: u32,
+    per_day: u64,
+}
+
+impl From<&v1::SiteRules> for Limits {
+    fn from(rules: &v1::SiteRules) -> Self {
+        Self {
+            ip_per_minute: rules.events_per_minute_of_ip,
+            key_per_minute: rules.events_per_minute_of_key,
+            site_per_minute: rules.events_per_minute_of_site,
+            per_day: rules.events_per_day,
+        }
+    }
+}
+
+/// Who sends, as buckets know it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Payer {
+    pub(crate) limits: Limits,
+    site: u64,
+    key: u64,
+    ip: Option<u64>,
+}
+
+impl Payer {
+    /// Of a request; neither key nor address can be told from it.
+    pub(crate) fn new(limits: Limits, site: u64, key: &str, ip: Option<IpAddr>) -> Self {
+        let ip = ip.map(|ip| match ip {
+            IpAddr::V4(ip) => xxh3_64_with_seed(&ip.octets(), site),
+            // Whoever has one address of IPv6 has the /64 around it.
+            IpAddr::V6(ip) => xxh3_64_with_seed(&ip.octets()[..8], site),
+        });
+        Self {
+            limits,
+            site,
+            key: xxh3_64(key.as_bytes()),
+            ip,
+        }
+    }
+}
+
+/// A limit that is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// For people.
+    pub(crate) what: &'static str,
+    /// Seconds after which it is worth to come again.
+    pub(crate) retry_after: u32,
+}
+
+/// What was sent so far.
+#[derive(Debug)]
+pub(crate) struct Buckets {
+    /// By kind and identity: when the bucket is full again, in ms since 1970-01-01 UTC, times its rate.
+    full_at: Cache<u64, u64>,
+    /// By site: the day and its events.
+    days: Mutex<HashMap<u64, (u64, u64)>>,
+}
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self {
+            full_at: Cache::new(MAX_BUCKETS),
+            days: Mutex::default(),
+        }
+    }
+}
+
+impl Buckets {
+    /// Takes `events` at `now` (ms since 1970-01-01 UTC) from all buckets, or from none. 0 events: asks whether one would
+    /// pass.
+    pub(crate) fn take(&self, payer: &Payer, events: u64, now: u64) -> Result<(), Reached> {
+        let limits = payer.limits;
+        if limits == Limits::default() {
+            return Ok(());
+        }
+        let buckets = [
+            (
+                payer.ip,
+                limits.ip_per_minute,
+                1,
+                "this address sends too many events",
+            ),
+            (
+                Some(payer.key),
+                limits.key_per_minute,
+                2,
+                "this key sends too many events",
+            ),
+            (
+                Some(payer.site),
+                limits.site_per_minute,
+                3,
+                "this site sends too many events",
+            ),
+        ];
+        let mut taken = Vec::with_capacity(3);
+        for (identity, per_minute, kind, what) in buckets {
+            let (Some(identity), 1..) = (identity, per_minute) else {
+                continue;
+            };
+            let key = xxh3_64_with_seed(&identity.to_le_bytes(), kind);
+            let cost = events.max(1) * MINUTE_MS / u64::from(per_minute);
+            let full_at = self.full_at.get(&key).unwrap_or_default().max(now);
+            // A request of more than a minute's worth passes if the bucket is full: else it never would.
+            let room = (now + MINUTE_MS).saturating_sub(full_at);
+            if cost > room && room < MINUTE_MS {
+                let wait = cost.min(MINUTE_MS) - room;
+                return Err(Reached {
+                    what,
+                    retry_after: wait.div_ceil(1_000).max(1) as u32,
+                });
+            }
+            taken.push((key, full_at + cost));
+        }
+        self.take_of_day(payer, events, now)?;
+        if events > 0 {
+            for (key, full_at) in taken {
+                self.full_at.insert(key, full_at);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_of_day(&self, payer: &Payer, events: u64, now: u64) -> Result<(), Reached> {
+        if payer.limits.per_day == 0 {
+            return Ok(());
+        }
+        let today = now / DAY_MS;
+        let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+        let (day, sent) = days.entry(payer.site).or_default();
+        if *day != today {
+            (*day, *sent) = (today, 0);
+        }
+        if *sent + events.max(1) > payer.limits.per_day {
+            let retry_after = ((today + 1) * DAY_MS - now).div_ceil(1_000) as u32;
+            return Err(Reached {
+                what: "this site has had its events of the day",
+                retry_after,
+            });
+        }
+        *sent += events;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000_000;
+
+    fn payer(limits: Limits, ip: &str) -> Payer {
+        Payer::new(limits, 1, "key", ip.parse().ok())
+    }
+
+    #[test]
+    fn a_minutes_worth_passes_at_once_and_then_as_it_refills() {
+        let buckets = Buckets::default();
+        let of_ip = Limits {
+            ip_per_minute: 60,
+            ..Limits::default()
+        };
+        let (one, two) = (payer(of_ip, "192.0.2.1"), payer(of_ip, "192.0.2.2"));
+        for _ in 0..6 {
+            assert_eq!(buckets.take(&one, 10, NOW), Ok(()));
+        }
+        let reached = buckets.take(&one, 10, NOW).unwrap_err();
+        assert_eq!(reached.retry_after, 10);
+        assert_eq!(buckets.take(&two, 10, NOW), Ok(()));
+        assert!(buckets.take(&one, 10, NOW + 9_000).is_err());
+        assert_eq!(buckets.take(&one, 10, NOW + 10_000), Ok(()));
+    }
+
+    #[test]
+    fn what_is_refused_takes_nothing() {
+        let buckets = Buckets::default();
+        let limits = Limits {
+            ip_per_minute: 100,
+            per_day: 5,
+            ..Limits::default()
+        };
+        let payer = payer(limits, "192.0.2.1");
+        assert!(buckets.take(&payer, 6, NOW).is_err());
+        assert_eq!(buckets.take(&payer, 5, NOW), Ok(()));
+        assert!(
+            buckets.take(&payer, 0, NOW).is_err(),
+            "none is left to ask for"
+        );
+    }
+
+    #[test]
+    fn a_request_larger_than_a_minutes_worth_passes_when_the_bucket_is_full() {
+        let buckets = Buckets::default();
+        let payer = payer(
+            Limits {
+                key_per_minute: 10,
+                ..Limits::default()
+            },
+            "192.0.2.1",
+        );
+        assert_eq!(buckets.take(&payer, 20, NOW), Ok(()));
+        assert!(buckets.take(&payer, 1, NOW + 60_000).is_err());
+        assert_eq!(buckets.take(&payer, 20, NOW + 120_000), Ok(()));
+    }
+
+    #[test]
+    fn a_quota_begins_anew_with_the_day() {
+        let buckets = Buckets::default();
+        let payer = payer(
+            Limits {
+                per_day: 3,
+                ..Limits::default()
+            },
+            "192.0.2.1",
+        );
+        assert_eq!(buckets.take(&payer, 3, NOW), Ok(()));
+        let reached = buckets.take(&payer, 1, NOW).unwrap_err();
+        assert_eq!(
+            buckets.take(&payer, 3, NOW + u64::from(reached.retry_after) * 1_000),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn addresses_of_one_network_of_ipv6_share_their_limit() {
+        let buckets = Buckets::default();
+        let limits = Limits {
+            ip_per_minute: 1,
+            ..Limits::default()
+        };
+        assert_eq!(buckets.take(&payer(limits, "2001:db8::1"), 1, NOW), Ok(()));
+        assert!(buckets.take(&payer(limits, "2001:db8::2"), 1, NOW).is_err());
+        assert_eq!(
+            buckets.take(&payer(limits, "2001:db8:0:1::1"), 1, NOW),
+            Ok(())
+        );
+    }
+}

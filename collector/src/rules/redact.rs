@@ -1,0 +1,262 @@
+//! E-mail addresses, card numbers and phone numbers in texts.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use sha2::{Digest as _, Sha256};
+use wakeline_proto::v1::Redaction;
+
+/// What is done to each kind of personal data.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Redactions {
+    pub(crate) email: Redaction,
+    pub(crate) card: Redaction,
+    pub(crate) phone: Redaction,
+    /// Hashed along, so that a hash says nothing at another site.
+    pub(crate) salt: String,
+}
+
+/// Digits of card numbers (ISO/IEC 7812).
+const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
+/// Digits of phone numbers with their country (E.164 has 15 at most).
+const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
+
+impl Redactions {
+    /// Whether nothing is to be done.
+    pub(crate) fn are_off(&self) -> bool {
+        [self.email, self.card, self.phone]
+            .iter()
+            .all(|what| *what == Redaction::Off)
+    }
+
+    /// The text without what must not be in it.
+    pub(crate) fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let found = self.find(text);
+        if found.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut kept = String::with_capacity(text.len());
+        let mut end = 0;
+        for (range, kind, redaction) in found {
+            kept.push_str(&text[end..range.start]);
+            match redaction {
+                Redaction::Mask => kept.extend(["[", kind, "]"]),
+                Redaction::Hash => kept.push_str(&self.hash(kind, &text[range.clone()])),
+                Redaction::Drop | Redaction::Off => {}
+            }
+            end = range.end;
+        }
+        kept.push_str(&text[end..]);
+        Cow::Owned(kept)
+    }
+
+    /// Whether the text has something that makes its property be left out.
+    pub(crate) fn drops(&self, text: &str) -> bool {
+        self.find(text)
+            .iter()
+            .any(|(_, _, redaction)| *redaction == Redaction::Drop)
+    }
+
+    fn hash(&self, kind: &str, text: &str) -> String {
+        let mut hasher = Sha256::new();
+        hasher.update(self.salt.as_bytes());
+        hasher.update([0]);
+        hasher.update(text.to_lowercase().replace("%40", "@").as_bytes());
+        let digest = hasher.finalize();
+        let short = digest
+            .iter()
+            .take(8)
+            .fold(0_u64, |short, byte| short << 8 | u64::from(*byte));
+        format!("{kind}-{short:016x}")
+    }
+
+    /// What is found and what is to be done with it, in order and without overlaps.
+    fn find(&self, text: &str) -> Vec<(Range<usize>, &'static str, Redaction)> {
+        let mut found = Vec::new();
+        if self.email != Redaction::Off {
+            found.extend(emails(text).map(|range| (range, "email", self.email)));
+        }
+        if self.card != Redaction::Off || self.phone != Redaction::Off {
+            for (range, digits, plus) in numbers(text) {
+                if self.card != Redaction::Off
+                    && !plus
+                    && CARD_DIGITS.contains(&digits.len())
+                    && passes_luhn(&digits)
+                {
+                    found.push((range, "card", self.card));
+                } else if self.phone != Redaction::Off
+                    && plus
+                    && PHONE_DIGITS.contains(&digits.len())
+                {
+                    found.push((range, "phone", self.phone));
+                }
+            }
+        }
+        found.sort_by_key(|(range, ..)| range.start);
+        let mut end = 0;
+        found.retain(|(range, ..)| {
+            let apart = range.start >= end;
+            if apart {
+                end = range.end;
+            }
+            apart
+        });
+        found
+    }
+}
+
+/// `local@host.tld`, the at sign plain or as `%40`.
+fn emails(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
+    let signs = text.match_indices('@').chain(text.match_indices("%40"));
+    signs.filter_map(|(at, sign)| {
+        let bytes = text.as_bytes();
+        let of_local = |byte: &u8| byte.is_ascii_alphanumeric() || b".!#$'*+-_~".contains(byte);
+        let of_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".-".contains(byte);
+        let local = bytes[..at]
+            .iter()
+            .rev()
+            .take_while(|byte| of_local(byte))
+            .count();
+        let after = at + sign.len();
+        let host = bytes[after..]
+            .iter()
+            .take_while(|byte| of_host(byte))
+            .count();
+        let host = text.get(after..after + host)?.trim_end_matches(['.', '-']);
+        let (_, top) = host.rsplit_once('.')?;
+        let is_top = top.len() >= 2 && top.bytes().all(|byte| byte.is_ascii_alphabetic());
+        (local > 0 && is_top).then(|| at - local..after + host.len())
+    })
+}
+
+/// Runs of digits, which may be grouped by a space, a hyphen, a dot or parentheses: where, the digits, and whether a `+` (or
+/// `%2B`) stands before.
+fn numbers(text: &str) -> Vec<(Range<usize>, Vec<u8>, bool)> {
+    let bytes = text.as_bytes();
+    let mut all = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        if !bytes[at].is_ascii_digit()
+            || at > 0 && bytes[at - 1].is_ascii_alphanumeric() && !text[..at].ends_with("%2B")
+        {
+            at += 1;
+            continue;
+        }
+        let mut start = at;
+        let mut digits = Vec::new();
+        let mut end = at;
+        while let Some(byte) = bytes.get(at) {
+            if byte.is_ascii_digit() {
+                digits.push(byte - b'0');
+                end = at + 1;
+            } else if !b" -.()".contains(byte) || at > end + 1 {
+                break;
+            }
+            at += 1;
+        }
+        let plus = if text[..start].ends_with('+') {
+            start -= 1;
+            true
+        } else if text[..start].ends_with("%2B") {
+            start -= 3;
+            true
+        } else {
+            false
+        };
+        all.push((start..end, digits, plus));
+        at = at.max(end);
+    }
+    all
+}
+
+/// The check digit of card numbers (ISO/IEC 7812-1, annex B).
+fn passes_luhn(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(at, digit)| {
+            let digit = u32::from(*digit);
+            match at % 2 {
+                0 => digit,
+                _ if digit > 4 => digit * 2 - 9,
+                _ => digit * 2,
+            }
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all(redaction: Redaction) -> Redactions {
+        Redactions {
+            email: redaction,
+            card: redaction,
+            phone: redaction,
+            salt: "shop.example".to_owned(),
+        }
+    }
+
+    #[test]
+    fn personal_data_is_masked_and_nothing_else() {
+        for (text, expected) in [
+            ("write to jane.doe+x@mail.example.org!", "write to [email]!"),
+            ("/u/jane%40mail.example/edit", "/u/[email]/edit"),
+            ("a@b", "a@b"),
+            ("@handle and me@", "@handle and me@"),
+            ("card 4111 1111 1111 1111.", "card [card]."),
+            ("4111-1111-1111-1112", "4111-1111-1111-1112"),
+            ("4111111111111111", "[card]"),
+            ("call +49 (30) 1234-5678 now", "call [phone] now"),
+            ("/p/1234567890123", "/p/1234567890123"),
+            ("order 20261121-103", "order 20261121-103"),
+            ("?tel=%2B493012345678", "?tel=[phone]"),
+            ("a@b.de, c@d.fr", "[email], [email]"),
+            ("ü@x.de jané@x.de", "ü@x.de jané@x.de"),
+        ] {
+            assert_eq!(all(Redaction::Mask).redact(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hash_is_the_same_for_the_same_address_of_a_site() {
+        let hashed = all(Redaction::Hash)
+            .redact("Jane@Mail.example")
+            .into_owned();
+        assert!(
+            hashed.starts_with("email-") && hashed.len() == 22,
+            "{hashed}"
+        );
+        assert_eq!(hashed, all(Redaction::Hash).redact("jane%40mail.example"));
+        let other = Redactions {
+            salt: "other.example".to_owned(),
+            ..all(Redaction::Hash)
+        };
+        assert_ne!(hashed, other.redact("jane@mail.example"));
+    }
+
+    #[test]
+    fn what_is_dropped_leaves_nothing() {
+        let dropping = all(Redaction::Drop);
+        assert_eq!(dropping.redact("to jane@mail.example."), "to .");
+        assert!(dropping.drops("jane@mail.example") && !dropping.drops("jane"));
+        assert!(!all(Redaction::Mask).drops("jane@mail.example"));
+        assert!(Redactions::default().are_off() && !dropping.are_off());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_or_keeps_an_address(before in "\\PC{0,20}", after in "[^a-zA-Z0-9.\\-]?\\PC{0,20}") {
+            let text = format!("{before} jane@mail.example {after}");
+            for redaction in [Redaction::Mask, Redaction::Hash, Redaction::Drop] {
+                prop_assert!(!all(redaction).redact(&text).contains("jane@mail.example"));
+            }
+            all(Redaction::Mask).redact(&before);
+        }
+    }
+}
