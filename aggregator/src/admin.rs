@@ -3,7 +3,7 @@
 //! A running server answers on `DATA/admin.sock` (mode 0600): a line of JSON in, a line of JSON out. Without a server
 //! the command opens the folder itself.
 
-use std::{io, path::PathBuf, str::FromStr, sync::Arc};
+use std::{io, path::PathBuf, str::FromStr};
 
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,6 @@ use utoipa::ToSchema;
 use crate::control::{
     Control, ControlError, Currency, Domain, InvalidSetting, KeyKind, NewSite, SessionGap, Zone,
 };
-use crate::ledger::{Desk, LedgerError, LedgerQuery, LetterQuery, ReplayRequest};
 
 mod socket;
 
@@ -32,21 +31,6 @@ pub enum AdminRequest {
     /// Make, revoke and list the tokens that people sign in and call the API with.
     #[command(subcommand)]
     Token(TokenRequest),
-    /// Show what became of everything that was received, by hour or day. Needs a running server.
-    Ledger(LedgerQuery),
-    /// List refused events, and send them again. Needs a running server.
-    #[command(subcommand)]
-    DeadLetter(DeadLetterRequest),
-}
-
-/// A command about refused events.
-#[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
-#[serde(rename_all = "snake_case")]
-pub enum DeadLetterRequest {
-    /// List them, newest first, with what they held.
-    List(LetterQuery),
-    /// Send them again through a collector, with the times that they had: at most 1,000 at a time.
-    Replay(ReplayRequest),
 }
 
 /// A command about sites.
@@ -57,8 +41,23 @@ pub enum SiteRequest {
     Create(CreateSite),
     /// Change a site's domain or currency.
     Set(SetSite),
+    /// Show what collectors refuse, change and limit of a site's events, or give it other rules.
+    Rules {
+        /// Id or domain of the site.
+        #[arg(long)]
+        site: String,
+        /// File with all rules as JSON, as the API takes them; what is left out has its default.
+        #[arg(long = "set", value_name = "FILE", value_parser = read_rules)]
+        #[serde(default)]
+        rules: Option<String>,
+    },
     /// List all sites.
     List,
+}
+
+/// The text of a file of rules: it is read where the command is given, not where the server runs.
+fn read_rules(path: &str) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))
 }
 
 /// A site to be made.
@@ -213,12 +212,6 @@ pub enum AdminError {
     /// Another process holds the folder and does not answer.
     #[error("{} is in use by another process, which does not answer", .0.display())]
     InUse(PathBuf),
-    /// What was asked for is only known while a server runs.
-    #[error("this needs a running server: start one with `serve` on that folder")]
-    NoServer,
-    /// Fates or dead letters could not be had.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
     /// There is nothing to ask about.
     #[error(
         "there is no folder {}: give the one of the server with --data, or make a site to begin with", .0.display()
@@ -235,30 +228,6 @@ pub fn execute(control: &Control, request: AdminRequest) -> Result<Value, AdminE
         AdminRequest::Site(request) => site(control, request),
         AdminRequest::Key(request) => key(control, request),
         AdminRequest::Token(request) => token(control, request),
-        AdminRequest::Ledger(_) | AdminRequest::DeadLetter(_) => Err(AdminError::NoServer),
-    }
-}
-
-/// As [`execute`], of a running server: also what needs more than the control store.
-pub(crate) async fn perform(
-    control: &Arc<Control>,
-    desk: &Desk,
-    request: AdminRequest,
-) -> Result<Value, AdminError> {
-    match request {
-        AdminRequest::Ledger(query) => Ok(json!(desk.ledger(&query).await?)),
-        AdminRequest::DeadLetter(DeadLetterRequest::List(query)) => {
-            Ok(json!(desk.letters(&query).await?))
-        }
-        AdminRequest::DeadLetter(DeadLetterRequest::Replay(request)) => {
-            Ok(json!(desk.replay(&request).await?))
-        }
-        request => {
-            let control = Arc::clone(control);
-            tokio::task::spawn_blocking(move || execute(&control, request))
-                .await
-                .unwrap_or_else(|error| Err(AdminError::Server(error.to_string())))
-        }
     }
 }
 
@@ -296,6 +265,15 @@ fn site(control: &Control, request: SiteRequest) -> Result<Value, AdminError> {
             }))
         }
         SiteRequest::Set(change) => set_site(control, &change),
+        SiteRequest::Rules { site, rules } => {
+            let site = site_id(control, &site)?;
+            let Some(text) = rules else {
+                return Ok(json!(control.snapshot().rules(site)));
+            };
+            let rules = serde_json::from_str(&text)
+                .map_err(|error| ControlError::BadRules(error.to_string()))?;
+            Ok(json!(control.set_rules(site, &rules, None)?))
+        }
         SiteRequest::List => Ok(json!({ "sites": control.snapshot().sites })),
     }
 }

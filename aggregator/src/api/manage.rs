@@ -245,7 +245,7 @@ async fn administer(state: &Shared, request: AdminRequest) -> Result<Value, Prob
 }
 
 /// Runs what writes to the control store off the runtime's threads: it waits for the disk.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     control: &Arc<Control>,
     work: impl FnOnce(&Control) -> Result<T, ControlError> + Send + 'static,
 ) -> Result<T, Problem> {

@@ -198,7 +198,10 @@ impl From<InvalidSetting> for Problem {
 impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
         let code = match &error {
-            ControlError::DomainTaken(_) | ControlError::LastToken(_) => Code::Conflict,
+            ControlError::DomainTaken(_)
+            | ControlError::LastToken(_)
+            | ControlError::RulesChanged(_) => Code::Conflict,
+            ControlError::BadRules(_) => Code::Invalid,
             ControlError::NoSite(_) | ControlError::NoKey(_) | ControlError::NoToken(_) => {
                 Code::NotFound
             }

@@ -8,6 +8,7 @@
 mod auth;
 mod rules;
 mod schema;
+mod site_rules;
 
 use std::{
     fs::OpenOptions,
@@ -25,6 +26,10 @@ use utoipa::ToSchema;
 
 pub use self::auth::{Caller, SESSION_LIFETIME_MS, Token};
 pub use self::rules::{Currency, Domain, InvalidSetting, SessionGap, Zone};
+pub use self::site_rules::{
+    BotRules, LimitRules, RedactRules, Redaction, SavedRules, SchemaMode, SchemaRule, SiteRules,
+    UrlRules,
+};
 
 /// A site whose visits are counted.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -105,6 +110,8 @@ pub struct ControlSnapshot {
     pub sites: Vec<Site>,
     /// Live keys, ascending by time of creation.
     pub keys: Vec<Key>,
+    /// The rules of sites that have other than the defaults, ascending by site.
+    pub rules: Vec<(u64, SavedRules)>,
 }
 
 impl ControlSnapshot {
@@ -112,6 +119,13 @@ impl ControlSnapshot {
     pub fn site(&self, id: u64) -> Option<&Site> {
         let at = self.sites.binary_search_by_key(&id, |site| site.id).ok()?;
         self.sites.get(at)
+    }
+
+    /// The rules of the site of that id.
+    pub fn rules(&self, site: u64) -> SavedRules {
+        let at = self.rules.binary_search_by_key(&site, |(of, _)| *of);
+        let saved = at.ok().and_then(|at| self.rules.get(at));
+        saved.map(|(_, saved)| saved.clone()).unwrap_or_default()
     }
 
     /// The site that `name` means: its id in decimal digits, or its domain.
@@ -176,6 +190,14 @@ pub enum ControlError {
     /// Domains are unique.
     #[error("there is a site with domain {0} already")]
     DomainTaken(String),
+    /// Rules that can't be obeyed.
+    #[error("rules: {0}")]
+    BadRules(String),
+    /// Somebody else changed the rules meanwhile.
+    #[error(
+        "the rules were changed meanwhile, they are at version {0}: look at them, and change them from there"
+    )]
+    RulesChanged(u64),
     /// No such site.
     #[error("there is no site {0}")]
     NoSite(String),
@@ -406,6 +428,7 @@ fn load_snapshot(db: &Connection) -> Result<ControlSnapshot, ControlError> {
         version: version as u64,
         sites,
         keys,
+        rules: site_rules::load(db)?,
     })
 }
 

@@ -5,7 +5,8 @@ use rusqlite::Connection;
 use super::ControlError;
 
 /// Step `n` brings a file from `user_version` n to n + 1. Steps are never edited once released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE meta (version INTEGER NOT NULL);
     INSERT INTO meta VALUES (1);
 
@@ -39,7 +40,17 @@ const MIGRATIONS: &[&str] = &["
         token INTEGER NOT NULL REFERENCES tokens (id) ON DELETE CASCADE,
         expires_at INTEGER NOT NULL
     ) STRICT;
-"];
+",
+    "
+    CREATE TABLE site_rules (
+        site INTEGER NOT NULL REFERENCES sites (id),
+        version INTEGER NOT NULL,
+        rules TEXT NOT NULL,
+        created_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER)),
+        PRIMARY KEY (site, version)
+    ) STRICT;
+",
+];
 
 /// Sets the connection up and runs the migrations that are due.
 pub(super) fn prepare(db: &mut Connection) -> Result<(), ControlError> {

@@ -210,3 +210,43 @@ fn settings_say_what_is_wrong_with_them() {
     }
     assert_eq!("240".parse::<SessionGap>().unwrap().minutes(), 240);
 }
+
+#[test]
+fn rules_are_versioned_and_the_newest_are_in_force_after_opening_again() {
+    use super::SiteRules;
+    let (folder, control) = control();
+    let site = control.create_site(&site("a.example")).unwrap().site.id;
+    assert_eq!(control.snapshot().rules(site).version, 0);
+    let mut rules = SiteRules::default();
+    for percent in [50, 20] {
+        rules.sample_percent = percent;
+        control.set_rules(site, &rules, None).unwrap();
+    }
+    let version = control.snapshot().version;
+    drop(control);
+
+    let control = Control::open(&folder.path().join("control.sqlite")).unwrap();
+    let saved = control.snapshot().rules(site);
+    assert_eq!((saved.version, saved.rules.sample_percent), (2, 20));
+    let history = control.rules_history(site).unwrap();
+    let percents: Vec<_> = history
+        .iter()
+        .map(|saved| saved.rules.sample_percent)
+        .collect();
+    assert_eq!(percents, [20, 50]);
+    // A change from an older version changes nothing.
+    assert!(matches!(
+        control.set_rules(site, &rules, Some(1)),
+        Err(ControlError::RulesChanged(2))
+    ));
+    rules.sample_percent = 200;
+    assert!(matches!(
+        control.set_rules(site, &rules, Some(2)),
+        Err(ControlError::BadRules(_))
+    ));
+    assert!(matches!(
+        control.set_rules(9, &rules, None),
+        Err(ControlError::NoSite(_))
+    ));
+    assert_eq!(control.snapshot().version, version);
+}

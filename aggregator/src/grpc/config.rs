@@ -51,7 +51,9 @@ impl Config for ConfigService {
         let snapshot = self.control.snapshot();
         let key = snapshot.keys.iter().find(|key| key.key == *wanted);
         Ok(Response::new(LookupKeyReply {
-            site: key.and_then(|key| snapshot.site(key.site)).map(site),
+            site: key
+                .and_then(|key| snapshot.site(key.site))
+                .map(|site| self::site(site, &snapshot)),
             key: key.map(self::key),
         }))
     }
@@ -61,16 +63,21 @@ fn to_proto(snapshot: &ControlSnapshot, partitions: u32) -> Snapshot {
     Snapshot {
         version: snapshot.version,
         partitions,
-        sites: snapshot.sites.iter().map(site).collect(),
+        sites: snapshot
+            .sites
+            .iter()
+            .map(|one| site(one, snapshot))
+            .collect(),
         keys: snapshot.keys.iter().map(key).collect(),
     }
 }
 
-fn site(site: &control::Site) -> Site {
+fn site(site: &control::Site, snapshot: &ControlSnapshot) -> Site {
     Site {
         id: site.id,
         domain: site.domain.clone(),
         timezone: site.timezone.clone(),
+        rules: Some((&snapshot.rules(site.id).rules).into()),
     }
 }
 

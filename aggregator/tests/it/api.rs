@@ -18,6 +18,9 @@ async fn nothing_is_told_without_a_token_or_a_session() {
         (Method::GET, "/api/v1/sites"),
         (Method::POST, "/api/v1/sites"),
         (Method::PATCH, "/api/v1/sites/1"),
+        (Method::GET, "/api/v1/sites/1/rules"),
+        (Method::PUT, "/api/v1/sites/1/rules"),
+        (Method::GET, "/api/v1/sites/1/rules/history"),
         (Method::GET, "/api/v1/keys?site=1"),
         (Method::GET, "/api/v1/live?site=1"),
     ] {
@@ -543,4 +546,58 @@ async fn the_openapi_document_describes_routes_that_are_there_and_who_may_call_t
             assert_ne!(status, StatusCode::NOT_FOUND, "{path}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_sites_rules_are_replaced_as_a_whole_and_from_the_version_that_was_seen() {
+    let server = Server::start("UTC").await;
+    let path = "/api/v1/sites/shop.example/rules";
+    let send = |method: Method, path: &str, body: Value| {
+        let request = server.request(method, path).bearer_auth(TOKEN);
+        request.json(&body).send()
+    };
+    let before: Value = send(Method::GET, path, json!(null))
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(
+        (&before["version"], &before["rules"]["bots"]["crawlers"]),
+        (&json!(0), &json!(true))
+    );
+
+    let change =
+        json!({"version": 0, "rules": {"blocked_paths": ["/admin*"], "limits": {"per_day": 5}}});
+    let saved = send(Method::PUT, path, change.clone()).await.unwrap();
+    assert_eq!(saved.status(), StatusCode::OK);
+    assert_eq!(saved.json::<Value>().await.unwrap()["version"], 1);
+    problem(
+        send(Method::PUT, path, change).await.unwrap(),
+        StatusCode::CONFLICT,
+    )
+    .await;
+    for bad in [
+        json!({"rules": {"blocked": []}}),
+        json!({"rules": {"sample_percent": 101}}),
+        json!({"rules": {"schemas": [{"event": "a", "mode": "warn", "schema": {"$ref": "http://127.0.0.1/"}}]}}),
+        json!({}),
+    ] {
+        problem(
+            send(Method::PUT, path, bad).await.unwrap(),
+            StatusCode::BAD_REQUEST,
+        )
+        .await;
+    }
+    let history = send(Method::GET, &format!("{path}/history"), json!(null))
+        .await
+        .unwrap();
+    assert_eq!(
+        history.json::<Value>().await.unwrap()[0]["rules"]["limits"]["per_day"],
+        5
+    );
+    let nowhere = send(Method::GET, "/api/v1/sites/9/rules", json!(null))
+        .await
+        .unwrap();
+    problem(nowhere, StatusCode::NOT_FOUND).await;
 }

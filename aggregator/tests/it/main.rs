@@ -14,7 +14,6 @@ mod doors;
 mod edge;
 mod http;
 mod ingest;
-mod ledger;
 mod query;
 mod redis;
 mod restart;

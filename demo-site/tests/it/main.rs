@@ -2,4 +2,3 @@
 
 mod browser;
 mod faults;
-mod ledger;

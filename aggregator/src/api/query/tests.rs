@@ -89,6 +89,7 @@ fn answer(rows: &Rows, query: &Value) -> Result<Value, String> {
             tz: jiff::tz::TimeZone::UTC,
         }],
         keys: Vec::new(),
+        ..ControlSnapshot::default()
     };
     let body = query.to_string();
     let asked = ask(body.as_bytes(), &control, rows, NOW);

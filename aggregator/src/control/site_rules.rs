@@ -1,0 +1,383 @@
+//! What collectors refuse, change and limit of a site's events.
+//!
+//! Rules are changed as a whole; each change is a version of the site's rules, and all are kept. A change reaches collectors
+//! with the next snapshot, at once where they are connected; the snapshot's version is kept with the events it judged.
+
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+use wakeline_proto::schema::Schema;
+use wakeline_proto::v1;
+
+use super::{Control, ControlError};
+
+/// Entries that a list of rules may have.
+const MAX_ENTRIES: usize = 200;
+/// Bytes of an entry of such a list.
+const MAX_ENTRY_BYTES: usize = 256;
+/// Schemas of a site: more make each of its snapshots large.
+const MAX_SCHEMAS: usize = 100;
+
+/// The rules of a site; a key that is left out has its default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SiteRules {
+    /// Which software is refused.
+    pub bots: BotRules,
+    /// Refuse events whose referrer is known for made-up visits. Default: true.
+    pub spam: bool,
+    /// Hosts that pages may be of, besides the site's domain: `shop.example`, `*.shop.example` (all below it). Empty: any.
+    pub hosts: Vec<String>,
+    /// Paths of which nothing is taken; `*` stands for any characters.
+    pub blocked_paths: Vec<String>,
+    /// Of 100 visitors so many are kept. Default: 100.
+    #[schema(minimum = 0, maximum = 100)]
+    pub sample_percent: u32,
+    /// How many events are taken, at each collector.
+    pub limits: LimitRules,
+    /// What is kept of URLs.
+    pub urls: UrlRules,
+    /// What is done to personal data in URLs, titles and properties.
+    pub redact: RedactRules,
+    /// What the properties of events must be.
+    pub schemas: Vec<SchemaRule>,
+}
+
+impl Default for SiteRules {
+    fn default() -> Self {
+        Self {
+            bots: BotRules::default(),
+            spam: true,
+            hosts: Vec::new(),
+            blocked_paths: Vec::new(),
+            sample_percent: 100,
+            limits: LimitRules::default(),
+            urls: UrlRules::default(),
+            redact: RedactRules::default(),
+            schemas: Vec::new(),
+        }
+    }
+}
+
+/// Which software is refused; refused events are kept for some days with the reason `bot`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BotRules {
+    /// Crawlers, monitors, link previews, scanners, feed readers. Default: true.
+    pub crawlers: bool,
+    /// Browsers that a program steers and that say so (headless Chrome). Default: false, since a site's own tests use them.
+    pub automation: bool,
+    /// Libraries and tools for HTTP. Default: false, since apps and servers use them.
+    pub libraries: bool,
+}
+
+impl Default for BotRules {
+    fn default() -> Self {
+        Self {
+            crawlers: true,
+            automation: false,
+            libraries: false,
+        }
+    }
+}
+
+/// Events that one collector takes; 0: without limit. Beyond a limit requests are refused with 429 and `Retry-After`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitRules {
+    /// A minute from one address (of IPv6: from one /64).
+    pub ip_per_minute: u32,
+    /// A minute with one key.
+    pub key_per_minute: u32,
+    /// A minute in all.
+    pub site_per_minute: u32,
+    /// A day (UTC) in all.
+    pub per_day: u64,
+}
+
+/// What is kept of URLs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UrlRules {
+    /// Query parameters that are kept besides `utm_*`, `ref` and `source`.
+    pub keep_parameters: Vec<String>,
+    /// Take `/a/` as `/a`. Default: false.
+    pub trim_trailing_slash: bool,
+    /// Take `/A` as `/a`. Default: false.
+    pub lower_case_paths: bool,
+}
+
+/// What is done to each kind of personal data. Default: nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedactRules {
+    /// E-mail addresses.
+    pub email: Redaction,
+    /// Card numbers: 13 to 19 digits whose check digit is right.
+    pub card: Redaction,
+    /// Phone numbers with `+` and their country's code.
+    pub phone: Redaction,
+}
+
+/// What is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Redaction {
+    /// Nothing.
+    #[default]
+    Off,
+    /// `[email]` stands in its place.
+    Mask,
+    /// A hash stands in its place, the same for the same text of the site. Whoever can guess the text can know it again.
+    Hash,
+    /// A property is left out whole; elsewhere nothing stands in its place.
+    Drop,
+}
+
+/// What the properties of events of a name must be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SchemaRule {
+    /// Of custom events their name, of others their type's (`order`).
+    pub event: String,
+    /// What becomes of events that don't fit.
+    pub mode: SchemaMode,
+    /// JSON Schema of the object of properties. Keywords: `type`, `required`, `properties`, `additionalProperties`, and of
+    /// a property `type`, `enum`, `const`, `minimum`, `maximum`, `exclusiveMinimum`, `exclusiveMaximum`, `minLength`,
+    /// `maxLength`.
+    #[schema(value_type = Object)]
+    pub schema: Value,
+}
+
+/// What becomes of events that don't fit a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SchemaMode {
+    /// They are accepted and counted in the collector's metric `events_schema_warnings_total`.
+    Warn,
+    /// They are refused with the reason `schema_mismatch`.
+    Reject,
+}
+
+/// Rules with their version.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct SavedRules {
+    /// 1, 2, … with each change; 0: never changed.
+    pub version: u64,
+    /// Unix milliseconds; 0: never changed.
+    pub created_at: i64,
+    /// The rules.
+    pub rules: SiteRules,
+}
+
+impl SiteRules {
+    /// All that is wrong, each with its key.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let lists = [
+            ("hosts", &self.hosts),
+            ("blocked_paths", &self.blocked_paths),
+            ("urls.keep_parameters", &self.urls.keep_parameters),
+        ];
+        for (key, list) in lists {
+            if list.len() > MAX_ENTRIES {
+                problems.push(format!("{key}: at most {MAX_ENTRIES} entries"));
+            }
+            if list
+                .iter()
+                .any(|entry| entry.is_empty() || entry.len() > MAX_ENTRY_BYTES)
+            {
+                problems.push(format!("{key}: an entry has 1 to {MAX_ENTRY_BYTES} bytes"));
+            }
+        }
+        for host in &self.hosts {
+            let bare = host.strip_prefix("*.").unwrap_or(host);
+            if bare.contains(['*', '/', ' ']) {
+                problems.push(format!(
+                    "hosts: {host:?} is neither a host name nor *. and one"
+                ));
+            }
+        }
+        if self.sample_percent > 100 {
+            problems.push("sample_percent: 0 to 100".to_owned());
+        }
+        if self.schemas.len() > MAX_SCHEMAS {
+            problems.push(format!("schemas: at most {MAX_SCHEMAS}"));
+        }
+        for (at, schema) in self.schemas.iter().enumerate() {
+            let earlier = &self.schemas[..at];
+            if schema.event.is_empty() || earlier.iter().any(|other| other.event == schema.event) {
+                problems.push(format!(
+                    "schemas[{at}].event: a name, and one schema for each"
+                ));
+            }
+            if let Err(error) = Schema::parse(&schema.schema.to_string()) {
+                problems.push(format!("schemas[{at}].schema: {error}"));
+            }
+        }
+        problems
+    }
+}
+
+impl From<&SiteRules> for v1::SiteRules {
+    fn from(rules: &SiteRules) -> Self {
+        let redaction = |redaction| match redaction {
+            Redaction::Off => v1::Redaction::Off.into(),
+            Redaction::Mask => v1::Redaction::Mask.into(),
+            Redaction::Hash => v1::Redaction::Hash.into(),
+            Redaction::Drop => v1::Redaction::Drop.into(),
+        };
+        let schema = |rule: &SchemaRule| v1::EventSchema {
+            event: rule.event.clone(),
+            schema: rule.schema.to_string(),
+            reject: rule.mode == SchemaMode::Reject,
+        };
+        Self {
+            refuse_crawlers: rules.bots.crawlers,
+            refuse_automation: rules.bots.automation,
+            refuse_libraries: rules.bots.libraries,
+            refuse_spam: rules.spam,
+            hosts: rules.hosts.clone(),
+            blocked_paths: rules.blocked_paths.clone(),
+            sample_percent: rules.sample_percent,
+            events_per_minute_of_ip: rules.limits.ip_per_minute,
+            events_per_minute_of_key: rules.limits.key_per_minute,
+            events_per_minute_of_site: rules.limits.site_per_minute,
+            events_per_day: rules.limits.per_day,
+            kept_parameters: rules.urls.keep_parameters.clone(),
+            trim_trailing_slash: rules.urls.trim_trailing_slash,
+            lower_case_paths: rules.urls.lower_case_paths,
+            email: redaction(rules.redact.email),
+            card: redaction(rules.redact.card),
+            phone: redaction(rules.redact.phone),
+            schemas: rules.schemas.iter().map(schema).collect(),
+        }
+    }
+}
+
+impl Control {
+    /// Gives a site other rules. `expected`: the version that the change was made from, if it must still be that.
+    pub fn set_rules(
+        &self,
+        site: u64,
+        rules: &SiteRules,
+        expected: Option<u64>,
+    ) -> Result<SavedRules, ControlError> {
+        self.site(site)?;
+        let problems = rules.problems();
+        if !problems.is_empty() {
+            return Err(ControlError::BadRules(problems.join("; ")));
+        }
+        let text = serde_json::to_string(rules)
+            .map_err(|error| ControlError::BadRules(error.to_string()))?;
+        self.change(|db| {
+            let version: i64 = db.query_row(
+                "SELECT COALESCE(MAX(version), 0) FROM site_rules WHERE site = ?1",
+                [site as i64],
+                |row| row.get(0),
+            )?;
+            if let Some(expected) = expected
+                && expected != version as u64
+            {
+                return Err(ControlError::RulesChanged(version as u64));
+            }
+            db.execute(
+                "INSERT INTO site_rules (site, version, rules) VALUES (?1, ?2, ?3)",
+                params![site as i64, version + 1, text],
+            )?;
+            Ok(())
+        })?;
+        Ok(self.snapshot().rules(site))
+    }
+
+    /// The versions of a site's rules, the newest first.
+    pub fn rules_history(&self, site: u64) -> Result<Vec<SavedRules>, ControlError> {
+        self.site(site)?;
+        let db = self.db();
+        let mut statement = db.prepare(
+            "SELECT version, created_at, rules FROM site_rules WHERE site = ?1 ORDER BY version DESC",
+        )?;
+        let rows = statement.query_map([site as i64], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, String>(2)?))
+        })?;
+        rows.map(|row| {
+            let (version, created_at, text) = row?;
+            saved(site, version, created_at, &text)
+        })
+        .collect()
+    }
+}
+
+/// The newest rules of all sites that have some.
+pub(super) fn load(db: &Connection) -> Result<Vec<(u64, SavedRules)>, ControlError> {
+    let mut statement = db.prepare(
+        "SELECT site, version, created_at, rules FROM site_rules AS newest
+         WHERE version = (SELECT MAX(version) FROM site_rules WHERE site = newest.site) ORDER BY site",
+    )?;
+    let rows = statement.query_map([], |row| {
+        Ok((
+            row.get::<_, i64>(0)? as u64,
+            row.get::<_, i64>(1)?,
+            row.get(2)?,
+            row.get::<_, String>(3)?,
+        ))
+    })?;
+    rows.map(|row| {
+        let (site, version, created_at, text) = row?;
+        Ok((site, saved(site, version, created_at, &text)?))
+    })
+    .collect()
+}
+
+fn saved(site: u64, version: i64, created_at: i64, text: &str) -> Result<SavedRules, ControlError> {
+    let rules = serde_json::from_str(text)
+        .map_err(|error| ControlError::BadRules(format!("of site {site}: {error}")))?;
+    Ok(SavedRules {
+        version: version as u64,
+        created_at,
+        rules,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let rules: SiteRules =
+            serde_json::from_value(json!({"bots": {"automation": true}})).unwrap();
+        assert!(rules.bots.crawlers && rules.bots.automation && rules.spam);
+        assert_eq!(rules.sample_percent, 100);
+        assert_eq!(rules.problems(), Vec::<String>::new());
+        assert!(serde_json::from_value::<SiteRules>(json!({"bot": {}})).is_err());
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_with_its_key() {
+        let rules: SiteRules = serde_json::from_value(json!({
+            "hosts": ["https://shop.example"], "blocked_paths": [""], "sample_percent": 101,
+            "schemas": [
+                {"event": "a", "mode": "warn", "schema": {"pattern": "x"}},
+                {"event": "a", "mode": "reject", "schema": {}},
+            ],
+        }))
+        .unwrap();
+        let problems = rules.problems();
+        for key in [
+            "hosts",
+            "blocked_paths",
+            "sample_percent",
+            "schemas[0].schema",
+            "schemas[1].event",
+        ] {
+            assert!(
+                problems.iter().any(|problem| problem.starts_with(key)),
+                "{key}: {problems:?}"
+            );
+        }
+    }
+}
