@@ -12,7 +12,9 @@ use prost::Message as _;
 use wakeline_aggregator::log::{EventLog as _, SegmentEventLog};
 use wakeline_aggregator::{Aggregator, Config};
 use wakeline_proto::partition_hash;
-use wakeline_proto::v1::{Block, BlockPayload, Event, EventType, Group, PositionedGroup};
+use wakeline_proto::v1::{
+    Acquisition, Agent, Block, BlockPayload, Event, EventType, Group, Location, PositionedGroup,
+};
 use wakeline_testbed::Redis;
 
 const PARTITIONS: u64 = 32;
@@ -134,6 +136,12 @@ fn visit(number: u64) -> Group {
             path: format!("/products/{}", page % 500),
             referrer: "https://search.example/".into(),
             title: "Something to buy".into(),
+            acquisition: number.is_multiple_of(3).then(|| Acquisition {
+                channel: 1,
+                source: format!("Search {}", number % 40),
+                utm_campaign: format!("campaign {}", number % 200),
+                ..Acquisition::default()
+            }),
             ..Event::default()
         }
     });
@@ -145,6 +153,16 @@ fn visit(number: u64) -> Group {
         ),
         received_at: begin + 100_000,
         events: events.collect(),
+        agent: Some(Agent {
+            device: 1 + number as u32 % 2,
+            browser: 2 + number as u32 % 5,
+            os: 2 + number as u32 % 6,
+            ..Agent::default()
+        }),
+        location: Some(Location {
+            country: ["DE", "FR", "US", "IN"][number as usize % 4].into(),
+            ..Location::default()
+        }),
         ..Group::default()
     }
 }

@@ -1,12 +1,13 @@
 //! Signed changes to rollup rows, summed up.
 
 use crate::row::{Row, RowKey};
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 
 /// What has to be added to the rows of a site. One `Changes` may collect those of many visitors.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    rows: HashMap<RowKey, Row>,
+    rows: HashMap<RowKey, Row, RandomState>,
 }
 
 impl Changes {

@@ -5,6 +5,7 @@
 mod history;
 mod laws;
 mod model;
+mod properties;
 mod records;
 mod rules;
 mod windows;
