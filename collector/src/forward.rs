@@ -282,7 +282,7 @@ impl Forwarder {
                     () = window.acked.notified() => {}
                 }
             };
-            let (back, round) = tokio::task::spawn_blocking(move || {
+            let (back, round) = wakeline_spool::work::spawn_blocking(move || {
                 let round = rounds.next();
                 (rounds, round)
             })
@@ -346,7 +346,7 @@ impl Forwarder {
                 saved = Instant::now();
             }
             let log = self.log.clone();
-            tokio::task::spawn_blocking(move || {
+            wakeline_spool::work::spawn_blocking(move || {
                 if let Err(error) = log.trim(position) {
                     tracing::error!(%error, "acknowledged segments can't be deleted");
                 }

@@ -102,8 +102,14 @@ impl Collector {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.check()?;
         let upstream = Upstream::new(&config.upstream)?;
+        Self::start_over(upstream, config).await
+    }
+
+    /// Like [`start`](Self::start), with an aggregator that is reached some other way than `config.upstream` says.
+    pub async fn start_over(upstream: Upstream, config: Config) -> Result<Self, StartError> {
+        config.check()?;
         let opening = config.clone();
-        let opened = tokio::task::spawn_blocking(move || Opened::open(&opening));
+        let opened = wakeline_spool::work::spawn_blocking(move || Opened::open(&opening));
         let Opened {
             log,
             edges,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
 
 use crate::config::UpstreamConfig;
 
@@ -36,12 +36,7 @@ pub struct Upstream {
 impl Upstream {
     /// Sets up the channel; it connects at the first call.
     pub fn new(config: &UpstreamConfig) -> Result<Self, UpstreamError> {
-        let mut endpoint = Endpoint::from_shared(config.url.clone())?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
+        let mut endpoint = endpoint(config)?;
         if config.url.starts_with("https://") {
             let read = |path: &std::path::PathBuf| {
                 std::fs::read(path).map_err(|error| UpstreamError::File(path.clone(), error))
@@ -55,17 +50,23 @@ impl Upstream {
             }
             endpoint = endpoint.tls_config(tls)?;
         }
-        let authorization = match config.token.reveal() {
-            Some(token) => {
-                let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse()?;
-                value.set_sensitive(true);
-                Some(value)
-            }
-            None => None,
-        };
         Ok(Self {
             channel: endpoint.connect_lazy(),
-            authorization,
+            authorization: authorization(config)?,
+        })
+    }
+
+    /// Like [`new`](Self::new), over connections that `connector` makes, without TLS: for networks that are not TCP.
+    pub fn with_connector<C>(config: &UpstreamConfig, connector: C) -> Result<Self, UpstreamError>
+    where
+        C: tower::Service<Uri> + Send + 'static,
+        C::Response: hyper::rt::Read + hyper::rt::Write + Send + Unpin,
+        C::Future: Send,
+        C::Error: std::error::Error + Send + Sync + 'static,
+    {
+        Ok(Self {
+            channel: endpoint(config)?.connect_with_connector_lazy(connector),
+            authorization: authorization(config)?,
         })
     }
 
@@ -84,4 +85,22 @@ impl Upstream {
         }
         request
     }
+}
+
+fn endpoint(config: &UpstreamConfig) -> Result<Endpoint, UpstreamError> {
+    Ok(Endpoint::from_shared(config.url.clone())?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true))
+}
+
+fn authorization(config: &UpstreamConfig) -> Result<Option<MetadataValue<Ascii>>, UpstreamError> {
+    let Some(token) = config.token.reveal() else {
+        return Ok(None);
+    };
+    let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse()?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }

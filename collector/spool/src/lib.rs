@@ -14,7 +14,7 @@
 //!   So the callers' number bounds memory; a group takes 4 MiB at most beyond that.
 //!
 //! One thread writes. It takes what has queued as soon as there are `commit_bytes`, or the first has waited
-//! `commit_wait`; what comes while it syncs forms the next group.
+//! `commit_wait`; what comes while it syncs forms the next group. In a simulation a task does the same: see [`work`].
 
 mod cursor;
 mod disk;
@@ -22,6 +22,7 @@ mod frame;
 mod index;
 mod reader;
 mod recovery;
+pub mod work;
 mod writer;
 
 use std::{
@@ -36,7 +37,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 pub use disk::{Disk, OsDisk, SegmentFile};
 pub use reader::Reader;
@@ -169,6 +170,8 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Something was queued that the writer may wait for.
     queued: Condvar,
+    /// The same, for a writer that is a task.
+    queued_task: Notify,
     durable: watch::Sender<u64>,
     fsyncs: AtomicU64,
     failed_fsyncs: AtomicU64,
@@ -211,6 +214,7 @@ impl SegmentLog {
             index: Mutex::new(recovered.index),
             queue: Mutex::default(),
             queued: Condvar::new(),
+            queued_task: Notify::new(),
             fsyncs: AtomicU64::new(0),
             failed_fsyncs: AtomicU64::new(0),
             full: AtomicBool::new(false),
@@ -234,15 +238,22 @@ impl SegmentLog {
             fs::remove_file(path)?;
         }
         report.segments = lock(&shared.index).len();
-        let thread = thread::Builder::new()
-            .name("spool-writer".to_owned())
-            .spawn(move || {
+        let thread = if work::is_in_turn() {
+            tokio::spawn(async move {
+                let _dir_lock = dir_lock;
+                writer.run_in_turn().await;
+            });
+            None
+        } else {
+            let thread = thread::Builder::new().name("spool-writer".to_owned());
+            Some(thread.spawn(move || {
                 let _dir_lock = dir_lock;
                 writer.run();
-            })?;
+            })?)
+        };
         let handle = Handle {
             shared,
-            thread: Mutex::new(Some(thread)),
+            thread: Mutex::new(thread),
             commit_bytes,
         };
         let log = Self {
@@ -281,7 +292,7 @@ impl SegmentLog {
                 queue.bytes += bytes;
                 let enough = self.handle.commit_bytes;
                 if before == 0 || (before < enough && queue.bytes >= enough) {
-                    shared.queued.notify_one();
+                    shared.wake_writer();
                 }
             }
         }
@@ -367,6 +378,13 @@ impl fmt::Debug for SegmentLog {
     }
 }
 
+impl Shared {
+    fn wake_writer(&self) {
+        self.queued.notify_one();
+        self.queued_task.notify_one();
+    }
+}
+
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").finish_non_exhaustive()
@@ -376,7 +394,7 @@ impl fmt::Debug for Shared {
 impl Handle {
     fn stop(&self) -> Option<JoinHandle<()>> {
         lock(&self.shared.queue).closed = true;
-        self.shared.queued.notify_one();
+        self.shared.wake_writer();
         lock(&self.thread).take()
     }
 }

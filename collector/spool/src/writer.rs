@@ -52,6 +52,14 @@ pub(crate) struct Queue {
     pub(crate) closed: bool,
 }
 
+/// What a look into the queue gave.
+enum Gathered {
+    Group(Vec<Entry>),
+    /// Wait for more: no longer than this, if it is given.
+    Nothing(Option<Duration>),
+    Closed,
+}
+
 /// The file that is being written.
 pub(crate) struct Active {
     pub(crate) file: Box<dyn SegmentFile>,
@@ -79,52 +87,68 @@ struct Pending {
 impl Writer {
     /// Returns when the log is closed and the queue is empty.
     pub(crate) fn run(mut self) {
-        while let Some(entries) = self.gather() {
-            let mut group = self.admit(entries);
-            if group.is_empty() {
-                self.probe();
-                continue;
-            }
-            // What was not made durable in one file is written again in a new one.
-            match self.commit(&mut group).or_else(|first| {
-                tracing::error!(error = %first, "write log: going on in a new segment");
-                self.commit(&mut group)
-            }) {
-                Ok(()) => {
-                    self.shared.failing.store(false, Ordering::Relaxed);
-                    for pending in group {
-                        let _ = pending.entry.done.send(Ok(pending.position));
+        let shared = Arc::clone(&self.shared);
+        let mut queue = lock(&shared.queue);
+        loop {
+            queue = match self.gather(&mut queue) {
+                Gathered::Closed => return,
+                Gathered::Group(entries) => {
+                    drop(queue);
+                    if let Some(pause) = self.settle(entries) {
+                        pause_thread(&shared, pause);
+                    }
+                    lock(&shared.queue)
+                }
+                Gathered::Nothing(None) => wait(&shared, queue),
+                Gathered::Nothing(Some(longest)) => {
+                    let (mut queue, timed_out) = wait_timeout(&shared, queue, longest);
+                    if timed_out && queue.entries.is_empty() && !queue.closed {
+                        drop(queue);
+                        self.probe();
+                        queue = lock(&shared.queue);
+                    }
+                    queue
+                }
+            };
+        }
+    }
+
+    /// Like [`run`](Self::run), as a task: for simulations.
+    pub(crate) async fn run_in_turn(mut self) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let gathered = self.gather(&mut lock(&shared.queue));
+            match gathered {
+                Gathered::Closed => return,
+                Gathered::Group(entries) => {
+                    if let Some(pause) = self.settle(entries) {
+                        tokio::time::sleep(pause).await;
                     }
                 }
-                Err(error) => self.fail(group, &error),
+                Gathered::Nothing(None) => shared.queued_task.notified().await,
+                Gathered::Nothing(Some(longest)) => {
+                    let more = tokio::time::timeout(longest, shared.queued_task.notified()).await;
+                    if more.is_err() && lock(&shared.queue).entries.is_empty() {
+                        self.probe();
+                    }
+                }
             }
         }
     }
 
-    /// Waits for a group: until there are `commit_bytes`, or the first has waited `commit_wait`. What came while the
-    /// last group was written has mostly waited long enough. Empty if none comes while the disk is to be tried.
-    fn gather(&self) -> Option<Vec<Entry>> {
-        let mut queue = lock(&self.shared.queue);
-        loop {
-            let Some(first) = queue.entries.front() else {
-                if queue.closed {
-                    return None;
-                }
-                if self.failing() {
-                    queue = wait_timeout(&self.shared, queue, PROBE_EVERY);
-                    if queue.entries.is_empty() && !queue.closed {
-                        break;
-                    }
-                } else {
-                    queue = wait(&self.shared, queue);
-                }
-                continue;
+    /// Takes a group out of the queue if there is one: `commit_bytes`, or the first has waited `commit_wait`. What came
+    /// while the last group was written has mostly waited long enough.
+    fn gather(&self, queue: &mut Queue) -> Gathered {
+        let Some(first) = queue.entries.front() else {
+            return if queue.closed {
+                Gathered::Closed
+            } else {
+                Gathered::Nothing(self.failing().then_some(PROBE_EVERY))
             };
-            let left = self.options.commit_wait.saturating_sub(first.at.elapsed());
-            if queue.closed || queue.bytes >= self.options.commit_bytes || left.is_zero() {
-                break;
-            }
-            queue = wait_timeout(&self.shared, queue, left);
+        };
+        let left = self.options.commit_wait.saturating_sub(first.at.elapsed());
+        if !queue.closed && queue.bytes < self.options.commit_bytes && !left.is_zero() {
+            return Gathered::Nothing(Some(left));
         }
         let mut taken = Vec::new();
         let mut bytes = 0;
@@ -136,7 +160,33 @@ impl Writer {
             taken.push(entry);
         }
         queue.bytes -= bytes;
-        Some(taken)
+        Gathered::Group(taken)
+    }
+
+    /// Makes a group durable and answers it. After a failure, how long to give the disk a pause.
+    fn settle(&mut self, entries: Vec<Entry>) -> Option<Duration> {
+        let mut group = self.admit(entries);
+        if group.is_empty() {
+            self.probe();
+            return None;
+        }
+        // What was not made durable in one file is written again in a new one.
+        match self.commit(&mut group).or_else(|first| {
+            tracing::error!(error = %first, "write log: going on in a new segment");
+            self.commit(&mut group)
+        }) {
+            Ok(()) => {
+                self.shared.failing.store(false, Ordering::Relaxed);
+                for pending in group {
+                    let _ = pending.entry.done.send(Ok(pending.position));
+                }
+                None
+            }
+            Err(error) => {
+                self.fail(group, &error);
+                Some(PAUSE)
+            }
+        }
     }
 
     /// Refuses what has no room, and forgets what nobody waits for.
@@ -313,7 +363,7 @@ impl Writer {
         }
     }
 
-    /// Answers the group, and what has queued behind it, with the error; then gives the disk a pause.
+    /// Answers the group, and what has queued behind it, with the error.
     fn fail(&self, group: Vec<Pending>, error: &io::Error) {
         tracing::error!(%error, "write log: appends fail");
         self.shared.failing.store(true, Ordering::Relaxed);
@@ -326,14 +376,19 @@ impl Writer {
                 error.to_string(),
             )));
         }
-        let until = Instant::now() + PAUSE;
-        while !queue.closed {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            queue = wait_timeout(&self.shared, queue, left);
+    }
+}
+
+/// Lets `pause` pass, or ends it when the log is closed.
+fn pause_thread(shared: &Shared, pause: Duration) {
+    let until = Instant::now() + pause;
+    let mut queue = lock(&shared.queue);
+    while !queue.closed {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
         }
+        queue = wait_timeout(shared, queue, left).0;
     }
 }
 
@@ -352,14 +407,15 @@ fn wait<'a>(
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// Whether the time was over, too.
 fn wait_timeout<'a>(
     shared: &Shared,
     queue: std::sync::MutexGuard<'a, Queue>,
     timeout: Duration,
-) -> std::sync::MutexGuard<'a, Queue> {
-    shared
+) -> (std::sync::MutexGuard<'a, Queue>, bool) {
+    let (queue, result) = shared
         .queued
         .wait_timeout(queue, timeout)
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .0
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    (queue, result.timed_out())
 }

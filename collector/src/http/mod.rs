@@ -212,7 +212,7 @@ impl Doors {
             return work();
         }
         let _turn = self.heavy.acquire().await;
-        tokio::task::spawn_blocking(work)
+        wakeline_spool::work::spawn_blocking(work)
             .await
             .unwrap_or(Err(Refusal::NotReady)) // the runtime is going down
     }
