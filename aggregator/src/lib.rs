@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 mod grpc;
+pub mod headless;
 mod health;
 pub mod live;
 mod lock;

@@ -170,7 +170,8 @@ impl Watcher {
         self.rules.send_replace(Some(Arc::new(rules)));
         let path = self.path.clone();
         let saved =
-            wakeline_spool::work::spawn_blocking(move || save(&path, &snapshot.encode_to_vec())).await;
+            wakeline_spool::work::spawn_blocking(move || save(&path, &snapshot.encode_to_vec()))
+                .await;
         match saved {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "config snapshot can't be kept"),

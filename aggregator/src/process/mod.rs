@@ -24,11 +24,12 @@ mod worker;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use wakeline_spool::work;
 
 pub(crate) use self::board::Board;
 use self::decode::Decoder;
@@ -56,9 +57,10 @@ pub(crate) struct Shared<S> {
     pub(crate) _lock: Arc<FolderLock>,
 }
 
-/// The threads that process the log.
+/// The threads that process the log; in a simulation they are tasks, see [`work`].
 pub(crate) struct Processing {
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<thread::JoinHandle<()>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
     /// Read no more; finish what was read.
     drain: CancellationToken,
     /// Finish the commit in progress.
@@ -76,6 +78,7 @@ impl Processing {
         let workers = config.worker_threads();
         let mut processing = Self {
             threads: Vec::new(),
+            tasks: Vec::new(),
             drain: CancellationToken::new(),
             halt: CancellationToken::new(),
         };
@@ -116,12 +119,16 @@ impl Processing {
     fn spawn(
         &mut self,
         name: String,
-        work: impl Future<Output = ()> + Send + 'static,
+        processing: impl Future<Output = ()> + Send + 'static,
     ) -> std::io::Result<()> {
+        if work::is_in_turn() {
+            self.tasks.push(tokio::spawn(processing));
+            return Ok(());
+        }
         let runtime = Handle::current();
-        let thread = std::thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(name)
-            .spawn(move || runtime.block_on(work))?;
+            .spawn(move || runtime.block_on(processing))?;
         self.threads.push(thread);
         Ok(())
     }
@@ -130,18 +137,26 @@ impl Processing {
     pub(crate) async fn stop(mut self, halt: impl Future<Output = ()>) {
         self.drain.cancel();
         let threads = std::mem::take(&mut self.threads);
-        let mut joined = tokio::task::spawn_blocking(move || {
-            for thread in threads {
-                if thread.join().is_err() {
-                    tracing::error!("a thread that processes the log panicked");
-                }
+        let tasks = std::mem::take(&mut self.tasks);
+        let joined = async move {
+            let threads = work::spawn_blocking(move || {
+                let ended = threads.into_iter().map(thread::JoinHandle::join);
+                ended.filter(Result::is_err).count()
+            });
+            let mut failed = threads.await.unwrap_or(1);
+            for task in tasks {
+                failed += usize::from(task.await.is_err());
             }
-        });
+            if failed > 0 {
+                tracing::error!(failed, "threads that process the log panicked");
+            }
+        };
+        tokio::pin!(joined);
         tokio::select! {
-            _ = &mut joined => return,
+            () = &mut joined => return,
             () = halt => self.halt.cancel(),
         }
-        let _ = joined.await;
+        joined.await;
     }
 }
 
