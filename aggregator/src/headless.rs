@@ -24,8 +24,8 @@ pub struct Headless {
     routes: Routes,
     log: SegmentEventLog,
     metrics: Arc<dyn MetricStore>,
-    _processing: Processing,
-    _close: DropGuard,
+    processing: Processing,
+    close: DropGuard,
 }
 
 impl Headless {
@@ -80,8 +80,8 @@ impl Headless {
             routes: services.routes().await?,
             log,
             metrics,
-            _processing: processing,
-            _close: close.drop_guard(),
+            processing,
+            close: close.drop_guard(),
         })
     }
 
@@ -98,5 +98,12 @@ impl Headless {
     /// What queries are answered from.
     pub fn metrics(&self) -> &Arc<dyn MetricStore> {
         &self.metrics
+    }
+
+    /// Ends in order, so that the folder can be opened again.
+    pub async fn stop(self) {
+        drop(self.close);
+        self.processing.stop(std::future::pending()).await;
+        self.log.close().await;
     }
 }

@@ -59,6 +59,10 @@ pub trait EventLog: Clone + Send + Sync + 'static {
 
     /// Follows the offset after the newest durable record.
     fn end(&self) -> watch::Receiver<u64>;
+
+    /// No record to come gets an offset below this. Above [`end`](Self::end) where the end was damaged and cut: records
+    /// up to here may have been read before.
+    fn next(&self) -> u64;
 }
 
 /// Reads a log in order. May block the calling thread while it reads the disk.
@@ -79,6 +83,8 @@ pub struct SegmentEventLog {
     segments: SegmentLog,
     /// The newest stamp. Held while a place in the log is taken, so that stamps and offsets agree.
     stamp: Arc<Mutex<u64>>,
+    /// What `next` was when it was opened.
+    opened_at: u64,
 }
 
 impl SegmentEventLog {
@@ -104,6 +110,7 @@ impl SegmentEventLog {
         Ok(Self {
             segments,
             stamp: Arc::default(),
+            opened_at: recovery.next_position,
         })
     }
 
@@ -151,6 +158,10 @@ impl EventLog for SegmentEventLog {
 
     fn end(&self) -> watch::Receiver<u64> {
         self.segments.watch()
+    }
+
+    fn next(&self) -> u64 {
+        self.segments.durable().max(self.opened_at)
     }
 }
 

@@ -105,9 +105,9 @@ impl Collector {
         Self::start_over(upstream, config).await
     }
 
-    /// Like [`start`](Self::start), with an aggregator that is reached some other way than `config.upstream` says.
+    /// Like [`start`](Self::start), with an aggregator that is reached some other way than `config.upstream` says, and
+    /// with settings that are not checked.
     pub async fn start_over(upstream: Upstream, config: Config) -> Result<Self, StartError> {
-        config.check()?;
         let opening = config.clone();
         let opened = wakeline_spool::work::spawn_blocking(move || Opened::open(&opening));
         let Opened {
@@ -173,6 +173,12 @@ impl Collector {
     /// Why nothing is forwarded right now; none while the aggregator takes events.
     pub fn upstream_error(&self) -> Option<String> {
         self.doors.forward.last_error()
+    }
+
+    /// Spool positions that the aggregator has not acknowledged.
+    pub fn backlog(&self) -> u64 {
+        let acked = self.doors.forward.acked();
+        self.doors.log.durable().saturating_sub(acked)
     }
 
     /// Ends the tasks and closes the spool, waiting for `deadline` at most. Stop serving the router first: requests that

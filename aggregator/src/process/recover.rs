@@ -71,7 +71,8 @@ pub(crate) async fn recover<S: StateStore, L: EventLog>(
     let mut stamp_ms = 0;
     for partition in 0..partitions {
         let at = store.load(partition).await?;
-        if at.next_offset > end {
+        // What a damaged end held is in the state, or lost: it keeps nobody from going on.
+        if at.next_offset > log.next() {
             return Err(RecoverError::LogTooShort {
                 partition,
                 next_offset: at.next_offset,

@@ -49,6 +49,9 @@ use crate::{
     writer::{Entry, Queue, Writer},
 };
 
+/// Folders above a log's that are made durable with it: `DATA/log/segments` is made where only the one of `DATA` is.
+const ANCESTORS: usize = 3;
+
 /// How a log uses disk and time.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -182,8 +185,14 @@ struct Shared {
 
 struct Handle {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    running: Mutex<Option<Running>>,
     commit_bytes: usize,
+}
+
+/// What runs the writer.
+enum Running {
+    Thread(JoinHandle<()>),
+    Task(tokio::task::JoinHandle<()>),
 }
 
 impl SegmentLog {
@@ -199,8 +208,14 @@ impl SegmentLog {
         mut options: Options,
     ) -> Result<(Self, Recovery), OpenError> {
         fs::create_dir_all(dir)?;
-        if let Some(parent) = dir.parent().filter(|parent| parent.is_dir()) {
-            disk.sync_dir(parent)?;
+        // Its own name must be durable, and of the folders that may have been made with it.
+        for ancestor in dir
+            .ancestors()
+            .skip(1)
+            .take(ANCESTORS)
+            .filter(|dir| dir.is_dir())
+        {
+            disk.sync_dir(ancestor)?;
         }
         let dir_lock = DirLock::take(dir)?;
         let recovered = recover(dir, &disk)?;
@@ -238,22 +253,21 @@ impl SegmentLog {
             fs::remove_file(path)?;
         }
         report.segments = lock(&shared.index).len();
-        let thread = if work::is_in_turn() {
-            tokio::spawn(async move {
+        let running = if work::is_in_turn() {
+            Running::Task(tokio::spawn(async move {
                 let _dir_lock = dir_lock;
                 writer.run_in_turn().await;
-            });
-            None
+            }))
         } else {
             let thread = thread::Builder::new().name("spool-writer".to_owned());
-            Some(thread.spawn(move || {
+            Running::Thread(thread.spawn(move || {
                 let _dir_lock = dir_lock;
                 writer.run();
             })?)
         };
         let handle = Handle {
             shared,
-            thread: Mutex::new(thread),
+            running: Mutex::new(Some(running)),
             commit_bytes,
         };
         let log = Self {
@@ -362,9 +376,15 @@ impl SegmentLog {
 
     /// Writes what is queued and stops the writer thread. Other clones get [`AppendError::Closed`] from then on.
     pub async fn close(self) {
-        if let Some(thread) = self.handle.stop() {
-            // The thread ends by itself; it answers with a panic at worst, which its own message told.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        // It ends by itself; it answers with a panic at worst, which its own message told.
+        match self.handle.stop() {
+            Some(Running::Thread(thread)) => {
+                let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            }
+            Some(Running::Task(task)) => {
+                let _ = task.await;
+            }
+            None => {}
         }
     }
 }
@@ -392,16 +412,16 @@ impl fmt::Debug for Shared {
 }
 
 impl Handle {
-    fn stop(&self) -> Option<JoinHandle<()>> {
+    fn stop(&self) -> Option<Running> {
         lock(&self.shared.queue).closed = true;
         self.shared.wake_writer();
-        lock(&self.thread).take()
+        lock(&self.running).take()
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if let Some(thread) = self.stop() {
+        if let Some(Running::Thread(thread)) = self.stop() {
             let _ = thread.join();
         }
     }

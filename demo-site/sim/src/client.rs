@@ -1,0 +1,277 @@
+//! Visitors: pages that run the SDK's core, and servers that post events without ids.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wakeline_client::{Client, Config, Event, EventId, Fate, Now, Page, Reply, Start, Step, v1};
+
+use crate::net::Post;
+use crate::{machine, trace};
+
+/// Longest time that an event is older than its recording, in ms: a page that was without network.
+const LONGEST_AGE_MS: u64 = 5 * 60 * 60 * 1000;
+
+/// What clients know of what they sent.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// Events that were recorded, with their sites.
+    pub(crate) sent: BTreeMap<(u64, u64), u64>,
+    /// Those that a collector said to have.
+    pub(crate) acked: BTreeSet<(u64, u64)>,
+    /// Events without an id, by their names, of which no two are equal; whether a collector said to have them.
+    pub(crate) named: BTreeMap<String, bool>,
+    /// Clients that have something to send yet.
+    pub(crate) busy: usize,
+}
+
+/// A visitor.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) number: u64,
+    pub(crate) site: u64,
+    pub(crate) key: String,
+    pub(crate) server_key: String,
+    /// Not all its own: some visitors have two pages open.
+    pub(crate) visitor: String,
+    pub(crate) events: usize,
+    /// All events are recorded by then.
+    pub(crate) until_ms: u64,
+    pub(crate) collectors: Vec<String>,
+    pub(crate) seed: u64,
+}
+
+/// A page and those after it, until all is sent.
+pub(crate) async fn visit(plan: Plan, known: Rc<RefCell<Known>>) -> turmoil::Result {
+    let mut random = fastrand::Rng::with_seed(plan.seed);
+    let mut times: Vec<u64> = (0..plan.events)
+        .map(|_| random.u64(..plan.until_ms))
+        .collect();
+    times.sort_unstable();
+    times.reverse();
+    let mut visit = Visit::new(plan, &mut random);
+    loop {
+        let now = visit.now();
+        while times.last().is_some_and(|at| *at <= visit.elapsed()) {
+            times.pop();
+            visit.happen(&mut random, &known);
+        }
+        let next = times.last().copied();
+        match visit.client.next_step(now) {
+            Step::Send { batch, bytes } => {
+                let post = visit.post(&mut random, bytes);
+                if random.f32() < 0.15 {
+                    repeat(post.clone(), random.u64(..5_000));
+                }
+                let reply = post.send().await;
+                let number = visit.plan.number;
+                let what = match &reply {
+                    Reply::Accepted(_) => "accepted".to_owned(),
+                    other => format!("{other:?}"),
+                };
+                trace::event(format_args!("client {number}: {what}"));
+                let now = visit.now();
+                visit.client.on_reply(batch, reply, now);
+                visit.learn(&known);
+                if times.is_empty() && visit.client.is_empty() {
+                    break;
+                }
+            }
+            Step::WaitUntil(at) => {
+                let wait = at - now.mono_ms;
+                let next = next.map(|at| at.saturating_sub(visit.elapsed()).max(1));
+                sleep_ms(next.map_or(wait, |next| next.min(wait))).await;
+            }
+            Step::Idle => match next {
+                Some(at) => sleep_ms(at.saturating_sub(visit.elapsed()).max(1)).await,
+                None => break,
+            },
+        }
+    }
+    known.borrow_mut().busy -= 1;
+    Ok(())
+}
+
+async fn sleep_ms(ms: u64) {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+/// Something on the way sends a request once more, and nobody waits for the answer.
+fn repeat(post: Post, after_ms: u64) {
+    tokio::task::spawn_local(async move {
+        sleep_ms(after_ms).await;
+        post.send().await;
+    });
+}
+
+struct Visit {
+    plan: Plan,
+    client: Client,
+    begun: Instant,
+    /// The wall clock is off by this.
+    skew_ms: i64,
+    pages: u64,
+    seq: u64,
+    names: u64,
+}
+
+impl Visit {
+    fn new(plan: Plan, random: &mut fastrand::Rng) -> Self {
+        let now = Now {
+            mono_ms: LONGEST_AGE_MS,
+            wall_ms: machine::EPOCH_MS,
+        };
+        Self {
+            client: open_page(&plan, 0, now),
+            plan,
+            begun: Instant::now(),
+            skew_ms: random.i64(-100_000_000..100_000_000),
+            pages: 0,
+            seq: 0,
+            names: 0,
+        }
+    }
+
+    fn elapsed(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64
+    }
+
+    fn now(&self) -> Now {
+        let wall = machine::EPOCH_MS.saturating_add_signed(self.skew_ms);
+        Now {
+            mono_ms: LONGEST_AGE_MS + self.elapsed(),
+            wall_ms: wall + self.elapsed(),
+        }
+    }
+
+    /// What a person does.
+    fn happen(&mut self, random: &mut fastrand::Rng, known: &Rc<RefCell<Known>>) {
+        match random.u32(..100) {
+            0..5 => self.turn_page(random, true),
+            5..8 => self.turn_page(random, false),
+            8..18 => self.name(random, known),
+            18..25 => self.client.flush(),
+            _ => {}
+        }
+        let event = match random.u32(..10) {
+            0..6 => {
+                self.client.set_page(Page {
+                    url: format!("https://shop.example/{}", random.u32(..6)),
+                    ..Page::default()
+                });
+                Event::page_view()
+            }
+            6..8 => Event::custom("click"),
+            8 => Event::engagement(v1::Engagement {
+                time_ms: random.u32(..20_000),
+                scroll_percent: random.u32(..100),
+            }),
+            _ => Event {
+                passive: true,
+                ..Event::custom("seen")
+            },
+        };
+        let now = self.now();
+        // Events of a page that was long without network; time runs on from one to the next all the same.
+        let age = random.u64(..LONGEST_AGE_MS) * u64::from(random.bool());
+        let at = now.mono_ms - age;
+        let seq = self.seq;
+        if let Ok(EventId { stream, seq }) = self.client.adopt(seq, event, at, now) {
+            self.seq = seq + 1;
+            let mut known = known.borrow_mut();
+            known.sent.insert((stream, seq), self.plan.site);
+        }
+    }
+
+    /// The page goes; what it did not send, the next one does, if it was stored.
+    fn turn_page(&mut self, random: &mut fastrand::Rng, stored: bool) {
+        let now = self.now();
+        for beacon in self.client.leave(now, 60 << 10) {
+            let post = self.post(random, beacon.bytes().to_vec());
+            self.client.beaconed(&beacon, now);
+            repeat(post, 0);
+        }
+        let snapshot = self.client.snapshot(now);
+        self.pages += 1;
+        self.seq = 0;
+        self.client = open_page(&self.plan, self.pages, now);
+        if stored {
+            self.client.restore(&snapshot, now);
+        }
+    }
+
+    /// A server posts an event without an id, once, and looks at the answer.
+    fn name(&mut self, random: &mut fastrand::Rng, known: &Rc<RefCell<Known>>) {
+        self.names += 1;
+        let name = format!("n{}-{}", self.plan.number, self.names);
+        let visitor = &self.plan.visitor;
+        let body = format!(r#"{{"type":"custom","name":"{name}","visitor":"{visitor}"}}"#);
+        let post = Post {
+            host: self.collector(random),
+            path: "/w/1/events",
+            content_type: "application/json",
+            key: Some(self.plan.server_key.clone()),
+            body: body.into_bytes().into(),
+        };
+        known.borrow_mut().named.insert(name.clone(), false);
+        known.borrow_mut().busy += 1;
+        let known = Rc::clone(known);
+        tokio::task::spawn_local(async move {
+            let accepted = matches!(post.send().await, Reply::Accepted(_));
+            trace::event(format_args!("{name}: {accepted}"));
+            known.borrow_mut().named.insert(name, accepted);
+            known.borrow_mut().busy -= 1;
+        });
+    }
+
+    fn post(&self, random: &mut fastrand::Rng, bytes: Vec<u8>) -> Post {
+        Post {
+            host: self.collector(random),
+            path: "/w/1/batch",
+            content_type: "application/x-protobuf",
+            key: None,
+            body: bytes.into(),
+        }
+    }
+
+    fn collector(&self, random: &mut fastrand::Rng) -> String {
+        let collectors = &self.plan.collectors;
+        collectors[random.usize(..collectors.len())].clone()
+    }
+
+    fn learn(&mut self, known: &Rc<RefCell<Known>>) {
+        let mut known = known.borrow_mut();
+        for (id, fate) in self.client.take_fates() {
+            if fate == Fate::Accepted {
+                known.acked.insert((id.stream, id.seq));
+            }
+        }
+    }
+}
+
+/// A page, with a stream of its own and nothing to send.
+fn open_page(plan: &Plan, page: u64, now: Now) -> Client {
+    let config = Config {
+        batch_quiet_ms: 100,
+        batch_wait_ms: 400,
+        backoff_base_ms: 200,
+        backoff_cap_ms: 2_000,
+        pause_ms: 2_000,
+        retry_after_cap_ms: 2_000,
+        beacon_grace_ms: 2_000,
+        keep_fates: usize::MAX,
+        ..Config::new(plan.key.clone())
+    };
+    let stream = plan.number * 1000 + page + 1;
+    let start = Start {
+        now,
+        stream: NonZeroU64::new(stream).unwrap_or(NonZeroU64::MIN),
+        install: plan.visitor.clone(),
+        first_day: 0,
+        seed: plan.seed ^ page,
+    };
+    Client::new(config, start)
+}

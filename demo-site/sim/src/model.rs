@@ -1,0 +1,159 @@
+//! The naive model: all distinct events, sorted, cut into visits in one pass, and counted.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::bail;
+use wakeline_aggregator::control::Site;
+use wakeline_aggregator::metrics::MetricStore;
+use wakeline_engine::{Grain, Row, window};
+use wakeline_proto::v1::{Event, EventType, Group};
+
+/// What tells events of a visitor apart: stream and number, or edge and position.
+type Id = (bool, u64, u64);
+
+/// The events of all visitors; of several copies the first logged.
+#[derive(Default)]
+pub(crate) struct Model {
+    visitors: BTreeMap<(u64, String), BTreeMap<Id, Seen>>,
+}
+
+/// Of an event what numbers depend on.
+#[derive(Clone, Copy)]
+struct Seen {
+    time_ms: i64,
+    engagement_ms: i64,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    View,
+    Action,
+    Engagement,
+    Passive,
+}
+
+/// Figures of a window.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Figures {
+    pageviews: i64,
+    events: i64,
+    visits: i64,
+    bounces: i64,
+    duration_ms: i64,
+    engagement_ms: i64,
+    visitors: i64,
+}
+
+impl From<&Row> for Figures {
+    fn from(row: &Row) -> Self {
+        Self {
+            pageviews: row.pageviews,
+            events: row.events,
+            visits: row.visits,
+            bounces: row.bounces,
+            duration_ms: row.duration_ms,
+            engagement_ms: row.engagement_ms,
+            visitors: row.visitors(),
+        }
+    }
+}
+
+impl Model {
+    /// An event is in the log, from an edge and position.
+    pub(crate) fn count(&mut self, group: &Group, event: &Event, (edge, position): (u64, u64)) {
+        let id = if event.stream == 0 {
+            (false, edge, position)
+        } else {
+            (true, event.stream, event.seq)
+        };
+        let visitor = self
+            .visitors
+            .entry((group.site, group.visitor.clone()))
+            .or_default();
+        if let Entry::Vacant(new) = visitor.entry(id) {
+            new.insert(Seen {
+                time_ms: event.time as i64,
+                engagement_ms: event.engagement.map_or(0, |seen| seen.time_ms.into()),
+                kind: match event.r#type() {
+                    EventType::PageView => Kind::View,
+                    EventType::Engagement => Kind::Engagement,
+                    _ if event.passive => Kind::Passive,
+                    _ => Kind::Action,
+                },
+            });
+        }
+    }
+
+    /// The figures of a site.
+    fn figures(&self, site: &Site, grain: Grain) -> BTreeMap<i64, Figures> {
+        let of = |ms| match grain {
+            Grain::Minute => window::minute_window(ms),
+            Grain::Hour => window::hour_window(&site.tz, ms),
+            Grain::Day => window::day_window(&site.tz, ms),
+        };
+        let gap_ms = i64::from(site.session_gap_minutes) * 60_000;
+        let mut figures: BTreeMap<i64, Figures> = BTreeMap::new();
+        let visitors = self.visitors.iter().filter(|((id, _), _)| *id == site.id);
+        for events in visitors.map(|(_, events)| events) {
+            let mut events: Vec<Seen> = events.values().copied().collect();
+            events.sort_by_key(|event| event.time_ms);
+            let mut present = BTreeSet::new();
+            for event in &events {
+                let window = figures.entry(of(event.time_ms)).or_default();
+                window.pageviews += i64::from(event.kind == Kind::View);
+                window.engagement_ms += event.engagement_ms;
+                if event.kind != Kind::Engagement {
+                    window.events += 1;
+                    window.visitors += i64::from(present.insert(of(event.time_ms)));
+                }
+            }
+            for visit in events.chunk_by(|a, b| b.time_ms - a.time_ms <= gap_ms) {
+                let (start, end) = (visit[0].time_ms, visit[visit.len() - 1].time_ms);
+                let views = visit
+                    .iter()
+                    .filter(|event| event.kind == Kind::View)
+                    .count();
+                let acts = visit.iter().any(|event| event.kind == Kind::Action);
+                if views == 0 && !acts {
+                    continue;
+                }
+                let bounce = views == 1 && !acts;
+                let window = figures.entry(of(start)).or_default();
+                window.visits += 1;
+                window.bounces += i64::from(bounce);
+                window.duration_ms += if bounce { 0 } else { end - start };
+            }
+        }
+        figures.retain(|_, figures| *figures != Figures::default());
+        figures
+    }
+}
+
+/// Compares all totals of a site with the model's.
+pub(crate) async fn compare(
+    model: &Model,
+    site: &Site,
+    metrics: &dyn MetricStore,
+) -> anyhow::Result<()> {
+    for grain in [Grain::Minute, Grain::Hour, Grain::Day] {
+        let rows = metrics.totals(site.id, grain, i64::MIN..i64::MAX).await?;
+        let counted: BTreeMap<i64, Figures> = rows
+            .iter()
+            .map(|(window, row)| (*window, Figures::from(row)))
+            .collect();
+        let expected = model.figures(site, grain);
+        let windows = counted.keys().chain(expected.keys());
+        let mut wrong = windows.filter(|window| counted.get(window) != expected.get(window));
+        if let Some(window) = wrong.next() {
+            bail!(
+                "{grain:?} {window} of {} is {:?}, not {:?}",
+                site.domain,
+                counted.get(window),
+                expected.get(window)
+            );
+        }
+    }
+    Ok(())
+}
