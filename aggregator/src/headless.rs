@@ -65,6 +65,7 @@ impl Headless {
             store,
             partitions,
             board,
+            max_values: config.query.max_values,
         });
         let close = CancellationToken::new();
         let services = Services {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wakeline_aggregator::state::{
-    Changes, Progress, RowAddress, StateError, StateStore, StoredRow, VisitorKey,
+    Changes, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow, VisitorKey,
 };
 use wakeline_engine::{Dimension, Grain};
 
@@ -22,6 +22,7 @@ pub(crate) struct Partition {
     visitors: BTreeMap<VisitorKey, Vec<u8>>,
     rows: BTreeMap<RowAddress, Vec<u8>>,
     names: BTreeMap<(u64, u64), String>,
+    marks: BTreeMap<SiteWindow, u64>,
 }
 
 /// What the store does wrong, by probability of a call.
@@ -109,12 +110,13 @@ impl ModelState {
         }
     }
 
-    /// All there is but how far it is: offsets and stamps move also where nothing changes.
+    /// All there is but how far it is, and what is to be exported: offsets and stamps move also where nothing changes.
     pub(crate) fn contents(&self) -> Vec<Partition> {
         let mut partitions = self.lock().partitions.clone();
         for partition in &mut partitions {
             partition.progress.next_offset = 0;
             partition.progress.stamp_ms = 0;
+            partition.marks.clear();
         }
         partitions
     }
@@ -176,6 +178,8 @@ impl Inner {
         if let Some(stamp_ms) = changes.stamp_ms {
             partition.progress.stamp_ms = stamp_ms;
         }
+        let marks = changes.marks.into_iter().map(|window| (window, next));
+        partition.marks.extend(marks);
         partition.progress.next_offset = next;
         trace::event(format_args!("store: {number} from {expected} to {next}"));
         Ok(())
@@ -277,6 +281,33 @@ impl StateStore for ModelState {
             .iter()
             .map(|id| names.get(&(site, *id)).cloned())
             .collect())
+    }
+
+    async fn marks(&self, partition: u16, limit: usize) -> Result<Vec<Mark>, StateError> {
+        let inner = self.lock();
+        let marks = inner.partitions[usize::from(partition)].marks.iter();
+        Ok(marks
+            .take(limit)
+            .map(|(window, at)| (*window, *at))
+            .collect())
+    }
+
+    async fn mark(&self, partition: u16, windows: &[SiteWindow]) -> Result<(), StateError> {
+        let marks = &mut self.lock().partitions[usize::from(partition)].marks;
+        for window in windows {
+            marks.entry(*window).or_insert(0);
+        }
+        Ok(())
+    }
+
+    async fn unmark(&self, partition: u16, marks: &[Mark]) -> Result<(), StateError> {
+        let kept = &mut self.lock().partitions[usize::from(partition)].marks;
+        for (window, at) in marks {
+            if kept.get(window) == Some(at) {
+                kept.remove(window);
+            }
+        }
+        Ok(())
     }
 
     async fn persist(&self) -> Result<(), StateError> {
