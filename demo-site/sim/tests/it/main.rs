@@ -1,5 +1,7 @@
 //! Simulations of two hundred seeds, and that a seed is always the same simulation.
 
+#![allow(clippy::unwrap_used)]
+
 use std::process::{Command, Output};
 
 fn simulate(arguments: &[&str]) -> Output {
