@@ -12,10 +12,10 @@ use crate::control::Control;
 use crate::grpc::Services;
 use crate::live::Live;
 use crate::lock::FolderLock;
-use crate::log::SegmentEventLog;
+use crate::log::{EventLog as _, SegmentEventLog};
 use crate::metrics::{MetricStore, StateMetrics};
-use crate::process::{Processing, Recovered, Shared, recover};
-use crate::server::{StartError, board};
+use crate::process::{Board, Processing, Recovered, Shared, recover};
+use crate::server::StartError;
 use crate::state::StateStore;
 use crate::stats::Stats;
 
@@ -46,7 +46,10 @@ impl Headless {
         } = recover(&*store, &log, partitions).await?;
         log.raise_stamp(stamp_ms);
 
-        let board = Arc::new(board(&log, &progress));
+        let offsets = progress.iter().map(|at| at.next_offset);
+        let read = offsets.clone().min().unwrap_or(0);
+        let applied_ms = progress.iter().map(|at| at.stamp_ms).max().unwrap_or(0);
+        let board = Arc::new(Board::new(log.end(), read, offsets, applied_ms));
         let stats = Arc::new(Stats::default());
         let shared = Arc::new(Shared {
             store: Arc::clone(&store),
@@ -54,7 +57,6 @@ impl Headless {
             live: Arc::new(Live::default()),
             stats: Arc::clone(&stats),
             board: Arc::clone(&board),
-            letters: None,
             _lock: lock,
         });
         let processing =
@@ -71,7 +73,6 @@ impl Headless {
             partitions,
             positions: Arc::new(positions),
             control,
-            backlog: Arc::default(),
             stats,
             token: None,
             shutdown: close.clone(),

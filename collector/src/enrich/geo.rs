@@ -87,7 +87,7 @@ impl Geo {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             let geo = Arc::clone(&self);
-            let looked = tokio::task::spawn_blocking(move || {
+            let looked = wakeline_spool::work::spawn_blocking(move || {
                 let stamp = geo.stamp();
                 if stamp != seen {
                     geo.load(stamp);
