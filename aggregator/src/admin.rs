@@ -3,7 +3,7 @@
 //! A running server answers on `DATA/admin.sock` (mode 0600): a line of JSON in, a line of JSON out. Without a server
 //! the command opens the folder itself.
 
-use std::{io, path::PathBuf, str::FromStr};
+use std::{io, path::PathBuf, str::FromStr, sync::Arc};
 
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::control::{
     Control, ControlError, Currency, Domain, InvalidSetting, KeyKind, NewSite, SessionGap, Zone,
 };
+use crate::ledger::{Desk, LedgerError, LedgerQuery, LetterQuery, ReplayRequest};
 
 mod socket;
 
@@ -31,6 +32,21 @@ pub enum AdminRequest {
     /// Make, revoke and list the tokens that people sign in and call the API with.
     #[command(subcommand)]
     Token(TokenRequest),
+    /// Show what became of everything that was received, by hour or day. Needs a running server.
+    Ledger(LedgerQuery),
+    /// List refused events, and send them again. Needs a running server.
+    #[command(subcommand)]
+    DeadLetter(DeadLetterRequest),
+}
+
+/// A command about refused events.
+#[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadLetterRequest {
+    /// List them, newest first, with what they held.
+    List(LetterQuery),
+    /// Send them again through a collector, with the times that they had: at most 1,000 at a time.
+    Replay(ReplayRequest),
 }
 
 /// A command about sites.
@@ -212,6 +228,12 @@ pub enum AdminError {
     /// Another process holds the folder and does not answer.
     #[error("{} is in use by another process, which does not answer", .0.display())]
     InUse(PathBuf),
+    /// What was asked for is only known while a server runs.
+    #[error("this needs a running server: start one with `serve` on that folder")]
+    NoServer,
+    /// Fates or dead letters could not be had.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// There is nothing to ask about.
     #[error(
         "there is no folder {}: give the one of the server with --data, or make a site to begin with", .0.display()
@@ -228,6 +250,30 @@ pub fn execute(control: &Control, request: AdminRequest) -> Result<Value, AdminE
         AdminRequest::Site(request) => site(control, request),
         AdminRequest::Key(request) => key(control, request),
         AdminRequest::Token(request) => token(control, request),
+        AdminRequest::Ledger(_) | AdminRequest::DeadLetter(_) => Err(AdminError::NoServer),
+    }
+}
+
+/// As [`execute`], of a running server: also what needs more than the control store.
+pub(crate) async fn perform(
+    control: &Arc<Control>,
+    desk: &Desk,
+    request: AdminRequest,
+) -> Result<Value, AdminError> {
+    match request {
+        AdminRequest::Ledger(query) => Ok(json!(desk.ledger(&query).await?)),
+        AdminRequest::DeadLetter(DeadLetterRequest::List(query)) => {
+            Ok(json!(desk.letters(&query).await?))
+        }
+        AdminRequest::DeadLetter(DeadLetterRequest::Replay(request)) => {
+            Ok(json!(desk.replay(&request).await?))
+        }
+        request => {
+            let control = Arc::clone(control);
+            tokio::task::spawn_blocking(move || execute(&control, request))
+                .await
+                .unwrap_or_else(|error| Err(AdminError::Server(error.to_string())))
+        }
     }
 }
 

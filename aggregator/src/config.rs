@@ -28,6 +28,8 @@ pub struct Config {
     pub state: StateConfig,
     /// Answers to questions.
     pub query: QueryConfig,
+    /// Refused events.
+    pub dead_letters: DeadLettersConfig,
 }
 
 /// Dashboard and API.
@@ -40,7 +42,7 @@ pub struct HttpConfig {
     pub max_connections: usize,
     /// Longest time for a request's head to arrive, in ms; also how long an idle connection is kept.
     pub header_timeout_ms: u64,
-    /// Where pages reach the collector, for the dashboard's installation hint; none: it guesses.
+    /// Where pages reach the collector: for the dashboard's installation hint, and to send refused events again.
     pub collector_url: Option<String>,
 }
 
@@ -94,6 +96,34 @@ impl Default for QueryConfig {
     }
 }
 
+/// Refused events, which are kept so that they can be looked at and sent again.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeadLettersConfig {
+    /// How long they are kept after they were received, in days.
+    pub max_age_days: u32,
+    /// Bytes of all of them; beyond, the oldest go.
+    pub max_bytes: u64,
+}
+
+impl DeadLettersConfig {
+    pub(crate) fn limits(&self) -> crate::ledger::Limits {
+        crate::ledger::Limits {
+            max_age_ms: u64::from(self.max_age_days) * 86_400_000,
+            max_bytes: self.max_bytes,
+        }
+    }
+}
+
+impl Default for DeadLettersConfig {
+    fn default() -> Self {
+        Self {
+            max_age_days: 7,
+            max_bytes: 1 << 30,
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -104,6 +134,7 @@ impl Default for Config {
             log: LogConfig::default(),
             state: StateConfig::default(),
             query: QueryConfig::default(),
+            dead_letters: DeadLettersConfig::default(),
         }
     }
 }
@@ -290,6 +321,15 @@ impl Config {
         if !(1..=1_000_000).contains(&self.query.max_values) {
             errors.push(key_error("query.max_values", "from 1 to 1000000"));
         }
+        if !(1..=366).contains(&self.dead_letters.max_age_days) {
+            errors.push(key_error("dead_letters.max_age_days", "from 1 to 366"));
+        }
+        if !(1 << 20..=1 << 40).contains(&self.dead_letters.max_bytes) {
+            errors.push(key_error(
+                "dead_letters.max_bytes",
+                "from 1048576 (1 MiB) to 1099511627776 (1 TiB)",
+            ));
+        }
         if self.workers > 1024 {
             errors.push(key_error("workers", "from 0 to 1024"));
         }
@@ -314,7 +354,7 @@ impl Config {
 }
 
 /// Whether paths can be put after it, and it into a page as it is.
-fn is_base_url(given: &str) -> bool {
+pub(crate) fn is_base_url(given: &str) -> bool {
     let plain = !given.contains(|c: char| c.is_whitespace() || "\"'<>&".contains(c));
     plain
         && url::Url::parse(given).is_ok_and(|url| {

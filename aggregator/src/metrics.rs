@@ -160,7 +160,7 @@ impl<S: StateStore> MetricStore for StateMetrics<S> {
 }
 
 /// Visitors are in one partition each, so rows add up.
-async fn sum<S: StateStore>(
+pub(crate) async fn sum<S: StateStore>(
     store: &S,
     partitions: Range<u16>,
     site: u64,
@@ -184,7 +184,7 @@ async fn sum<S: StateStore>(
 }
 
 /// The texts that ids stand for, each from whichever partition has it.
-async fn names<S: StateStore>(
+pub(crate) async fn names<S: StateStore>(
     store: &S,
     partitions: Range<u16>,
     site: u64,

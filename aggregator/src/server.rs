@@ -18,19 +18,24 @@ use crate::config::{Config, ConfigError, HttpConfig};
 use crate::control::{Control, ControlError};
 use crate::grpc::Services;
 use crate::health::{ServerHealth, Troubles};
+use crate::ledger::backlog::Backlog;
+use crate::ledger::desk::Tools;
+use crate::ledger::{DeadLetterError, DeadLetters, Desk, StateFates};
 use crate::live::Live;
 use crate::lock::{FolderLock, LockError};
 use crate::log::{EventLog as _, LogError, SegmentEventLog};
 use crate::metrics::{MetricStore, StateMetrics};
 use crate::process::{Board, Processing, RecoverError, Recovered, Shared, recover};
 use crate::serve;
-use crate::state::{FjallState, Owner, RedisState, StateError, StateStore as _, Store};
+use crate::state::{FjallState, Owner, Progress, RedisState, StateError, StateStore as _, Store};
 use crate::stats::Stats;
 
 /// The state is made durable this often; what is lost in a crash is replayed from the log.
 const PERSIST_EVERY: Duration = Duration::from_secs(1);
 /// Watchers are told of changes that came too quickly to be told at once.
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
+/// Dead letters that are too old are deleted this often.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 /// Collectors that are gone without a word are noticed after this and as long again.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Connections of collectors at a time; each has one or two.
@@ -88,6 +93,9 @@ pub enum StartError {
     /// State and log don't fit together or can't be read.
     #[error("go on where the log was left")]
     Recover(#[from] RecoverError),
+    /// The refused events can't be used.
+    #[error("open the dead letters")]
+    DeadLetters(#[from] DeadLetterError),
     /// An address can't be listened on.
     #[error("listen on {0}")]
     Listen(String, #[source] io::Error),
@@ -145,6 +153,7 @@ pub struct Aggregator {
     grpc_addr: SocketAddr,
     http_addr: SocketAddr,
     control: Arc<Control>,
+    desk: Arc<Desk>,
     log: SegmentEventLog,
     state: Arc<Store>,
     metrics: Arc<dyn MetricStore>,
@@ -183,13 +192,10 @@ impl Aggregator {
             progress,
             positions,
             stamp_ms,
-        } = recover(&*state, &log, partitions)
-            .await
-            .map_err(|error| match error {
-                RecoverError::State(error) => StartError::of_state(&config, error),
-                error => error.into(),
-            })?;
+        } = recovered(&config, &state, &log).await?;
         log.raise_stamp(stamp_ms);
+        let letters = DeadLetters::open(&data.join("dead-letters"), config.dead_letters.limits());
+        let letters = Arc::new(letters?);
 
         let grpc = listen(config.grpc.listen).await?;
         let http = listen(config.http.listen).await?;
@@ -198,16 +204,14 @@ impl Aggregator {
 
         let counters = Arc::new(Stats::default());
         let live = Arc::new(Live::default());
-        let offsets = progress.iter().map(|at| at.next_offset);
-        let read = offsets.clone().min().unwrap_or(0);
-        let applied_ms = progress.iter().map(|at| at.stamp_ms).max().unwrap_or(0);
-        let board = Arc::new(Board::new(log.end(), read, offsets, applied_ms));
+        let board = Arc::new(board(&log, &progress));
         let shared = Arc::new(Shared {
             store: Arc::clone(&state),
             control: Arc::clone(&control),
             live: Arc::clone(&live),
             stats: Arc::clone(&counters),
             board: Arc::clone(&board),
+            letters: Some(Arc::clone(&letters)),
             _lock: Arc::clone(&lock),
         });
         let processing =
@@ -218,6 +222,8 @@ impl Aggregator {
             max_values: config.query.max_values,
             board: Arc::clone(&board),
         });
+
+        let (desk, backlog) = ledger(&config, &control, &state, &metrics, &letters)?;
 
         let close = CancellationToken::new();
         let background = CancellationToken::new();
@@ -230,6 +236,7 @@ impl Aggregator {
             positions: Arc::new(positions),
             control: Arc::clone(&control),
             stats: Arc::clone(&counters),
+            backlog,
             token: config.grpc.token.clone(),
             shutdown: close.clone(),
         };
@@ -239,6 +246,7 @@ impl Aggregator {
             control: Arc::clone(&control),
             metrics: Arc::clone(&metrics),
             live: Arc::clone(&live),
+            desk: Arc::clone(&desk),
             health: Arc::new(ServerHealth {
                 log: log.clone(),
                 board,
@@ -251,15 +259,17 @@ impl Aggregator {
         };
         doors.spawn(serve_http(http, api, config.http.clone(), close.clone()));
         let socket = AdminSocket::bind(data).map_err(StartError::Data)?;
-        doors.spawn(socket.run(Arc::clone(&control), close.clone()));
+        doors.spawn(socket.run(Arc::clone(&control), Arc::clone(&desk), close.clone()));
         doors.close();
         tokio::spawn(persist(Arc::clone(&state), troubles, background.clone()));
+        tokio::spawn(expire(letters, background.clone()));
         tokio::spawn(flush(Arc::clone(&live), background.clone()));
         tracing::info!(%grpc_addr, %http_addr, "the aggregator runs");
         Ok(Self {
             grpc_addr,
             http_addr,
             control,
+            desk,
             log,
             state,
             metrics,
@@ -299,11 +309,7 @@ impl Aggregator {
 
     /// Does what an operator asks for.
     pub async fn admin(&self, request: AdminRequest) -> Result<serde_json::Value, AdminError> {
-        let control = Arc::clone(&self.control);
-        match tokio::task::spawn_blocking(move || admin::execute(&control, request)).await {
-            Ok(answer) => answer,
-            Err(error) => Err(AdminError::Server(error.to_string())),
-        }
+        admin::perform(&self.control, &self.desk, request).await
     }
 
     /// Stops in order: takes nothing new and acknowledges what was taken, answers what was asked, applies what was read
@@ -326,6 +332,51 @@ impl Aggregator {
         drop(self.lock);
         tracing::info!("the aggregator stopped");
     }
+}
+
+/// Finds out where state and log are.
+async fn recovered(
+    config: &Config,
+    state: &Store,
+    log: &SegmentEventLog,
+) -> Result<Recovered, StartError> {
+    let recovered = recover(state, log, config.log.partitions.get()).await;
+    recovered.map_err(|error| match error {
+        RecoverError::State(error) => StartError::of_state(config, error),
+        error => error.into(),
+    })
+}
+
+/// How far everything is that is in the state.
+fn board(log: &SegmentEventLog, progress: &[Progress]) -> Board {
+    let offsets = progress.iter().map(|at| at.next_offset);
+    let read = offsets.clone().min().unwrap_or(0);
+    let applied_ms = progress.iter().map(|at| at.stamp_ms).max().unwrap_or(0);
+    Board::new(log.end(), read, offsets, applied_ms)
+}
+
+/// Where fates are asked for, and where collectors' backlogs are noted for it.
+fn ledger(
+    config: &Config,
+    control: &Arc<Control>,
+    state: &Arc<Store>,
+    metrics: &Arc<dyn MetricStore>,
+    letters: &Arc<DeadLetters>,
+) -> Result<(Arc<Desk>, Arc<Backlog>), StartError> {
+    let backlog = Arc::new(Backlog::default());
+    let desk = Desk::new(Tools {
+        control: Arc::clone(control),
+        fates: Arc::new(StateFates {
+            store: Arc::clone(state),
+            partitions: config.log.partitions.get(),
+        }),
+        metrics: Arc::clone(metrics),
+        letters: Arc::clone(letters),
+        backlog: Arc::clone(&backlog),
+        collector_url: config.http.collector_url.clone(),
+        clock: now_ms,
+    });
+    Ok((Arc::new(desk.map_err(StartError::Data)?), backlog))
 }
 
 /// Opens the store that is configured.
@@ -431,6 +482,20 @@ async fn persist(state: Arc<Store>, troubles: Arc<Troubles>, end: CancellationTo
         let done = tokio::task::spawn_blocking(move || runtime.block_on(state.persist()));
         if let Ok(done) = done.await {
             troubles.tell(done.err().map(|error| Causes(&error).to_string()));
+        }
+    }
+}
+
+/// Deletes dead letters that are too old.
+async fn expire(letters: Arc<DeadLetters>, end: CancellationToken) {
+    let mut every = tokio::time::interval(EXPIRE_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while end.run_until_cancelled(every.tick()).await.is_some() {
+        let letters = Arc::clone(&letters);
+        let now = u64::try_from(now_ms()).unwrap_or(0);
+        let done = tokio::task::spawn_blocking(move || letters.expire(now)).await;
+        if let Ok(Err(error)) = done {
+            tracing::warn!(error = %Causes(&error), "delete old dead letters");
         }
     }
 }

@@ -34,6 +34,8 @@ counters! {
     events_late,
     /// Events that collectors refused and sent for the record.
     events_rejected,
+    /// Events that collectors refused, and counted without sending them.
+    events_tallied,
     /// Records of the log that could not be read and were passed over.
     records_unreadable,
     /// Commits to the state store.

@@ -62,7 +62,7 @@ pub(crate) struct ForwardStats {
 }
 
 impl ForwardStats {
-    /// Events that the aggregator acknowledged, rejected ones included.
+    /// Events that the aggregator acknowledged, rejected ones and tallies included.
     pub(crate) fn events(&self) -> u64 {
         self.events.load(Relaxed)
     }
@@ -300,7 +300,8 @@ impl Forwarder {
                 complete_to: round.complete_to,
                 events: round.events,
             });
-            for block in round.blocks {
+            for mut block in round.blocks {
+                block.pending = self.log.durable().saturating_sub(round.complete_to);
                 let bytes = block.payload.len() as u64;
                 if outbox.send(block).await.is_err() {
                     // The stream has ended; `receive` knows why.

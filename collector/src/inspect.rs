@@ -52,8 +52,10 @@ pub struct Report {
     pub records: u64,
     /// Accepted events in them.
     pub accepted: u64,
-    /// Refused events in them.
+    /// Refused events in them that were kept.
     pub rejected: u64,
+    /// Refused events of which only the count was kept, and requests with unknown keys.
+    pub tallied: u64,
     /// The first accepted events, as many as were asked for.
     pub events: Vec<SpooledEvent>,
 }
@@ -149,7 +151,9 @@ impl Report {
                     events.map(|(event, position)| SpooledEvent::new(&group, event, position)),
                 );
             }
+            self.tallied += header.tallied;
             position += u64::from(header.events) + u64::from(header.rejected);
+            position += u64::from(header.tallies);
         }
     }
 }

@@ -22,6 +22,7 @@ mod rules;
 mod serve;
 pub mod snapshot;
 mod stats;
+mod tallies;
 pub mod upstream;
 
 use std::os::unix::fs::DirBuilderExt as _;
@@ -48,6 +49,7 @@ use http::sdk_files::SdkFiles;
 use keys::Keys;
 use rules::limits::Buckets;
 use snapshot::Watcher;
+use tallies::Tallies;
 use upstream::{Upstream, UpstreamError};
 
 /// The spool's folder in the data folder.
@@ -135,8 +137,11 @@ impl Collector {
         );
         let forward = forwarder.stats();
         tasks.spawn(forwarder.run(stop.clone()));
+        let tallies = Arc::<Tallies>::default();
+        tasks.spawn(Arc::clone(&tallies).run(log.clone(), stop.clone()));
         tasks.spawn(Arc::clone(&enricher.geo).follow(places_seen, stop.clone()));
         let doors = Arc::new(Doors {
+            tallies,
             keys: Keys::new(rules, upstream),
             enricher: Arc::new(enricher),
             buckets: Buckets::default(),

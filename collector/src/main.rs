@@ -211,6 +211,7 @@ fn print(report: &inspect::Report, json: bool) -> anyhow::Result<()> {
     writeln!(out, "records       {}", report.records)?;
     writeln!(out, "accepted      {}", report.accepted)?;
     writeln!(out, "rejected      {}", report.rejected)?;
+    writeln!(out, "only counted  {}", report.tallied)?;
     writeln!(out, "lost_corrupt  {}", report.lost_corrupt)?;
     Ok(())
 }

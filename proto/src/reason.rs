@@ -26,6 +26,8 @@ pub enum Reason {
     InvalidProperty,
     /// Consent is denied or pending. Counted, not kept.
     NoConsent,
+    /// The request's key is missing or nobody knows it. Counted by requests, at site 0; not kept.
+    UnknownKey,
     /// The sender's software says that it is no person's.
     Bot,
     /// The referrer is known for made-up visits.
@@ -42,7 +44,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Malformed,
         Self::TooLarge,
         Self::InvalidVisitor,
@@ -54,6 +56,7 @@ impl Reason {
         Self::InvalidMoney,
         Self::InvalidProperty,
         Self::NoConsent,
+        Self::UnknownKey,
         Self::Bot,
         Self::Spam,
         Self::ForeignHost,
@@ -76,6 +79,7 @@ impl Reason {
             Self::InvalidMoney => "invalid_money",
             Self::InvalidProperty => "invalid_property",
             Self::NoConsent => "no_consent",
+            Self::UnknownKey => "unknown_key",
             Self::Bot => "bot",
             Self::Spam => "spam",
             Self::ForeignHost => "foreign_host",
@@ -85,9 +89,9 @@ impl Reason {
         }
     }
 
-    /// Whether events that are refused for it are kept with it, for some days.
+    /// Whether an event that is refused for it is kept, as a dead letter; else it is only counted.
     pub const fn is_kept(self) -> bool {
-        !matches!(self, Self::NoConsent | Self::NotSampled)
+        !matches!(self, Self::NoConsent | Self::UnknownKey | Self::NotSampled)
     }
 
     /// The reason of that name.

@@ -28,6 +28,18 @@ const PATHS = [
   "/", "/products/", "/products/stoneware-mug", "/cart", "/products/linen-throw-in-natural-undyed-flax-with-fringes", "/checkout",
   "/products/oak-stool", "/thank-you", "/about", "/products/brass-lamp", "/journal/how-we-glaze", "/products/wool-rug", "/contact", "/shipping",
 ];
+const VALUES = {
+  "visit:source": ["Direct / None", "Google", "Instagram", "DuckDuckGo", "newsletter", "Pinterest", "ChatGPT", "Bing", "journal.example", "Reddit", "blog.example"],
+  "visit:channel": ["Direct", "Organic Search", "Organic Social", "Email", "Referral", "AI Assistants", "Paid Search"],
+  "visit:utm_campaign": ["(not set)", "spring-glazes", "welcome"],
+  "visit:entry_page": [...PATHS.slice(0, 9), "(not set)"],
+  "visit:exit_page": [...PATHS.slice(2, 12), "(not set)"],
+  "visit:country": ["DE", "US", "FR", "IN", "AT", "(not set)", "JP", "BR"],
+  "visit:device": ["Mobile", "Desktop", "Tablet", "(not set)"],
+  "visit:browser": ["Chrome", "Safari", "Firefox", "Samsung Internet", "Edge", "(not set)"],
+  "visit:os": ["iOS", "Android", "Windows", "macOS", "Linux", "(not set)"],
+  "event:name": ["pageview", "product_view", "click", "cart", "order", "newsletter_signup"],
+};
 const empty = new Set([3]);
 /** Live events so far, per site and minute. */
 const live = new Map();
@@ -117,6 +129,10 @@ function answer(query) {
       meta: { time_labels: all.map(({ label }) => label) }, query,
     };
   }
+  if (dimension && VALUES[dimension]) {
+    const rows = sum + extra === 0 ? [] : VALUES[dimension].map((value, at) => ({ dimensions: [value], metrics: pick(figures(Math.round((sum * 0.7) / (at + 1.3)) + 1, extra)) }));
+    return { results: rows.slice(0, query.pagination?.limit ?? 100), meta: { total_rows: rows.length }, query };
+  }
   if (dimension === "event:page") {
     const rows = sum + extra === 0 ? [] : PATHS.map((path, at) => ({ dimensions: [path], metrics: pick({ ...figures(Math.round((sum * 0.6) / (at + 1.4)) + Math.ceil(extra / (8 * (at + 1))), extra), bounce_rate: at === 7 ? null : Math.round(20 + 50 * noise(path)) }) }));
     return { results: rows.slice(0, query.pagination?.limit ?? 100), meta: { total_rows: rows.length }, query };
@@ -152,6 +168,34 @@ function send(site, type, data) {
   for (const watcher of watchers) if (watcher.site === site) watcher.response.write(`event: ${type}\ndata: ${JSON.stringify(data)}\n\n`);
 }
 
+const LETTERS = ["too_old", "malformed", "invalid_url"].map((reason, at) => ({
+  id: `19a-000000000000000${at}-${at}`, received_at: new Date(Date.now() - at * 3_600_000).toISOString(), reason, detail: "an example of it",
+  payload: { type: "page_view", visitor: "v", url: "https://shop.example/" }, replayed_at: null, outcome: at === 2 ? "rejected" : null,
+}));
+
+/** Fates of a day or a month that balance. */
+function ledger(query) {
+  const interval = query.get("interval") ?? "hour";
+  const [step, count] = interval === "hour" ? [3_600_000, 24] : [DAY, 30];
+  const to = Math.ceil(Date.now() / step) * step;
+  const unknown = query.get("site_id") === "(unknown)";
+  const line = (at) => {
+    const rejected = unknown ? { unknown_key: Math.round(40 * noise("u", at)) } : { no_consent: Math.round(90 * noise("c", at)), too_old: Math.round(9 * noise("o", at)), malformed: Math.round(30 * noise("m", at)) };
+    const duplicate = unknown ? 0 : Math.round(60 * noise("d", at));
+    const counted = unknown ? 0 : Math.round(900 * (0.4 + noise("l", at)));
+    const accepted = counted + duplicate;
+    const received = Object.values(rejected).reduce((sum, each) => sum + each, accepted);
+    return { time: new Date(at).toISOString(), received, accepted, rejected, counted, duplicate, late: 0, unreadable: 0, unsettled: 0 };
+  };
+  const lines = Array.from({ length: count }, (_, at) => line(to - (count - at) * step));
+  const total = lines.reduce((sum, each) => ({
+    ...Object.fromEntries(Object.entries(sum).map(([key, value]) => [key, typeof value === "number" ? value + each[key] : value])),
+    rejected: Object.fromEntries(Object.entries(each.rejected).map(([reason, value]) => [reason, value + (sum.rejected[reason] ?? 0)])),
+  }));
+  const waiting = { log_records: 0, collectors: [{ edge: "00c0ffee00c0ffee", connected: true, pending: 12, said_at: new Date().toISOString() }] };
+  return { site: query.get("site_id"), interval, from: new Date(to - count * step).toISOString(), to: new Date(to).toISOString(), lines, total, waiting };
+}
+
 const visitorsNow = (site) => (empty.has(site) ? 0 : 9 + Math.round(5 * noise("now", site, Math.floor(Date.now() / 4000))));
 setInterval(() => happen(1), 1000 / Number(args.speed));
 setInterval(() => SITES.forEach(({ id }) => send(id, "now", { visitors: visitorsNow(id) })), 4000);
@@ -182,6 +226,9 @@ const server = createServer(async (request, response) => {
     if (url.pathname === "/api/v1/sites") return json(200, SITES);
     if (url.pathname === "/api/v1/keys") return json(200, [{ key: "wk_5dJ0v3Qm8sT2xY7bN4cF", kind: "write" }]);
     if (url.pathname === "/api/v2/query") return setTimeout(() => json(200, answer(JSON.parse(body))), 8);
+    if (url.pathname === "/api/v1/ledger") return json(200, ledger(url.searchParams));
+    if (url.pathname === "/api/v1/dead-letters") return json(200, { letters: LETTERS, next: null });
+    if (url.pathname === "/api/v1/dead-letters/replay") return json(200, { accepted: 1, rejected: 1, not_replayable: 0, results: [], more: false });
     if (url.pathname === "/api/v1/live") {
       const watcher = { site: Number(url.searchParams.get("site")), response };
       response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
@@ -192,7 +239,7 @@ const server = createServer(async (request, response) => {
     }
     return json(404, { title: "Not found", status: 404 });
   }
-  const path = url.pathname === "/" ? "/index.html" : normalize(url.pathname);
+  const path = extname(url.pathname) === "" ? "/index.html" : normalize(url.pathname);
   try {
     const bytes = await readFile(join(dist, path));
     response.writeHead(200, { "content-type": TYPES[extname(path)] ?? "application/octet-stream", "content-security-policy": CSP });

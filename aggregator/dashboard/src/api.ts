@@ -1,4 +1,5 @@
 /** The aggregator's HTTP API, as far as the dashboard uses it. The session is a cookie that scripts can't read. */
+import type { Ledger, Letter, Step } from "./ledger";
 import type { DateRange } from "./period";
 
 export interface Site {
@@ -43,6 +44,26 @@ export const session = (): Promise<{ readonly collector_url?: string }> => call(
 export const sites = (): Promise<Site[]> => call<Site[]>("GET", "/api/v1/sites");
 export const keys = (site: number): Promise<Key[]> => call<Key[]>("GET", `/api/v1/keys?site=${site}`);
 export const query = (body: Query, signal: AbortSignal): Promise<Answer> => call<Answer>("POST", "/api/v2/query", body, signal);
+export const ledger = (site: string, interval: Step, signal: AbortSignal): Promise<Ledger> =>
+  call<Ledger>("GET", `/api/v1/ledger?${new URLSearchParams({ site_id: site, interval })}`, undefined, signal);
+
+export interface LetterPage {
+  readonly letters: readonly Letter[];
+  readonly next: string | null;
+}
+
+export const deadLetters = (site: number, reason: string, after?: string): Promise<LetterPage> =>
+  call("GET", `/api/v1/dead-letters?${new URLSearchParams({ site_id: String(site), ...(reason && { reason }), ...(after && { after }) })}`);
+
+export interface Replay {
+  readonly accepted: number;
+  readonly rejected: number;
+  readonly not_replayable: number;
+  readonly more: boolean;
+}
+
+export const replay = (site: number, which: { readonly ids?: readonly string[]; readonly reason?: string }): Promise<Replay> =>
+  call("POST", "/api/v1/dead-letters/replay", { site_id: String(site), ...which });
 export const liveUrl = (site: number): string => `/api/v1/live?site=${site}`;
 
 async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {

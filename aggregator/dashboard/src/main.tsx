@@ -3,6 +3,7 @@ import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/layout.css";
 import "./styles/report.css";
+import "./styles/ledger.css";
 import { render } from "preact";
 import { listen } from "./keyboard";
 import { start } from "./state";

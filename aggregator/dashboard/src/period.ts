@@ -79,8 +79,8 @@ export function dateRange(period: Period, now: number, today: Day): DateRange {
   return explicitDays(period, today) ?? period.key;
 }
 
-/** Pages are counted by the day, so periods that don't consist of days show the pages of another: today. */
-export function pagesPeriod(period: Period): Period {
+/** Lists are counted by the day, so for periods that don't consist of days they are those of another: today. */
+export function listsPeriod(period: Period): Period {
   return period.key === "realtime" || period.key === "24h" ? { key: "day" } : period;
 }
 

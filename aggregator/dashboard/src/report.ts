@@ -3,7 +3,7 @@ import { query, type Answer, type Site } from "./api";
 import { localStamp } from "./format";
 import { currentBucket, guessInterval } from "./labels";
 import { METRICS, type Metric } from "./metrics";
-import { dateRange, intervals, pagesPeriod, type Interval, type Period } from "./period";
+import { dateRange, intervals, type Interval, type Period } from "./period";
 
 export interface Series {
   readonly interval: Interval;
@@ -14,30 +14,18 @@ export interface Series {
   readonly current: number;
 }
 
-export interface PageRow {
-  readonly path: string;
-  readonly visitors: number;
-  readonly pageviews: number;
-  readonly bounceRate: number | null;
-}
-
 export interface Report {
   /** Which question this answers. */
   readonly site: number;
   readonly period: Period;
   readonly totals: Readonly<Record<Metric, number | null>>;
   readonly series: Series;
-  readonly pages: readonly PageRow[];
-  readonly pagesTotal: number;
-  /** Period of `pages`, if it is another than that of the rest. */
-  readonly pagesPeriod: Period;
 }
 
 export interface ReportRequest {
   readonly site: Site;
   readonly period: Period;
   readonly interval: Interval | "";
-  readonly pageLimit: number;
 }
 
 export async function fetchReport(request: ReportRequest, signal: AbortSignal): Promise<Report> {
@@ -46,27 +34,15 @@ export async function fetchReport(request: ReportRequest, signal: AbortSignal): 
   const stamp = localStamp(now, site.timezone);
   const today = stamp.slice(0, 10);
   const range = dateRange(period, now, today);
-  const ofPages = pagesPeriod(period);
   const choices = intervals(period);
   const chosen = choices.find((interval) => interval === request.interval) ?? choices[0];
   // Over all time nobody knows beforehand how long that is.
   const step = period.key === "all" && request.interval === "" ? "time" : `time:${chosen}`;
   const base = { site_id: site.id, metrics: METRICS, date_range: range };
 
-  const [totals, series, pages] = await Promise.all([
+  const [totals, series] = await Promise.all([
     query(base, signal),
     query({ ...base, dimensions: [step], include: { time_labels: true } }, signal),
-    query(
-      {
-        site_id: site.id,
-        metrics: ["visitors", "pageviews", "bounce_rate"],
-        date_range: dateRange(ofPages, now, today),
-        dimensions: ["event:page"],
-        include: { total_rows: true },
-        pagination: { limit: request.pageLimit, offset: 0 },
-      },
-      signal,
-    ),
   ]);
 
   const row = totals.results[0]?.metrics ?? [];
@@ -75,14 +51,6 @@ export async function fetchReport(request: ReportRequest, signal: AbortSignal): 
     period,
     totals: Object.fromEntries(METRICS.map((metric, index) => [metric, row[index] ?? null])) as Report["totals"],
     series: readSeries(series, stamp, step === "time" ? undefined : chosen),
-    pages: pages.results.map(({ dimensions: [path], metrics: [visitors, pageviews, bounceRate] }) => ({
-      path: path ?? "",
-      visitors: visitors ?? 0,
-      pageviews: pageviews ?? 0,
-      bounceRate: bounceRate ?? null,
-    })),
-    pagesTotal: pages.meta.total_rows ?? pages.results.length,
-    pagesPeriod: ofPages,
   };
 }
 

@@ -13,13 +13,14 @@ import { includesNow, intervals, shift, type Interval, type Period } from "./per
 import { everSeen, fetchReport, type Report } from "./report";
 import { arrive, EMPTY_STREAM, MAX_EVENTS, pause, resume, type StreamItem } from "./stream";
 import { storedTheme, storeTheme, type Theme } from "./theme";
-import { searchOf, tokenFrom, viewFrom, type View } from "./url";
+import { pageFrom, pathOf, searchOf, tokenFrom, viewFrom, type Page, type View } from "./url";
 
 export type Screen = "starting" | "signed-out" | "no-sites" | "site";
 
 export const screen = signal<Screen>("starting");
 export const signInError = signal("");
 export const sites = signal<readonly Site[]>([]);
+export const page = signal<Page>(pageFrom(location.pathname));
 export const view = signal<View>(viewFrom(location.search));
 export const report = signal<Report | undefined>(undefined);
 /** Why the figures are not up to date; empty if they are. */
@@ -30,7 +31,8 @@ export const visitorsNow = signal<number | undefined>(undefined);
 export const stream = signal(EMPTY_STREAM);
 /** Whether the site has ever had an event; unknown until asked. */
 export const seen = signal<boolean | undefined>(undefined);
-export const allPages = signal(false);
+/** Grows whenever figures may have changed. */
+export const changes = signal(0);
 export const theme = signal<Theme>(storedTheme());
 export const helpOpen = signal(false);
 export const customRangeOpen = signal(false);
@@ -46,23 +48,23 @@ export const today = (): string => localStamp(Date.now(), site.value?.timezone ?
 const LIVE_GAP_MS = 250;
 /** Figures of the past only change by events that come late. */
 const PAST_GAP_MS = 5_000;
-const PAGES_SHORT = 9;
-const PAGES_LONG = 100;
 /** A page that nobody sees for so long lets go of its connection: a browser has few for one server. */
 const HIDDEN_MS = 5 * 60_000;
 
 const refresh = new Coalescer(load, () => (includesNow(view.value.period, today()) ? LIVE_GAP_MS : PAST_GAP_MS));
 let live: LiveConnection | undefined;
 
+function changed(): void {
+  changes.value += 1;
+  refresh.request();
+}
+
 async function load(signal: AbortSignal): Promise<void> {
   const current = site.value;
   if (!current) return;
   const { period, interval } = view.value;
   try {
-    const next = await fetchReport(
-      { site: current, period, interval, pageLimit: allPages.value ? PAGES_LONG : PAGES_SHORT },
-      signal,
-    );
+    const next = await fetchReport({ site: current, period, interval }, signal);
     const known = seen.value || (next.totals.events ?? 0) > 0 || (await everSeen(current, signal));
     if (signal.aborted) return;
     batch(() => {
@@ -83,7 +85,10 @@ async function load(signal: AbortSignal): Promise<void> {
 
 /** Reads the address, signs in if it brings a token, and shows what there is. */
 export async function start(): Promise<void> {
-  addEventListener("popstate", () => show(viewFrom(location.search), "keep"));
+  addEventListener("popstate", () => {
+    page.value = pageFrom(location.pathname);
+    show(viewFrom(location.search), "keep");
+  });
   // A token put into the address of a page that is open already.
   addEventListener("hashchange", () => void enter());
   watchVisibility();
@@ -142,7 +147,6 @@ function enterSite(): void {
     visitorsNow.value = undefined;
     stream.value = EMPTY_STREAM;
     seen.value = undefined;
-    allPages.value = false;
     loading.value = true;
   });
   arrived = [];
@@ -159,7 +163,7 @@ function connect(to: Site): void {
       if (event.fate === "counted" && !seen.value) seen.value = true;
       scheduleArrivals();
     },
-    onChanged: () => refresh.request(),
+    onChanged: changed,
     onNow: (visitors) => (visitorsNow.value = visitors),
     onState: (state) => (connection.value = state),
     onLost: () => void checkSession(),
@@ -171,8 +175,13 @@ async function checkSession(): Promise<void> {
   try {
     await api.session();
   } catch (error) {
-    if (error instanceof ApiError && error.status === 401 && screen.value === "site") signedOut("Your session has ended.");
+    if (error instanceof ApiError && error.status === 401) sessionEnded();
   }
+}
+
+/** The server does not know the session any more. */
+export function sessionEnded(): void {
+  if (screen.value === "site") signedOut("Your session has ended.");
 }
 
 /** Events are shown a few times a second at most, however many come. */
@@ -239,6 +248,13 @@ function show(next: View, address: "push" | "replace" | "keep"): void {
   }
 }
 
+/** Shows another page of the same site. */
+export function choosePage(next: Page): void {
+  if (next === page.value) return;
+  history.pushState(null, "", pathOf(next) + searchOf(view.value));
+  page.value = next;
+}
+
 export function chooseSite(domain: string): void {
   if (domain !== site.value?.domain) show({ ...view.value, site: domain }, "push");
 }
@@ -268,11 +284,6 @@ export function chooseInterval(interval: Interval): void {
   show({ ...view.value, interval }, "replace");
 }
 
-export function toggleAllPages(): void {
-  allPages.value = !allPages.value;
-  refresh.restart();
-}
-
 export function chooseTheme(next: Theme): void {
   theme.value = next;
   storeTheme(next);
@@ -296,7 +307,7 @@ function watchVisibility(): void {
     } else if (screen.value === "site") {
       // Timers run late or not at all in a hidden page.
       if (released) live?.connect();
-      else refresh.request();
+      else changed();
       released = false;
     }
   });
@@ -306,7 +317,7 @@ function watchVisibility(): void {
 function followMinutes(): void {
   const untilNext = () => 60_000 - (Date.now() % 60_000) + 50;
   const tick = (): void => {
-    if (screen.value === "site" && document.visibilityState === "visible") refresh.request();
+    if (screen.value === "site" && document.visibilityState === "visible") changed();
     setTimeout(tick, untilNext());
   };
   setTimeout(tick, untilNext());

@@ -39,6 +39,12 @@ export function searchOf(view: View): string {
   return text ? `?${text}` : "";
 }
 
+/** The pages of the dashboard, by their path. */
+export type Page = "report" | "ledger";
+
+export const pageFrom = (path: string): Page => (path.replace(/\/+$/, "") === "/ledger" ? "ledger" : "report");
+export const pathOf = (page: Page): string => (page === "ledger" ? "/ledger" : "/");
+
 /** The token of `#token=…`, if the address brings one. */
 export function tokenFrom(hash: string): string | undefined {
   return new URLSearchParams(hash.replace(/^#/, "")).get("token")?.trim() || undefined;

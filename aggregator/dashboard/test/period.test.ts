@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { dateRange, includesNow, intervals, pagesPeriod, periodFrom, periodName, PERIODS, shift, type Period } from "../src/period";
+import { dateRange, includesNow, intervals, listsPeriod, periodFrom, periodName, PERIODS, shift, type Period } from "../src/period";
 
 const TODAY = "2026-03-14";
 const NOW = Date.parse("2026-03-14T10:20:30Z");
@@ -57,8 +57,8 @@ test("only a range that reaches today changes by what happens now", () => {
 });
 
 test("pages are shown of whole days", () => {
-  assert.deepEqual(pagesPeriod({ key: "realtime" }), { key: "day" });
-  assert.deepEqual(pagesPeriod({ key: "28d" }), { key: "28d" });
+  assert.deepEqual(listsPeriod({ key: "realtime" }), { key: "day" });
+  assert.deepEqual(listsPeriod({ key: "28d" }), { key: "28d" });
 });
 
 test("every period has steps, and its own letter", () => {

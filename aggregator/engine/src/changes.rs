@@ -21,6 +21,11 @@ impl Changes {
         self.rows().next().is_none()
     }
 
+    /// Adds to a row that the engine does not make itself.
+    pub fn add(&mut self, key: RowKey, row: &Row) {
+        self.row(key).add(row);
+    }
+
     pub(crate) fn row(&mut self, key: RowKey) -> &mut Row {
         self.rows.entry(key).or_default()
     }

@@ -13,7 +13,7 @@ pub enum Grain {
     Day,
 }
 
-/// By what a row is broken down. All but [`Total`](Self::Total) only per day.
+/// By what a row is broken down. All but [`Total`](Self::Total) and [`Fate`](Self::Fate) only per day.
 ///
 /// Most are properties of visits: of the first event's [`Context`](crate::Context), or the first or last page. What the
 /// visit's events add, and the visitor, is counted on the day of each event; visits, bounces and durations on the day
@@ -54,11 +54,14 @@ pub enum Dimension {
     Os = 14,
     /// By name of the event: such events, the visits that had one, their visitors. Events without one have no row.
     EventName = 15,
+    /// By what became of what was received, whoever counts that: only [`Row::events`], only per hour, and the hour is one
+    /// of UTC in which the collector had it. The engine makes no such rows.
+    Fate = 16,
 }
 
 impl Dimension {
     /// Every dimension, each at the place of its number.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Total,
         Self::Page,
         Self::EntryPage,
@@ -75,6 +78,7 @@ impl Dimension {
         Self::Browser,
         Self::Os,
         Self::EventName,
+        Self::Fate,
     ];
 }
 

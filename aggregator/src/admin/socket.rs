@@ -17,9 +17,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{AdminError, AdminRequest, SiteRequest, execute};
+use super::{AdminError, AdminRequest, SiteRequest, execute, perform};
 use crate::{
     control::Control,
+    ledger::Desk,
     lock::{FolderLock, LockError},
 };
 
@@ -67,7 +68,7 @@ impl AdminSocket {
     }
 
     /// Answers until `shutdown` fires and the answers in progress are given.
-    pub async fn run(self, control: Arc<Control>, shutdown: CancellationToken) {
+    pub async fn run(self, control: Arc<Control>, desk: Arc<Desk>, shutdown: CancellationToken) {
         let answers = TaskTracker::new();
         loop {
             let stream = tokio::select! {
@@ -81,9 +82,9 @@ impl AdminSocket {
                     }
                 },
             };
-            let control = control.clone();
+            let (control, desk) = (Arc::clone(&control), Arc::clone(&desk));
             answers.spawn(async move {
-                match tokio::time::timeout(PATIENCE, answer(stream, control)).await {
+                match tokio::time::timeout(PATIENCE, answer(stream, &control, &desk)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::debug!(%error, "answer on the admin socket"),
                     Err(_) => tracing::debug!("a caller on the admin socket took too long"),
@@ -102,20 +103,17 @@ impl Drop for AdminSocket {
     }
 }
 
-async fn answer(stream: UnixStream, control: Arc<Control>) -> io::Result<()> {
+async fn answer(stream: UnixStream, control: &Arc<Control>, desk: &Desk) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     AsyncReader::new(read.take(MAX_LINE))
         .read_line(&mut line)
         .await?;
     let answer = match serde_json::from_str::<AdminRequest>(&line) {
-        Ok(request) => {
-            let done = tokio::task::spawn_blocking(move || execute(&control, request)).await;
-            match done.map_err(io::Error::other)? {
-                Ok(value) => Answer::Ok(value),
-                Err(error) => Answer::Error(error.to_string()),
-            }
-        }
+        Ok(request) => match perform(control, desk, request).await {
+            Ok(value) => Answer::Ok(value),
+            Err(error) => Answer::Error(error.to_string()),
+        },
         Err(error) => Answer::Error(format!("request: {error}")),
     };
     let mut line = serde_json::to_vec(&answer)?;

@@ -4,6 +4,7 @@ mod assets;
 mod auth;
 mod body;
 mod document;
+mod ledger;
 mod live;
 mod manage;
 mod problem;
@@ -30,7 +31,7 @@ use self::{
     body::JsonBytes,
     problem::{Code, Problem, ProblemBody},
 };
-use crate::{control::Control, live::Live, metrics::MetricStore};
+use crate::{control::Control, ledger::Desk, live::Live, metrics::MetricStore};
 
 /// How the server is, as far as HTTP tells.
 pub trait Health: Send + Sync {
@@ -49,6 +50,8 @@ pub struct ApiState {
     pub metrics: Arc<dyn MetricStore>,
     /// What happens now.
     pub live: Arc<Live>,
+    /// What became of everything.
+    pub desk: Arc<Desk>,
     /// For `/readyz` and `/metrics`.
     pub health: Arc<dyn Health>,
     /// Where pages reach the collector, if that was configured.
@@ -113,6 +116,9 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(rules::get_rules, rules::put_rules))
         .routes(routes!(rules::rules_history))
         .routes(routes!(live::live))
+        .routes(routes!(ledger::ledger))
+        .routes(routes!(ledger::letters))
+        .routes(routes!(ledger::replay))
         .routes(routes!(status::healthz))
         .routes(routes!(status::readyz))
         .routes(routes!(status::metrics))

@@ -5,7 +5,22 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 /// Names that come first; JSON objects know no order.
-const ORDER: [&str; 6] = ["id", "site_id", "site", "domain", "key", "kind"];
+const ORDER: [&str; 14] = [
+    "id",
+    "site_id",
+    "site",
+    "domain",
+    "key",
+    "kind",
+    "time",
+    "received",
+    "accepted",
+    "counted",
+    "duplicate",
+    "late",
+    "received_at",
+    "reason",
+];
 
 fn in_order(answer: &Map<String, Value>) -> Vec<&String> {
     let mut names: Vec<_> = answer.keys().collect();
@@ -30,7 +45,15 @@ pub(super) fn render(answer: &Value) -> String {
             }
         }
     }
-    let mut text = pairs(answer);
+    let mut text = String::new();
+    let mut rest = answer.clone();
+    for name in ["lines", "letters", "results"] {
+        if let Some(Value::Array(rows)) = rest.remove(name) {
+            text.push_str(&list(name, &rows));
+            text.push('\n');
+        }
+    }
+    text.push_str(&pairs(&rest));
     for note in notes(answer) {
         text.push_str(note);
         text.push('\n');
@@ -107,6 +130,16 @@ fn cell(name: &str, value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Number(number) if name.ends_with("_at") => time(number.as_i64()),
+        Value::Null => "–".to_owned(),
+        Value::Object(parts) if name != "payload" && parts.values().all(Value::is_number) => {
+            let parts = parts.iter().map(|(name, value)| format!("{name} {value}"));
+            let parts: Vec<_> = parts.collect();
+            if parts.is_empty() {
+                "–".to_owned()
+            } else {
+                parts.join(", ")
+            }
+        }
         other => other.to_string(),
     }
 }
@@ -143,6 +176,19 @@ mod tests {
     fn one_thing_is_names_and_values() {
         let made = json!({"currency": "EUR", "site_id": 1});
         assert_eq!(render(&made), "site_id   1\ncurrency  EUR\n");
+    }
+
+    #[test]
+    fn a_report_is_its_lines_and_then_what_it_says_of_them() {
+        let report = json!({
+            "lines": [{"time": "2026-11-21T10:00:00Z", "received": 5, "rejected": {"bot": 1, "too_old": 2}, "accepted": 2}],
+            "site": "shop.example",
+        });
+        let shown = render(&report);
+        let lines: Vec<_> = shown.lines().collect();
+        assert!(lines[0].starts_with("TIME"), "{shown}");
+        assert!(lines[1].ends_with("bot 1, too_old 2"), "{shown}");
+        assert_eq!(lines[3], "site  shop.example", "{shown}");
     }
 
     #[test]

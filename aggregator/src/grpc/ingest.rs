@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
@@ -23,6 +24,7 @@ use wakeline_proto::v1::{Ack, Block};
 use super::Token;
 use super::sessions::{Session, Sessions};
 use crate::causes::Causes;
+use crate::ledger::backlog::Backlog;
 use crate::log::{EventLog, LogError};
 use crate::process::Positions;
 use crate::stats::Stats;
@@ -40,6 +42,7 @@ pub(super) struct IngestService<L> {
     pub(super) positions: Arc<Positions>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) stats: Arc<Stats>,
+    pub(super) backlog: Arc<Backlog>,
     pub(super) token: Token,
     pub(super) shutdown: CancellationToken,
 }
@@ -72,6 +75,7 @@ impl<L: EventLog> Ingest for IngestService<L> {
             partitions: self.partitions,
             positions: Arc::clone(&self.positions),
             stats: Arc::clone(&self.stats),
+            backlog: Arc::clone(&self.backlog),
             acks,
             in_flight: FuturesOrdered::new(),
             in_flight_bytes: 0,
@@ -91,6 +95,12 @@ fn edge_id(metadata: &MetadataMap) -> Result<u64, Status> {
         .filter(|text| text.len() == 16)
         .and_then(|text| u64::from_str_radix(text, 16).ok())
         .ok_or_else(|| Status::invalid_argument("metadata wakeline-edge: 16 hex digits wanted"))
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 fn two_streams() -> Status {
@@ -113,6 +123,7 @@ struct Push<L> {
     partitions: u16,
     positions: Arc<Positions>,
     stats: Arc<Stats>,
+    backlog: Arc<Backlog>,
     acks: mpsc::Sender<Result<Ack, Status>>,
     in_flight: FuturesOrdered<BoxFuture<'static, (Pending, Result<(), LogError>)>>,
     in_flight_bytes: usize,
@@ -139,6 +150,7 @@ impl<L: EventLog> Push<L> {
         shutdown: CancellationToken,
     ) {
         tracing::info!(edge = self.name(), "a collector pushes");
+        self.backlog.begin(self.edge, now_ms());
         let end = self.take_blocks(&mut blocks, &session, &shutdown).await;
         // What was taken is made durable and acknowledged, unless another stream may be about to send it again.
         let end = if session.contested.is_cancelled() {
@@ -150,6 +162,7 @@ impl<L: EventLog> Push<L> {
             }
         };
         drop(session);
+        self.backlog.end(self.edge, now_ms());
         if let End::Status(status) = end {
             if !matches!(status.code(), Code::Unavailable) {
                 self.stats.pushes_refused.add(1);
@@ -203,12 +216,13 @@ impl<L: EventLog> Push<L> {
     /// Checks a block and begins to append it.
     fn take(&mut self, block: Block) -> Result<(), End> {
         let partition = self.check(&block).map_err(End::Status)?;
+        self.backlog.report(self.edge, block.pending, now_ms());
         if self.appending.contains(&partition) {
             self.waiting = Some(block);
             return Ok(());
         }
         let highest = self.positions.get(self.edge, partition);
-        let empty = block.events == 0 && block.rejected == 0;
+        let empty = block.events == 0 && block.rejected == 0 && block.tallies == 0;
         let known = empty || highest.is_some_and(|highest| highest >= block.last_position);
         let pending = Pending {
             partition: (!known).then_some(partition),

@@ -19,6 +19,7 @@ use self::config::ConfigService;
 use self::ingest::{IngestService, MAX_MESSAGE_BYTES};
 use self::sessions::Sessions;
 use crate::control::Control;
+use crate::ledger::backlog::Backlog;
 use crate::log::EventLog;
 use crate::process::Positions;
 use crate::stats::Stats;
@@ -30,6 +31,7 @@ pub(crate) struct Services<L> {
     pub(crate) positions: Arc<Positions>,
     pub(crate) control: Arc<Control>,
     pub(crate) stats: Arc<Stats>,
+    pub(crate) backlog: Arc<Backlog>,
     pub(crate) token: Option<String>,
     /// Ends all streams: what was taken is made durable and acknowledged first.
     pub(crate) shutdown: CancellationToken,
@@ -58,6 +60,7 @@ impl<L: EventLog> Services<L> {
             positions: self.positions,
             sessions: Arc::new(Sessions::default()),
             stats: self.stats,
+            backlog: self.backlog,
             token,
             shutdown: self.shutdown,
         };

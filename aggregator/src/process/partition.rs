@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use wakeline_engine::{Event, Fate, Row, SiteRules, Visitor, apply};
 use wakeline_proto::v1::LogRecord;
@@ -13,6 +14,8 @@ use super::decode::{Decoder, Origin, Positioned, texts};
 use super::{rules, tell};
 use crate::causes::Causes;
 use crate::config::StateConfig;
+use crate::ledger::book::Book;
+use crate::ledger::dead_letters::{self, DeadLetter};
 use crate::state::{Changes, Progress, RowAddress, StateError, StateStore, VisitorKey};
 
 /// A partition as its owner knows it.
@@ -85,7 +88,11 @@ pub(super) async fn process<S: StateStore>(
         return Ok(());
     };
     let mut changes = Changes::default();
-    let mut arrivals = gather(shared, decoder, owned, records, &mut changes);
+    let Gathered {
+        mut arrivals,
+        mut book,
+        letters,
+    } = gather(shared, decoder, owned, records, &mut changes);
     load_visitors(shared, memory, partition, &mut arrivals).await?;
     let new_rules = find_rules(shared, owned, &arrivals);
     let mut rows: FastMap<u64, wakeline_engine::Changes> = FastMap::default();
@@ -96,6 +103,12 @@ pub(super) async fn process<S: StateStore>(
         };
         let site = rows.entry(key.site).or_default();
         arrivals.fates = apply(&mut arrivals.visitor, rules, &arrivals.events, site);
+        let mut fates = &arrivals.fates[..];
+        for at in &arrivals.groups {
+            let (of_group, rest) = fates.split_at(at.group.events.len());
+            book.applied(&at.group, of_group);
+            fates = rest;
+        }
         let of = |fate| {
             arrivals
                 .fates
@@ -113,8 +126,16 @@ pub(super) async fn process<S: StateStore>(
             changes.visitors.push((*key, encoded));
         }
     }
+    let mut texts = texts_of(&arrivals);
+    book.post(
+        |site, key, row| rows.entry(site).or_default().add(key, row),
+        |site, id, name| {
+            texts.insert((site, id), name);
+        },
+    );
     let rows = sum_rows(shared, memory, partition, rows, &mut changes).await?;
-    name_texts(memory, partition, &arrivals, &mut changes);
+    name_texts(memory, partition, texts, &mut changes);
+    keep(shared, &letters)?;
     changes.rules.clone_from(&new_rules);
 
     let sizes: FastMap<VisitorKey, usize> = changes
@@ -161,6 +182,14 @@ pub(super) async fn process<S: StateStore>(
     Ok(())
 }
 
+/// What records hold.
+struct Gathered {
+    arrivals: Vec<(VisitorKey, Arrivals)>,
+    /// What collectors decided.
+    book: Book,
+    letters: Vec<DeadLetter>,
+}
+
 /// Reads the records: groups by visitor, and in `changes` the edges' positions and the newest stamp.
 fn gather<S>(
     shared: &Shared<S>,
@@ -168,8 +197,10 @@ fn gather<S>(
     owned: &Owned,
     records: &[(u64, LogRecord)],
     changes: &mut Changes,
-) -> Vec<(VisitorKey, Arrivals)> {
+) -> Gathered {
     let mut arrivals: Vec<(VisitorKey, Arrivals)> = Vec::new();
+    let mut book = Book::default();
+    let mut letters = Vec::new();
     let mut of_visitor: FastMap<VisitorKey, usize> = FastMap::default();
     let mut edges: HashMap<u64, u64> = HashMap::new();
     for (offset, record) in records {
@@ -183,11 +214,22 @@ fn gather<S>(
         let groups = decoder.groups(block, highest).unwrap_or_else(|error| {
             tracing::error!(error = %Causes(&error), offset, edge, "a record of the log can't be read");
             shared.stats.records_unreadable.add(1);
+            book.unreadable(block, record.appended_at);
             Vec::new()
         });
         edges.insert(edge, highest.unwrap_or(0).max(block.last_position));
         for positioned in groups {
             let group = &positioned.group;
+            book.judged(group);
+            let tallied = group.tallies.iter().map(|tally| tally.count);
+            shared
+                .stats
+                .events_tallied
+                .add(tallied.fold(0, u64::saturating_add));
+            if group.events.is_empty() && group.rejected.is_empty() {
+                continue; // nobody's: it only counts
+            }
+            letters.extend(dead_letters::of_group(group, edge, positioned.position));
             let key = VisitorKey::new(group.site, &group.visitor);
             let at = *of_visitor.entry(key).or_insert_with(|| {
                 arrivals.push((key, Arrivals::default()));
@@ -206,7 +248,11 @@ fn gather<S>(
         }
     }
     changes.edges = edges.into_iter().collect();
-    arrivals
+    Gathered {
+        arrivals,
+        book,
+        letters,
+    }
 }
 
 async fn load_visitors<S: StateStore>(
@@ -295,29 +341,46 @@ async fn sum_rows<S: StateStore>(
     Ok(rows)
 }
 
-/// Stores the texts whose ids were not named lately.
-fn name_texts(
-    memory: &mut Memory,
-    partition: u16,
-    arrivals: &[(VisitorKey, Arrivals)],
-    changes: &mut Changes,
-) {
-    let mut new: FastMap<(u64, u64), &str> = FastMap::default();
+/// The texts that ids of these events stand for, by site and id.
+fn texts_of(arrivals: &[(VisitorKey, Arrivals)]) -> FastMap<(u64, u64), &str> {
+    let mut all: FastMap<(u64, u64), &str> = FastMap::default();
     for (key, arrivals) in arrivals {
         let events = arrivals.groups.iter().flat_map(|at| &at.group.events);
         for (event, seen) in events.zip(&arrivals.events) {
             texts(event, seen, |id, text| {
-                new.insert((key.site, id), text);
+                all.insert((key.site, id), text);
             });
         }
     }
-    for ((site, id), text) in new {
+    all
+}
+
+/// Stores the texts whose ids were not named lately.
+fn name_texts(
+    memory: &mut Memory,
+    partition: u16,
+    texts: FastMap<(u64, u64), &str>,
+    changes: &mut Changes,
+) {
+    for ((site, id), text) in texts {
         let known = (partition, site, id);
         match memory.names.take(&known) {
             Some(()) => memory.names.put(known, (), 24),
             None => changes.names.push((site, id, text.to_owned())),
         }
     }
+}
+
+/// Refused events are on disk before the offset that is after them.
+fn keep<S>(shared: &Shared<S>, letters: &[DeadLetter]) -> Result<(), StateError> {
+    let (Some(store), false) = (&shared.letters, letters.is_empty()) else {
+        return Ok(());
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_ms = now.map_or(0, |now| now.as_millis() as u64);
+    store
+        .keep(letters, now_ms)
+        .map_err(|error| StateError::Store(Box::new(error)))
 }
 
 /// A commit that only moves the offset, so that a restart need not read what is not for this partition.

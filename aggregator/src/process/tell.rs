@@ -7,6 +7,7 @@ use wakeline_proto::v1::{Event, EventType, Group, Rejected};
 
 use super::decode::event_type;
 use super::partition::Arrivals;
+use crate::ledger::book;
 use crate::live::{Live, LiveEvent, LiveMessage};
 use crate::state::VisitorKey;
 
@@ -42,11 +43,7 @@ fn decided(group: &Group, event: &Event, fate: Fate, visitor: &str) -> LiveEvent
     LiveEvent {
         received_at: group.received_at,
         time: event.time,
-        fate: match fate {
-            Fate::Counted => "counted",
-            Fate::Duplicate => "duplicate",
-            Fate::Late => "late",
-        },
+        fate: book::name(fate),
         reason: None,
         detail: None,
         event_type: event_type(event).name().to_owned(),

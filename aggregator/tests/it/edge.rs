@@ -165,7 +165,7 @@ impl Spool {
 
     pub(crate) fn put(&mut self, group: Group) {
         let position = self.next;
-        self.next += (group.events.len() + group.rejected.len()) as u64;
+        self.next += positions(&group);
         self.groups.push((position, group));
     }
 
@@ -179,7 +179,7 @@ impl Spool {
                 let hash = partition_hash(group.site, &group.visitor);
                 let partition = (hash % u64::from(PARTITIONS)) as u32;
                 partitions.entry(partition).or_default().push(positioned);
-                complete_to = position + (group.events.len() + group.rejected.len()) as u64;
+                complete_to = position + positions(group);
             }
         }
         let mut blocks: Vec<Block> = partitions
@@ -198,6 +198,11 @@ impl Spool {
     }
 }
 
+/// Spool positions that a group takes.
+fn positions(group: &Group) -> u64 {
+    (group.events.len() + group.rejected.len() + group.tallies.len()) as u64
+}
+
 fn block(partition: u32, groups: &[&(u64, Group)]) -> Block {
     let count = |of: fn(&Group) -> usize| groups.iter().map(|(_, group)| of(group)).sum::<usize>();
     let events = count(|group| group.events.len());
@@ -212,7 +217,7 @@ fn block(partition: u32, groups: &[&(u64, Group)]) -> Block {
             })
             .collect(),
     };
-    let size = (last_group.events.len() + last_group.rejected.len()) as u64;
+    let size = positions(last_group);
     seal(Block {
         partition,
         partitions: PARTITIONS,
@@ -220,6 +225,12 @@ fn block(partition: u32, groups: &[&(u64, Group)]) -> Block {
         last_position: last + size - 1,
         events: events as u32,
         rejected: rejected as u32,
+        tallies: count(|group| group.tallies.len()) as u32,
+        tallied: groups
+            .iter()
+            .flat_map(|(_, group)| &group.tallies)
+            .map(|tally| tally.count)
+            .sum(),
         payload: zstd::bulk::compress(&payload.encode_to_vec(), 1)
             .unwrap()
             .into(),

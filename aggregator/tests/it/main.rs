@@ -14,6 +14,7 @@ mod doors;
 mod edge;
 mod http;
 mod ingest;
+mod ledger;
 mod query;
 mod redis;
 mod restart;

@@ -8,6 +8,8 @@ use wakeline_proto::limits::MAX_BLOCK_BYTES;
 use wakeline_proto::v1;
 use wakeline_spool::{ReadError, Reader, Record};
 
+use crate::judge::groups::header;
+
 /// Spool bytes of a round: eight of them in flight are 16 MiB.
 const ROUND_BYTES: usize = 2 << 20;
 /// A block ends before it is longer than this, uncompressed, unless one group alone is.
@@ -30,7 +32,7 @@ pub(super) struct Round {
     pub(super) blocks: Vec<v1::Block>,
     /// The position after the last record.
     pub(super) complete_to: u64,
-    /// Events and rejected events in it.
+    /// Positions in it: events, rejected events and tallies.
     pub(super) events: u64,
     /// Records that are sound on disk but are not what they should be.
     pub(super) malformed: u64,
@@ -173,9 +175,14 @@ impl Rounds {
             last_position: last.position + count(&last.header) - 1,
             events: groups.iter().map(|group| group.header.events).sum(),
             rejected: groups.iter().map(|group| group.header.rejected).sum(),
+            tallies: groups.iter().map(|group| group.header.tallies).sum(),
+            tallied: groups.iter().fold(0, |sum: u64, group| {
+                sum.saturating_add(group.header.tallied)
+            }),
             crc: crc32c::crc32c(&payload),
             payload,
             complete_to: 0,
+            pending: 0,
         });
         round.events += groups.iter().map(|group| count(&group.header)).sum::<u64>();
         Ok(())
@@ -184,7 +191,7 @@ impl Rounds {
 
 /// Positions that a group takes.
 fn count(header: &v1::GroupHeader) -> u64 {
-    u64::from(header.events) + u64::from(header.rejected)
+    u64::from(header.events) + u64::from(header.rejected) + u64::from(header.tallies)
 }
 
 /// Two runs of groups instead of one; a single group becomes two with half of its events each. `None` if there is
@@ -199,26 +206,25 @@ fn halve(mut groups: Vec<Group>) -> Option<(Vec<Group>, Vec<Group>)> {
     let mut tail = v1::Group {
         events: Vec::new(),
         rejected: Vec::new(),
+        tallies: Vec::new(),
         ..head.clone()
     };
     if head.events.len() > 1 {
-        // Events come before rejected events, so the second half has all of these.
+        // Events come before all else, so the second half has all of that.
         tail.events = head.events.split_off(head.events.len() / 2);
         tail.rejected = std::mem::take(&mut head.rejected);
+        tail.tallies = std::mem::take(&mut head.tallies);
     } else if head.events.len() + head.rejected.len() > 1 {
         let kept = usize::from(head.events.is_empty()) * (head.rejected.len() / 2);
         tail.rejected = head.rejected.split_off(kept);
+        tail.tallies = std::mem::take(&mut head.tallies);
     } else {
         return None;
     }
     let part = |position: u64, part: &v1::Group| Group {
         partition: group.partition,
         position,
-        header: v1::GroupHeader {
-            events: part.events.len() as u32,
-            rejected: part.rejected.len() as u32,
-            ..group.header
-        },
+        header: header(part, group.header.partition_hash),
         bytes: part.encode_to_vec().into(),
     };
     let head = part(group.position, &head);

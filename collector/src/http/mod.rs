@@ -47,6 +47,7 @@ use crate::keys::{KeyError, Keys};
 use crate::rules::SiteRules;
 use crate::rules::limits::{Buckets, Payer};
 use crate::stats::Stats;
+use crate::tallies::{Tallies, UNKNOWN_SITE};
 use body::{Budget, Share};
 use problem::Refusal;
 use sdk_files::SdkFiles;
@@ -87,6 +88,7 @@ pub(crate) struct Doors {
     pub(crate) buckets: Buckets,
     pub(crate) log: SegmentLog,
     pub(crate) stats: Stats,
+    pub(crate) tallies: Arc<Tallies>,
     pub(crate) forward: Arc<ForwardStats>,
     pub(crate) budget: Arc<Budget>,
     /// Turns of large bodies.
@@ -132,6 +134,7 @@ impl Doors {
         outcome.unwrap_or_else(|refusal| {
             self.stats.refused(&refusal);
             match &refusal {
+                Refusal::Key => self.tallies.add(UNKNOWN_SITE, Reason::UnknownKey),
                 Refusal::Spool(error) => tracing::error!(%error, "events can't be stored"),
                 other => tracing::debug!(refusal = %other, "refused"),
             }

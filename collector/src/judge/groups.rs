@@ -3,12 +3,12 @@
 //! Events of one visitor stand in one group, in order; a group that grows beyond [`MAX_GROUP_BYTES`] is followed by
 //! another of the same visitor.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
-use wakeline_proto::{limits, partition_hash, v1};
+use wakeline_proto::{Reason, limits, partition_hash, v1};
 
 use super::{Context, Refused};
 use crate::enrich::Origin;
@@ -37,6 +37,8 @@ pub(super) struct Groups {
     /// The group of the event before: mostly the next one's as well.
     last: usize,
     payload_bytes: usize,
+    /// Events that are not kept, by reason.
+    tallies: BTreeMap<Reason, u64>,
 }
 
 #[derive(Debug)]
@@ -65,6 +67,7 @@ impl Groups {
             open: HashMap::new(),
             last: 0,
             payload_bytes: 0,
+            tallies: BTreeMap::new(),
         }
     }
 
@@ -104,6 +107,11 @@ impl Groups {
         self.group(visitor, consent, &origin, bytes)
             .rejected
             .push(rejected);
+    }
+
+    /// Counts a refused event of which nothing else may stay.
+    pub(super) fn tally(&mut self, reason: Reason) {
+        *self.tallies.entry(reason).or_default() += 1;
     }
 
     /// `payload`, or a JSON object with its beginning if it is too long.
@@ -175,21 +183,57 @@ impl Groups {
 
     /// The record and how many positions it takes; `None` if there is nothing to keep.
     pub(super) fn into_record(self) -> Option<(Bytes, u32)> {
-        if self.all.is_empty() {
-            return None;
-        }
-        let mut record = v1::SpoolRecord::default();
-        let mut span = 0;
-        for Open { group, .. } in &self.all {
-            let header = v1::GroupHeader {
-                partition_hash: partition_hash(group.site, &group.visitor),
-                events: group.events.len() as u32,
-                rejected: group.rejected.len() as u32,
-            };
-            span += header.events + header.rejected;
-            record.headers.push(header);
-            record.groups.push(group.encode_to_vec().into());
-        }
-        Some((record.encode_to_vec().into(), span))
+        // Nothing of the visitor is in the group of those that are only counted.
+        let counted = v1::Group {
+            rules_version: self.common.rules_version,
+            ..tallied(self.common.site, self.common.received_at, self.tallies)
+        };
+        let groups = self.all.into_iter().map(|open| open.group);
+        record(groups.chain((!counted.tallies.is_empty()).then_some(counted)))
+    }
+}
+
+/// A group that only counts events that are not kept.
+pub(crate) fn tallied(
+    site: u64,
+    received_at: u64,
+    tallies: impl IntoIterator<Item = (Reason, u64)>,
+) -> v1::Group {
+    let tallies = tallies.into_iter().map(|(reason, count)| v1::Tally {
+        reason: reason.as_str().to_owned(),
+        count,
+    });
+    v1::Group {
+        site,
+        received_at,
+        tallies: tallies.collect(),
+        ..v1::Group::default()
+    }
+}
+
+/// A record of these groups, and how many positions it takes; `None` without groups.
+pub(crate) fn record(groups: impl Iterator<Item = v1::Group>) -> Option<(Bytes, u32)> {
+    let mut record = v1::SpoolRecord::default();
+    let mut span = 0;
+    for group in groups {
+        let header = header(&group, partition_hash(group.site, &group.visitor));
+        span += header.events + header.rejected + header.tallies;
+        record.headers.push(header);
+        record.groups.push(group.encode_to_vec().into());
+    }
+    (span > 0).then(|| (record.encode_to_vec().into(), span))
+}
+
+/// What is to be known of a group without decoding it.
+pub(crate) fn header(group: &v1::Group, partition_hash: u64) -> v1::GroupHeader {
+    v1::GroupHeader {
+        partition_hash,
+        events: group.events.len() as u32,
+        rejected: group.rejected.len() as u32,
+        tallies: group.tallies.len() as u32,
+        tallied: group
+            .tallies
+            .iter()
+            .fold(0, |sum, tally| sum.saturating_add(tally.count)),
     }
 }

@@ -5,7 +5,7 @@
 //! Invariants: every event that goes in comes out in a [`Verdict`], accepted or rejected; one that is refused for
 //! consent leaves nothing but its count; no step can make others' events fail.
 
-mod groups;
+pub(crate) mod groups;
 pub(crate) mod json;
 pub(crate) mod native;
 mod place;
@@ -103,7 +103,7 @@ pub(crate) struct Verdict {
     /// Of the accepted, those that don't fit a schema that only warns.
     pub(crate) warned: u32,
     pub(crate) payer: Payer,
-    /// What is to be spooled, with the number of positions it takes; nothing if no event is kept.
+    /// What is to be spooled, with the number of positions it takes; nothing if there were no events.
     pub(crate) record: Option<(Bytes, u32)>,
 }
 
@@ -205,6 +205,8 @@ impl Judge {
         if refused.reason.is_kept() {
             let payload = steps::redacted(payload(&self.context), &self.context.rules);
             self.groups.reject(visitor, consent, &refused, payload);
+        } else {
+            self.groups.tally(refused.reason);
         }
         self.rejected.push(Rejection { index, refused });
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use wakeline_proto::v1::{self, value::Kind};
 
-use crate::harness::{Edge, SERVER_KEY, SITE, WRITE_KEY, batch};
+use crate::harness::{Edge, SERVER_KEY, SITE, WRITE_KEY, batch, tallied};
 
 #[tokio::test]
 async fn a_batch_is_spooled_with_corrected_times_and_split_urls() {
@@ -451,5 +451,22 @@ async fn what_a_person_did_not_agree_to_is_counted_and_not_kept() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!bytes.windows(6).any(|window| window == b"secret"));
     }
-    assert_eq!(edge.groups().await.len(), 2);
+    let (counted, kept): (Vec<_>, Vec<_>) = edge
+        .groups()
+        .await
+        .into_iter()
+        .partition(|group| group.events.is_empty());
+    assert_eq!(kept.len(), 2);
+    assert_eq!(counted.iter().map(tallied).sum::<u64>(), 8);
+    for group in counted {
+        assert_eq!(group.tallies[0].reason, "no_consent");
+        let bare = v1::Group {
+            site: SITE,
+            received_at: group.received_at,
+            rules_version: group.rules_version,
+            tallies: group.tallies.clone(),
+            ..v1::Group::default()
+        };
+        assert_eq!(group, bare, "nothing else is kept");
+    }
 }

@@ -297,11 +297,13 @@ pub(crate) async fn groups(spool: PathBuf) -> Vec<v1::Group> {
                 let group = v1::Group::decode(group.clone()).unwrap();
                 assert_eq!(header.events as usize, group.events.len());
                 assert_eq!(header.rejected as usize, group.rejected.len());
+                assert_eq!(header.tallies as usize, group.tallies.len());
+                assert_eq!(header.tallied, tallied(&group));
                 assert_eq!(
                     header.partition_hash,
                     wakeline_proto::partition_hash(group.site, &group.visitor)
                 );
-                span += header.events + header.rejected;
+                span += header.events + header.rejected + header.tallies;
                 groups.push(group);
             }
             assert_eq!(record.span, span);
@@ -309,6 +311,11 @@ pub(crate) async fn groups(spool: PathBuf) -> Vec<v1::Group> {
     }
     log.close().await;
     groups
+}
+
+/// Events of a group that were refused and only counted.
+pub(crate) fn tallied(group: &v1::Group) -> u64 {
+    group.tallies.iter().map(|tally| tally.count).sum()
 }
 
 /// Waits until `condition` holds, up to a generous deadline.

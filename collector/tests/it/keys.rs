@@ -5,7 +5,7 @@ use wakeline_proto::v1;
 
 use crate::harness::{
     Edge, FakeAggregator, WRITE_KEY, eventually, keep_snapshot, key, nowhere, problem, site,
-    snapshot,
+    snapshot, tallied,
 };
 
 fn click() -> String {
@@ -80,6 +80,34 @@ async fn a_key_that_is_not_known_is_asked_for_once() {
     }
     assert_eq!(aggregator.lookups(), 2, "the answer is remembered");
     assert_eq!(edge.metric("requests_refused_total{kind=\"key\"}").await, 3);
+}
+
+#[tokio::test]
+async fn requests_with_unknown_keys_are_counted_in_few_bytes() {
+    let aggregator = FakeAggregator::start(Some(snapshot(1))).await;
+    let edge = Edge::start_under(&aggregator, tempfile::tempdir().unwrap()).await;
+    edge.until("/readyz", 200).await;
+    for _ in 0..50 {
+        assert_eq!(status(&edge, "made-up").await, 401);
+    }
+    assert_eq!(
+        edge.get("/w/1/pixel.gif?v=v")
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        401
+    );
+    let spooled = edge.metric("spool_bytes").await;
+    let groups = edge.groups().await;
+    assert!(groups.iter().all(|group| group.site == 0));
+    assert_eq!(
+        groups.iter().map(tallied).sum::<u64>(),
+        51,
+        "none is lost at an orderly end"
+    );
+    assert!(groups.len() < 20, "{} groups for 51 requests", groups.len());
+    assert!(spooled < 4096, "{spooled} bytes");
 }
 
 #[tokio::test]

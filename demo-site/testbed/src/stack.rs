@@ -191,6 +191,78 @@ impl Stack {
             .collect()
     }
 
+    /// Sends JSON to the events door with that key: the status, and the answer as JSON.
+    ///
+    /// # Errors
+    /// If the collector does not answer.
+    pub async fn send(&self, key: &str, events: &Value) -> anyhow::Result<(u16, Value)> {
+        let url = format!("{}/w/1/events", self.collector_url);
+        let response = self.http.post(url).bearer_auth(key).json(events).send();
+        let response = response.await?;
+        Ok((response.status().as_u16(), response.json().await?))
+    }
+
+    /// Sends a native batch: the answer.
+    ///
+    /// # Errors
+    /// If the collector does not take it.
+    pub async fn send_batch(&self, batch: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+        let url = format!("{}/w/1/batch", self.collector_url);
+        let request = self.http.post(url).header("content-type", "text/plain");
+        let response = request.body(batch).send().await?.error_for_status()?;
+        Ok(response.bytes().await?.to_vec())
+    }
+
+    /// Asks for the pixel: why its event was refused, if it was.
+    ///
+    /// # Errors
+    /// If the collector does not answer.
+    pub async fn pixel(&self, query: &str) -> anyhow::Result<Option<String>> {
+        let key = &self.write_key;
+        let url = format!("{}/w/1/pixel.gif?k={key}&{query}", self.collector_url);
+        let response = self.http.get(url).send().await?.error_for_status()?;
+        let reason = response.headers().get("wakeline-rejected");
+        Ok(reason.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned()))
+    }
+
+    /// The ledger of a site.
+    ///
+    /// # Errors
+    /// If the API does not answer as documented.
+    pub async fn ledger(&self, site: &str, interval: &str) -> anyhow::Result<Value> {
+        self.get("ledger", &[("site_id", site), ("interval", interval)])
+            .await
+    }
+
+    /// The dead letters of the site, newest first, up to 500.
+    ///
+    /// # Errors
+    /// If the API does not answer as documented.
+    pub async fn dead_letters(&self, query: &[(&str, &str)]) -> anyhow::Result<Vec<Value>> {
+        let query = [&[("site_id", "shop.example"), ("limit", "500")], query].concat();
+        let mut answer = self.get("dead-letters", &query).await?;
+        serde_json::from_value(answer["letters"].take()).context("letters")
+    }
+
+    /// Replays dead letters of the site through the collector.
+    ///
+    /// # Errors
+    /// If the API does not answer as documented.
+    pub async fn replay(&self, which: &Value) -> anyhow::Result<Value> {
+        let mut request = which.clone();
+        request["site_id"] = json!("shop.example");
+        request["collector"] = json!(self.collector_url);
+        let url = format!("{}/api/v1/dead-letters/replay", self.api_url);
+        let request = self.http.post(url).bearer_auth(TOKEN).json(&request);
+        Ok(request.send().await?.error_for_status()?.json().await?)
+    }
+
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Value> {
+        let url = format!("{}/api/v1/{path}", self.api_url);
+        let request = self.http.get(url).bearer_auth(TOKEN).query(query);
+        Ok(request.send().await?.error_for_status()?.json().await?)
+    }
+
     /// visitors, visits, pageviews, events of all time.
     ///
     /// # Errors

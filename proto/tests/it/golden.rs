@@ -118,6 +118,10 @@ fn group() -> v1::Group {
             region: "DE-BE".into(),
             city: "Berlin".into(),
         }),
+        tallies: vec![v1::Tally {
+            reason: "no_consent".into(),
+            count: 3,
+        }],
     }
 }
 
@@ -192,6 +196,7 @@ fn spool_record_is_encoded_as_ever() {
             partition_hash: 0x0123_4567_89ab_cdef,
             events: 2,
             rejected: 1,
+            ..v1::GroupHeader::default()
         }],
     };
     check(&record, include_str!("golden/spool_record.hex"));
@@ -216,6 +221,7 @@ fn block_and_log_record_are_encoded_as_ever() {
         crc: 0xdead_beef,
         payload: b"zstd".as_slice().into(),
         complete_to: 303,
+        ..v1::Block::default()
     };
     let record = v1::LogRecord {
         appended_at: 1_790_000_000_000,

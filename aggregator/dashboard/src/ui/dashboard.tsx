@@ -1,45 +1,57 @@
 import { fullNumber } from "../format";
-import { report, reportError, retry, seen, site, visitorsNow } from "../state";
+import { panels } from "../panels";
+import { page, report, reportError, retry, seen, site, visitorsNow } from "../state";
 import { ChartPanel } from "./chart-panel";
 import { Help } from "./help";
 import { Install } from "./install";
-import { Pages } from "./pages";
+import { lazy } from "./lazy";
+import { ListPanel } from "./list-panel";
 import { CustomRange, PeriodPicker } from "./period-picker";
 import { EventStream } from "./stream";
 import { TopBar } from "./topbar";
 
+const LedgerPage = lazy(() => import("./ledger/page"));
+
 export function Dashboard() {
-  const current = site.value;
   return (
     <>
       <a class="skip" href="#main">Skip to the figures</a>
       <TopBar />
       <main id="main" class="page" tabIndex={-1}>
-        <div class="toolbar">
-          <VisitorsNow />
-          {seen.value !== false && <PeriodPicker />}
-        </div>
-        {reportError.value && (
-          <div class="banner" role="alert">
-            <p><strong>The figures are not up to date.</strong> {reportError.value}</p>
-            <button type="button" class="button" onClick={retry}>Try again</button>
-          </div>
-        )}
-        {current && seen.value === false && report.value ? (
-          <Install site={current} />
-        ) : (
-          <>
-            <h1 class="visually-hidden">{current?.domain}</h1>
-            <ChartPanel />
-          </>
-        )}
-        <div class="columns">
-          {seen.value !== false && <Pages />}
-          <EventStream />
-        </div>
+        {page.value === "ledger" ? <LedgerPage /> : <Report />}
       </main>
       <Help />
       <CustomRange />
+    </>
+  );
+}
+
+function Report() {
+  const current = site.value;
+  return (
+    <>
+      <div class="toolbar">
+        <VisitorsNow />
+        {seen.value !== false && <PeriodPicker />}
+      </div>
+      {reportError.value && (
+        <div class="banner" role="alert">
+          <p><strong>The figures are not up to date.</strong> {reportError.value}</p>
+          <button type="button" class="button" onClick={retry}>Try again</button>
+        </div>
+      )}
+      {current && seen.value === false && report.value ? (
+        <Install site={current} />
+      ) : (
+        <>
+          <h1 class="visually-hidden">{current?.domain}</h1>
+          <ChartPanel />
+        </>
+      )}
+      <div class="columns">
+        {seen.value !== false && panels.map((panel) => <ListPanel key={panel.panel.key} state={panel} />)}
+        <EventStream />
+      </div>
     </>
   );
 }

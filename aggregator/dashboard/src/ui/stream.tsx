@@ -60,7 +60,8 @@ function Row({ item, timezone }: { item: StreamItem; timezone: string }) {
 function Fate({ item: { fate, reason, detail } }: { item: StreamItem }) {
   const text = fate === "rejected" && reason ? reason.replaceAll("_", " ") : fate;
   const title = fate === "rejected" ? `Rejected${reason ? `: ${reason}` : ""}${detail ? ` (${detail})` : ""}`
-    : fate === "duplicate" ? "Had been counted before" : "Counted";
+    : fate === "duplicate" ? "Had been counted before"
+    : fate === "late" ? "Came after its day was sealed" : "Counted";
   return <span class={`fate fate-${fate}`} title={title}>{fate === "rejected" && <span class="visually-hidden">Rejected: </span>}{text}</span>;
 }
 

@@ -1,5 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
-import { chooseSite, chooseTheme, connection, helpOpen, leave, site, sites, theme } from "../state";
+import { choosePage, chooseSite, chooseTheme, connection, helpOpen, leave, page, site, sites, theme, view } from "../state";
+import { pathOf, searchOf, type Page } from "../url";
 import { Keyboard, Mark, Moon, SignOutIcon, Sun } from "./icons";
 import { Menu } from "./menu";
 
@@ -13,6 +14,7 @@ export function TopBar() {
           choices={sites.value.map(({ domain }, index) => ({ value: domain, name: domain, ...(index < 9 && { shortcut: String(index + 1) }) }))}>
           <span class="site-name">{current?.domain}</span>
         </Menu>
+        <Pages />
         <span class="spacer" />
         <ConnectionState />
         <ThemeButton />
@@ -26,6 +28,19 @@ export function TopBar() {
       </div>
     </header>
   );
+}
+
+function Pages() {
+  const link = (to: Page, name: string) => (
+    <a href={pathOf(to) + searchOf(view.value)} aria-current={page.value === to ? "page" : undefined}
+      onClick={(event) => {
+        // Others open a tab or a window, as ever.
+        if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return;
+        event.preventDefault();
+        choosePage(to);
+      }}>{name}</a>
+  );
+  return <nav class="nav" aria-label="Pages">{link("report", "Report")}{link("ledger", "Ledger")}</nav>;
 }
 
 const STATES = {

@@ -194,14 +194,16 @@ impl Shared {
         let payload = v1::BlockPayload::decode(Bytes::from(bytes)).unwrap();
         let mut next = block.first_position;
         assert_eq!(payload.groups[0].position, next);
-        let (mut events, mut rejected) = (0, 0);
+        let (mut events, mut rejected, mut tallies) = (0, 0, 0);
         let mut state = self.state.lock().unwrap();
         for v1::PositionedGroup { position, group } in payload.groups {
             assert!(position >= next);
             let decoded = v1::Group::decode(group.clone()).unwrap();
             events += decoded.events.len() as u32;
             rejected += decoded.rejected.len() as u32;
-            next = position + (decoded.events.len() + decoded.rejected.len()) as u64;
+            tallies += decoded.tallies.len() as u32;
+            next = position
+                + (decoded.events.len() + decoded.rejected.len() + decoded.tallies.len()) as u64;
             let known = state.highest.get(&(edge, block.partition));
             if known.is_some_and(|known| position <= *known) {
                 self.skipped.fetch_add(1, SeqCst);
@@ -218,8 +220,13 @@ impl Shared {
                 .push((position, group));
         }
         assert_eq!(
-            (next - 1, events, rejected),
-            (block.last_position, block.events, block.rejected)
+            (next - 1, events, rejected, tallies),
+            (
+                block.last_position,
+                block.events,
+                block.rejected,
+                block.tallies
+            )
         );
         Ok(())
     }

@@ -49,12 +49,21 @@ fn record(salt: usize, groups: usize) -> (Bytes, u32, Vec<(v1::GroupHeader, Byte
                 partition_hash: (salt * 7 + index * 13) as u64,
                 events: 1 + (salt + index) as u32 % 3,
                 rejected: (salt / 3) as u32 % 2,
+                tallies: (salt / 5) as u32 % 2,
+                tallied: (salt / 5) as u64 % 2 * 7,
             };
             let group = v1::Group {
                 site: 1,
                 visitor: format!("visitor {salt} {index}"),
                 events: vec![v1::Event::default(); header.events as usize],
                 rejected: vec![v1::Rejected::default(); header.rejected as usize],
+                tallies: vec![
+                    v1::Tally {
+                        count: 7,
+                        ..v1::Tally::default()
+                    };
+                    header.tallies as usize
+                ],
                 ..v1::Group::default()
             };
             (header, Bytes::from(group.encode_to_vec()))
@@ -66,7 +75,7 @@ fn record(salt: usize, groups: usize) -> (Bytes, u32, Vec<(v1::GroupHeader, Byte
     };
     let span = parts
         .iter()
-        .map(|(header, _)| header.events + header.rejected)
+        .map(|(header, _)| header.events + header.rejected + header.tallies)
         .sum();
     (Bytes::from(record.encode_to_vec()), span, parts)
 }
@@ -96,7 +105,7 @@ impl Expected {
                     .entry(partition)
                     .or_default()
                     .push((position, bytes));
-                position += u64::from(header.events) + u64::from(header.rejected);
+                position += u64::from(header.events + header.rejected + header.tallies);
             }
         }
     }

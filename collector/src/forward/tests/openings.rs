@@ -40,7 +40,7 @@ impl Life {
             let mut position = self.log.append(payload, span).await.unwrap();
             for (header, bytes) in groups {
                 expected.insert((self.edges.newest(), position), bytes);
-                position += u64::from(header.events) + u64::from(header.rejected);
+                position += u64::from(header.events + header.rejected + header.tallies);
             }
         }
         expected

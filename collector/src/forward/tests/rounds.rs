@@ -63,6 +63,7 @@ async fn a_group_too_long_for_a_block_is_divided_between_its_events() {
             partition_hash: 5,
             events: 120,
             rejected: 3,
+            ..v1::GroupHeader::default()
         }],
     };
     log.append(record.encode_to_vec().into(), 123)
@@ -145,7 +146,7 @@ proptest! {
                 groups: vec![Bytes::new(); groups],
                 headers: headers
                     .into_iter()
-                    .map(|(partition_hash, events, rejected)| v1::GroupHeader { partition_hash, events, rejected })
+                    .map(|(partition_hash, events, rejected)| v1::GroupHeader { partition_hash, events, rejected, ..v1::GroupHeader::default() })
                     .collect(),
             };
             log.append(record.encode_to_vec().into(), span).await.unwrap();

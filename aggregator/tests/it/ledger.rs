@@ -1,0 +1,224 @@
+//! Fates and dead letters through the API.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use wakeline_aggregator::admin::{AdminRequest, DeadLetterRequest};
+use wakeline_aggregator::ledger::{LedgerQuery, LetterQuery};
+use wakeline_proto::v1::{Group, Rejected, Tally};
+
+use super::edge::{self, NOON_MS, SITE, Spool, visit};
+use super::http::{Server, problem};
+
+/// The day of all events here.
+const DAY: &str = "from=2024-10-04&to=2024-10-04";
+
+/// Three views, of which one is sent twice; two refused events that are kept, three that are not.
+fn spool(received_at: u64) -> Spool {
+    let mut views = visit(1, 3);
+    views.received_at = received_at;
+    let mut copy = visit(1, 1);
+    copy.received_at = received_at + 1;
+    let rejected = |reason: &str, payload: Value| Rejected {
+        reason: reason.to_owned(),
+        detail: "why".to_owned(),
+        payload: payload.to_string().into_bytes().into(),
+    };
+    let refused = Group {
+        site: SITE,
+        visitor: "v".to_owned(),
+        received_at,
+        rejected: vec![
+            rejected("too_old", json!({"type": "click", "visitor": "v"})),
+            rejected("malformed", json!({"cut": "…", "bytes": 300_000})),
+        ],
+        ..Group::default()
+    };
+    let tally = |site, reason: &str, count| Group {
+        site,
+        received_at,
+        tallies: vec![Tally {
+            reason: reason.to_owned(),
+            count,
+        }],
+        ..Group::default()
+    };
+    Spool::of([
+        views,
+        copy,
+        refused,
+        tally(SITE, "no_consent", 3),
+        tally(0, "unknown_key", 7),
+    ])
+}
+
+async fn push(server: &Server, spool: &Spool) {
+    let channel = edge::connect(server.aggregator.grpc_addr()).await;
+    // The second time as after a lost Ack.
+    for _ in 0..2 {
+        edge::push(&channel, 5, spool.blocks()).await.unwrap();
+    }
+    server.applied().await;
+}
+
+async fn get(server: &Server, path: &str) -> Value {
+    let response = server.get(path).await;
+    assert_eq!(response.status(), StatusCode::OK, "{path}");
+    response.json().await.unwrap()
+}
+
+fn now_ms() -> u64 {
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap();
+    since.as_millis() as u64
+}
+
+#[tokio::test]
+async fn the_ledger_tells_every_fate_once_whatever_is_sent_again() {
+    let server = Server::start("Asia/Kolkata").await;
+    push(&server, &spool(NOON_MS)).await;
+    let ledger = get(&server, &format!("/api/v1/ledger?site_id=1&{DAY}")).await;
+    let line = json!({
+        "time": "2024-10-04T12:00:00Z", "received": 9, "accepted": 4,
+        "rejected": {"malformed": 1, "no_consent": 3, "too_old": 1},
+        "counted": 3, "duplicate": 1, "late": 0, "unreadable": 0, "unsettled": 0,
+    });
+    assert_eq!(ledger["lines"], json!([line]));
+    assert_eq!(ledger["site"], "shop.example");
+    assert_eq!(ledger["waiting"]["log_records"], 0);
+    let days = get(
+        &server,
+        &format!("/api/v1/ledger?site_id=shop.example&interval=day&{DAY}"),
+    )
+    .await;
+    assert_eq!(days["lines"][0]["time"], "2024-10-04T00:00:00Z");
+    assert_eq!(days["total"]["received"], 9);
+    let unknown = get(&server, &format!("/api/v1/ledger?site_id=(unknown)&{DAY}")).await;
+    assert_eq!(unknown["total"]["rejected"], json!({"unknown_key": 7}));
+    // Nobody's requests are not taken for events of a visitor.
+    let figures = json!({"metrics": ["visitors", "events"], "date_range": "all"});
+    assert_eq!(
+        server.query(figures).await["results"][0]["metrics"],
+        json!([1, 3])
+    );
+}
+
+#[tokio::test]
+async fn a_question_that_makes_no_sense_is_refused_with_what_is_wrong() {
+    let server = Server::start("UTC").await;
+    for (query, status, says) in [
+        ("ledger", StatusCode::BAD_REQUEST, "site_id"),
+        ("ledger?site_id=9", StatusCode::NOT_FOUND, "9"),
+        (
+            "ledger?site_id=1&from=soon",
+            StatusCode::BAD_REQUEST,
+            "from",
+        ),
+        (
+            "ledger?site_id=1&interval=week",
+            StatusCode::BAD_REQUEST,
+            "week",
+        ),
+        (
+            "ledger?site_id=1&from=2026-02-01&to=2026-01-01",
+            StatusCode::BAD_REQUEST,
+            "before",
+        ),
+        (
+            "ledger?site_id=1&from=1990-01-01",
+            StatusCode::BAD_REQUEST,
+            "by day",
+        ),
+        (
+            "dead-letters?site_id=(unknown)",
+            StatusCode::NOT_FOUND,
+            "(unknown)",
+        ),
+        ("dead-letters?site_id=1&after=x", StatusCode::NOT_FOUND, "x"),
+    ] {
+        let response = server.get(&format!("/api/v1/{query}")).await;
+        let problem = problem(response, status).await;
+        assert!(
+            problem["detail"].as_str().unwrap().contains(says),
+            "{query}: {problem}"
+        );
+    }
+    for path in ["ledger?site_id=1", "dead-letters?site_id=1"] {
+        let bare = server.request(Method::GET, &format!("/api/v1/{path}"));
+        problem(bare.send().await.unwrap(), StatusCode::UNAUTHORIZED).await;
+    }
+    let replay = server
+        .post("/api/v1/dead-letters/replay", &json!({"site_id": "1"}))
+        .await;
+    let says = problem(replay, StatusCode::CONFLICT).await;
+    assert!(
+        says["detail"]
+            .as_str()
+            .unwrap()
+            .contains("http.collector_url"),
+        "{says}"
+    );
+}
+
+#[tokio::test]
+async fn refused_events_are_kept_whole_and_read_in_pages() {
+    let server = Server::start("UTC").await;
+    push(&server, &spool(now_ms())).await;
+    let all = get(&server, "/api/v1/dead-letters?site_id=1").await;
+    let letters = all["letters"].as_array().unwrap();
+    let reasons: Vec<_> = letters.iter().map(|letter| &letter["reason"]).collect();
+    assert_eq!(reasons, ["malformed", "too_old"]);
+    assert_eq!(
+        letters[1]["payload"],
+        json!({"type": "click", "visitor": "v"})
+    );
+    assert_eq!(letters[1]["outcome"], Value::Null);
+    let first = get(&server, "/api/v1/dead-letters?site_id=1&limit=1").await;
+    let next = first["next"].as_str().unwrap();
+    let second = get(
+        &server,
+        &format!("/api/v1/dead-letters?site_id=1&limit=1&after={next}"),
+    )
+    .await;
+    assert_eq!(second["letters"][0], letters[1]);
+    let old = get(&server, "/api/v1/dead-letters?site_id=1&reason=too_old").await;
+    assert_eq!(old["letters"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_replay_that_finds_no_collector_marks_nothing() {
+    let server = Server::start("UTC").await;
+    push(&server, &spool(now_ms())).await;
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", nowhere.local_addr().unwrap());
+    drop(nowhere);
+    let request = json!({"site_id": "1", "reason": "too_old", "collector": url});
+    let response = server.post("/api/v1/dead-letters/replay", &request).await;
+    problem(response, StatusCode::SERVICE_UNAVAILABLE).await;
+    let letters = get(&server, "/api/v1/dead-letters?site_id=1&reason=too_old").await;
+    assert_eq!(letters["letters"][0]["outcome"], Value::Null);
+    // What holds no event needs no collector, and is not asked about again.
+    let request = json!({"site_id": "1", "reason": "malformed", "collector": url});
+    for expected in [1, 0] {
+        let response = server.post("/api/v1/dead-letters/replay", &request).await;
+        let answer: Value = response.json().await.unwrap();
+        assert_eq!(answer["not_replayable"], expected, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn operators_ask_the_same_by_command() {
+    let server = Server::start("UTC").await;
+    push(&server, &spool(now_ms())).await;
+    let ledger = AdminRequest::Ledger(LedgerQuery {
+        site_id: "shop.example".to_owned(),
+        ..LedgerQuery::default()
+    });
+    let ledger = server.aggregator.admin(ledger).await.unwrap();
+    assert_eq!(ledger["total"]["received"], 9);
+    let list = AdminRequest::DeadLetter(DeadLetterRequest::List(LetterQuery {
+        site_id: "1".to_owned(),
+        ..LetterQuery::default()
+    }));
+    let list = server.aggregator.admin(list).await.unwrap();
+    assert_eq!(list["letters"].as_array().unwrap().len(), 2);
+}
