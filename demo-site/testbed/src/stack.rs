@@ -139,7 +139,10 @@ impl Stack {
                 .context("write_key")?
                 .to_owned(),
             site: created["site_id"].as_u64().context("site_id")?,
-            http: reqwest::Client::new(),
+            // A server that was killed leaves dead connections behind.
+            http: reqwest::Client::builder()
+                .pool_max_idle_per_host(0)
+                .build()?,
             _data: data,
         };
         eventually("collector is ready", STARTS, || async {
