@@ -57,6 +57,7 @@ impl Headless {
             live: Arc::new(Live::default()),
             stats: Arc::clone(&stats),
             board: Arc::clone(&board),
+            letters: None,
             _lock: lock,
         });
         let processing =
@@ -74,6 +75,7 @@ impl Headless {
             positions: Arc::new(positions),
             control,
             stats,
+            backlog: Arc::default(),
             token: None,
             shutdown: close.clone(),
         };
