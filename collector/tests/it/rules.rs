@@ -193,7 +193,15 @@ async fn visitors_that_are_not_sampled_leave_nothing() {
         reason(&edge.events(&view("https://shop.example/")).await),
         "not_sampled"
     );
-    assert!(edge.groups().await.is_empty());
+    let groups = edge.groups().await;
+    assert!(groups.iter().all(|group| group.visitor.is_empty()));
+    assert!(
+        groups
+            .iter()
+            .all(|group| group.events.is_empty() && group.rejected.is_empty())
+    );
+    let tallies: Vec<_> = groups.iter().flat_map(|group| &group.tallies).collect();
+    assert_eq!((tallies.len(), tallies[0].count), (1, 1));
 }
 
 #[tokio::test]
