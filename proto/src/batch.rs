@@ -12,7 +12,11 @@
 //! the one who judges and the one who reads encodes again: a collector's groups travel as opaque bytes in
 //! `SpoolRecord`, `Block` and `LogRecord`, and what a newer collector adds reaches a newer reader through anything old.
 
-use std::fmt;
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use core::fmt;
 
 use prost::Message as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
@@ -54,8 +58,8 @@ impl fmt::Display for DecodeError {
     }
 }
 
-impl std::error::Error for DecodeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl core::error::Error for DecodeError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Malformed(error) => Some(error),
             Self::TooManyEvents | Self::TooManyParts => None,
@@ -344,7 +348,7 @@ impl<'a> Expand<'a> {
         if event.values.len() > MAX_PROPERTIES {
             return Err((Reason::TooLarge, "too many properties"));
         }
-        std::iter::zip(&kind.properties, &event.values)
+        core::iter::zip(&kind.properties, &event.values)
             .map(|(name, value)| {
                 Ok((
                     at(&self.batch.strings, u64::from(*name))?.as_str(),

@@ -1,6 +1,6 @@
 //! Ids of events, given once by the client and kept through every retry.
 
-use std::fmt;
+use core::fmt;
 
 /// An event's id by an SDK: a stream (64 random bits of one page load or process) and a sequence number in it.
 ///

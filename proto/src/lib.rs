@@ -1,7 +1,12 @@
 //! The wire contract of Wakeline: generated messages, limits, refusal reasons and event ids.
 //!
-//! No I/O; builds for `wasm32`. Messages of the browser and app SDKs, of collectors and of the aggregator are in
-//! [`v1`]; the `.proto` files beside this crate document each field and the rules of change.
+//! No I/O, and without gRPC no standard library: the browser SDK pays for each byte. Messages of the browser and app
+//! SDKs, of collectors and of the aggregator are in [`v1`]; the `.proto` files beside this crate document each field and the rules of change.
+
+// What tonic generates needs it; SDKs ask for no gRPC.
+#![cfg_attr(not(any(test, feature = "grpc")), no_std)]
+
+extern crate alloc;
 
 pub mod batch;
 pub mod event_id;

@@ -1,5 +1,8 @@
 //! The limits that a collector checks, checked where the caller still hears of it.
 
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+
 use wakeline_proto::Reason;
 use wakeline_proto::limits::{
     MAX_ITEMS, MAX_MONEY_MINOR, MAX_NAME_BYTES, MAX_PROPERTIES, MAX_TEXT_BYTES,
@@ -119,10 +122,10 @@ pub(crate) fn ensure(fine: bool, reason: Reason, detail: &'static str) -> Result
 }
 
 /// `text`, cut to at most `max` bytes between characters.
-pub(crate) fn cut(mut text: String, max: usize) -> String {
-    let end = (0..=max.min(text.len()))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
-    text.truncate(end.unwrap_or(0));
-    text
+pub(crate) fn cut(text: String, max: usize) -> String {
+    if text.len() <= max {
+        return text;
+    }
+    let mut starts = (0..=max).rev().filter_map(|end| text.get(..end));
+    starts.next().unwrap_or("").to_owned()
 }

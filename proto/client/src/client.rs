@@ -1,4 +1,7 @@
-use std::sync::Arc;
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use wakeline_proto::limits::{
     MAX_EVENT_BYTES, MAX_EVENTS_PER_BATCH, MAX_SEQ, MAX_URL_BYTES, MAX_VISITOR_BYTES,
@@ -11,7 +14,7 @@ use crate::config::{Config, Now, Start};
 use crate::encode;
 use crate::event::{Event, Page};
 use crate::fate::{Counts, DropReason, Fate, Refused, bump};
-use crate::queue::{self, At, Entry, Identity, Queue};
+use crate::queue::{self, At, Entries, Entry, Identity, Queue};
 use crate::reply;
 use crate::retry::Retry;
 use crate::snapshot::{self, Events, Head};
@@ -43,7 +46,7 @@ pub struct Client {
 struct InFlight {
     handle: BatchHandle,
     /// By arrival.
-    entries: Vec<Entry>,
+    entries: Entries,
     /// In the order in which the batch has them.
     ids: Vec<EventId>,
     bytes: usize,
@@ -110,7 +113,7 @@ impl Client {
                 if left.id.stream == self.stream || known.binary_search(&left.id).is_ok() {
                     continue;
                 }
-                self.queue.push(Entry {
+                self.queue.push(Box::new(Entry {
                     id: left.id,
                     at: At::Wall(left.recorded_at),
                     weight: queue::weight(&left.event, left.page.as_deref()),
@@ -122,7 +125,7 @@ impl Client {
                     held_until,
                     suspect: false,
                     arrival: 0,
-                });
+                }));
                 events += 1;
             }
             corrupt |= left_events.corrupt();
@@ -238,7 +241,7 @@ impl Client {
             Reply::Accepted(body) => {
                 if let Some(fates) = reply::fates(&body, ids.len()) {
                     self.retry.succeeded();
-                    for (id, fate) in std::iter::zip(ids, fates) {
+                    for (id, fate) in core::iter::zip(ids, fates) {
                         self.settle(id, fate);
                     }
                 } else {
@@ -305,7 +308,10 @@ impl Client {
     /// `beacon_grace_ms`, under the same ids.
     pub fn beaconed(&mut self, beacon: &Beacon, now: Now) {
         let held_until = now.mono_ms.saturating_add(self.config.beacon_grace_ms);
-        let in_flight = self.in_flight.iter_mut().flat_map(|f| f.entries.iter_mut());
+        let in_flight = self
+            .in_flight
+            .iter_mut()
+            .flat_map(|f| f.entries.iter_mut().map(AsMut::as_mut));
         for entry in in_flight.chain(self.queue.iter_mut()) {
             if beacon.ids.binary_search(&entry.id).is_ok() {
                 entry.held_until = held_until;
@@ -344,7 +350,7 @@ impl Client {
 
     /// The fates since the last call, oldest first; at most `keep_fates`.
     pub fn take_fates(&mut self) -> Vec<(EventId, Fate)> {
-        std::mem::take(&mut self.fates)
+        core::mem::take(&mut self.fates)
     }
 
     /// This client's stream.
@@ -372,7 +378,10 @@ impl Client {
 
     /// In flight, then queued.
     fn entries(&self) -> impl Iterator<Item = &Entry> {
-        let in_flight = self.in_flight.iter().flat_map(|f| f.entries.iter());
+        let in_flight = self
+            .in_flight
+            .iter()
+            .flat_map(|f| f.entries.iter().map(AsRef::as_ref));
         in_flight.chain(self.queue.iter())
     }
 
@@ -415,7 +424,7 @@ impl Client {
         let id = self.id(seq);
         self.next_seq = seq + 1;
         self.counts.recorded += 1;
-        self.queue.push(Entry {
+        self.queue.push(Box::new(Entry {
             id,
             at: At::Mono(at_mono_ms),
             event,
@@ -427,7 +436,7 @@ impl Client {
             suspect: false,
             arrival: 0,
             weight,
-        });
+        }));
         self.shed();
         Ok(id)
     }
@@ -497,7 +506,7 @@ impl Client {
     }
 
     /// The batch was too large: the next ones are half of it, until a single event is found to be.
-    fn split(&mut self, entries: Vec<Entry>, bytes: usize, mono_ms: u64) {
+    fn split(&mut self, entries: Entries, bytes: usize, mono_ms: u64) {
         if let [entry] = entries.as_slice() {
             self.split = None;
             self.settle(entry.id, Fate::Dropped(DropReason::TooLarge));
@@ -509,7 +518,7 @@ impl Client {
     }
 
     /// The batch can't be read: the next one is half of it, until the event that spoils it stands alone.
-    fn bisect(&mut self, mut entries: Vec<Entry>, mono_ms: u64) {
+    fn bisect(&mut self, mut entries: Entries, mono_ms: u64) {
         for entry in self.queue.iter_mut() {
             entry.suspect = false;
         }
@@ -535,7 +544,8 @@ impl Client {
         bump(&mut self.counts.fates, fate);
         self.fates.push((id, fate));
         if self.fates.len() > self.config.keep_fates {
-            self.fates.remove(0);
+            let mut oldest = true;
+            self.fates.retain(|_| !core::mem::take(&mut oldest));
         }
     }
 }

@@ -1,4 +1,5 @@
-use std::num::NonZeroU64;
+use alloc::string::String;
+use core::num::NonZeroU64;
 
 use wakeline_proto::limits::MAX_AGE_MS;
 use wakeline_proto::v1;

@@ -1,5 +1,7 @@
 //! From entries to the bytes of a batch; `batch.proto` says what they mean.
 
+use alloc::vec::Vec;
+
 use wakeline_proto::EventId;
 use wakeline_proto::v1;
 

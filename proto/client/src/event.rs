@@ -1,3 +1,6 @@
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
 use wakeline_proto::batch::{ExpandedEvent, ValueRef};
 use wakeline_proto::v1::{Engagement, EventType, Exposure, Order};
 

@@ -1,3 +1,4 @@
+use alloc::vec::Vec;
 use wakeline_proto::Reason;
 
 /// What became of an event. Each recorded event has one fate, in the end.

@@ -39,6 +39,10 @@
 //! # Ok::<(), wakeline_client::Refused>(())
 //! ```
 
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
 mod check;
 mod client;
 mod config;
@@ -57,5 +61,6 @@ pub use client::Client;
 pub use config::{Config, Now, Start};
 pub use event::{Event, Page, Value};
 pub use fate::{Counts, DropReason, Fate, Refused};
+pub use snapshot::Passed;
 pub use step::{BatchHandle, Beacon, Reply, Restored, Step};
 pub use wakeline_proto::{EventId, Reason, v1};

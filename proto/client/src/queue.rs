@@ -1,6 +1,10 @@
 //! Events that wait, oldest first.
 
-use std::sync::Arc;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use alloc::sync::Arc;
 
 use wakeline_proto::EventId;
 use wakeline_proto::v1::{Consent, EventType};
@@ -58,6 +62,9 @@ pub(crate) struct Entry {
     pub(crate) weight: usize,
 }
 
+/// Boxed, so that moving them about is little work and little code.
+pub(crate) type Entries = Vec<Box<Entry>>;
+
 impl Entry {
     /// More than this event adds to a batch that has `previous` already.
     pub(crate) fn weight_after(&self, previous: Option<&Self>) -> usize {
@@ -109,7 +116,7 @@ pub(crate) fn weight(event: &Event, page: Option<&Page>) -> usize {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     /// By `arrival`.
-    entries: Vec<Entry>,
+    entries: Entries,
     weight: usize,
     arrivals: u64,
 }
@@ -120,11 +127,11 @@ impl Queue {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter()
+        self.entries.iter().map(AsRef::as_ref)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.entries.iter_mut()
+        self.entries.iter_mut().map(AsMut::as_mut)
     }
 
     /// The number of entries that ever arrived.
@@ -132,7 +139,7 @@ impl Queue {
         self.arrivals
     }
 
-    pub(crate) fn push(&mut self, mut entry: Entry) {
+    pub(crate) fn push(&mut self, mut entry: Box<Entry>) {
         entry.arrival = self.arrivals;
         self.arrivals += 1;
         self.weight += entry.weight;
@@ -140,9 +147,8 @@ impl Queue {
     }
 
     /// Puts entries back that [`take`](Self::take) took.
-    pub(crate) fn put_back(&mut self, taken: Vec<Entry>) {
-        let mut queued = std::mem::take(&mut self.entries).into_iter().peekable();
-        self.entries.reserve(queued.len() + taken.len());
+    pub(crate) fn put_back(&mut self, taken: Entries) {
+        let mut queued = core::mem::take(&mut self.entries).into_iter().peekable();
         for entry in taken {
             while let Some(older) = queued.next_if(|queued| queued.arrival < entry.arrival) {
                 self.entries.push(older);
@@ -154,9 +160,9 @@ impl Queue {
     }
 
     /// Takes out the entries whose arrivals are in `sorted`; gives them by arrival.
-    pub(crate) fn take(&mut self, sorted: &[u64]) -> Vec<Entry> {
+    pub(crate) fn take(&mut self, sorted: &[u64]) -> Entries {
         let mut taken = Vec::with_capacity(sorted.len());
-        for entry in std::mem::take(&mut self.entries) {
+        for entry in core::mem::take(&mut self.entries) {
             if sorted.binary_search(&entry.arrival).is_ok() {
                 self.weight -= entry.weight;
                 taken.push(entry);

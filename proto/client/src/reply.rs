@@ -1,5 +1,8 @@
 //! Reading the answer to a batch, a `BatchReply`.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 use wakeline_proto::Reason;
 
 use crate::fate::Fate;

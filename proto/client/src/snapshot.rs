@@ -4,9 +4,13 @@
 //! first is the [`Head`]; each other holds [events](events) of one identity, after the wall-clock time until which
 //! they are held. A damaged frame costs its own events; a wrong length, all after it.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 mod events;
 
 pub(crate) use events::Events;
+pub use events::Passed;
 
 use crate::config::Now;
 use crate::queue::{self, Entry};

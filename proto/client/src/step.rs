@@ -1,3 +1,4 @@
+use alloc::vec::Vec;
 use wakeline_proto::EventId;
 
 /// What the shell does next.

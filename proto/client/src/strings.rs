@@ -1,5 +1,8 @@
 //! A table of texts, each of which is said once.
 
+use alloc::vec;
+use alloc::vec::Vec;
+
 /// Texts in the order in which they were first met, found by a hash table: batches may hold tens of thousands.
 #[derive(Default)]
 pub(crate) struct Strings<'a> {

@@ -2,6 +2,8 @@
 //!
 //! The generated messages would do it all, in ten times the bytes of the browser SDK.
 
+use alloc::vec::Vec;
+
 /// Writes a varint.
 pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {

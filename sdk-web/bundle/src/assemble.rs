@@ -5,15 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
-use wasm_bindgen_cli_support::Bindgen;
 
 use crate::{
     command::run,
     inputs::hex,
     node::Tools,
     sizes::{Sizes, write_compressed},
+    snip::snip,
 };
 
 /// Syntax that the published scripts may use: Chrome 80, Firefox 80, Safari 14.
@@ -48,16 +48,12 @@ pub(crate) fn assemble(
         work,
     };
 
-    let glue = builder.bindgen(module)?;
-    let wasm = builder.shrink()?;
+    let wasm = builder.shrink(module)?;
     let wasm_file = format!("sdk-{}.wasm", short_hash(&wasm));
     let sdk = builder.script(
         "shell.ts",
         "esm",
-        &[
-            format!("--alias:wakeline-glue={}", glue.display()),
-            define("WASM_FILE", &format!("./{wasm_file}")),
-        ],
+        &[define("WASM_FILE", &format!("./{wasm_file}"))],
     )?;
     let sdk_file = format!("sdk-{}.js", short_hash(&sdk));
     let loader = builder.script("script.ts", "iife", &[define("SDK_FILE", &sdk_file)])?;
@@ -99,25 +95,9 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Makes `sdk.js` and `sdk_bg.wasm` in the work folder; gives the path of the former.
-    fn bindgen(&self, module: &Path) -> anyhow::Result<PathBuf> {
-        Bindgen::new()
-            .input_path(module)
-            .out_name("sdk")
-            .web(true)
-            .and_then(|bindgen| {
-                bindgen
-                    .typescript(false)
-                    .omit_default_module_path(true)
-                    .remove_name_section(true)
-                    .remove_producers_section(true)
-                    .generate(self.work)
-            })
-            .map_err(|error| anyhow!("wasm-bindgen: {error:#}"))?;
-        Ok(self.work.join("sdk.js"))
-    }
-
-    fn shrink(&self) -> anyhow::Result<Vec<u8>> {
+    fn shrink(&self, module: &Path) -> anyhow::Result<Vec<u8>> {
+        let snipped = self.work.join("snipped.wasm");
+        fs::write(&snipped, snip(module)?)?;
         let small = self.work.join("sdk.wasm");
         run(self
             .tools
@@ -131,7 +111,7 @@ impl Builder<'_> {
             ])
             .arg("-o")
             .arg(&small)
-            .arg(self.work.join("sdk_bg.wasm")))
+            .arg(&snipped))
         .context("wasm-opt")?;
         Ok(fs::read(small)?)
     }

@@ -1,7 +1,7 @@
 //! Builds the Wakeline npm package, and the files that a collector serves, from Rust and TypeScript.
 //!
-//! [`build`] compiles `wakeline-sdk-web` for `wasm32`, makes JavaScript glue (wasm-bindgen), shrinks the WebAssembly
-//! (wasm-opt), type-checks and bundles the loader (tsc, esbuild) and compresses the results. It runs when a program
+//! [`build`] compiles `wakeline-sdk-web` for `wasm32`, shrinks the WebAssembly (`snip`, wasm-opt),
+//! type-checks and bundles the loader (tsc, esbuild) and compresses the results. It runs when a program
 //! starts or in a test, never in a build script: cargo would wait there for its own lock.
 //!
 //! ```text
@@ -17,6 +17,7 @@ mod command;
 mod inputs;
 mod node;
 mod sizes;
+mod snip;
 mod wasm;
 
 use std::{

@@ -8,6 +8,8 @@ import { cleanOrder, cleanProperties, warn } from "./values";
 /** Events and bytes of a JSON request: what outlives the page, requests and beacons together, may have 64 KiB. */
 const MAX_EVENTS = 50;
 const MAX_BYTES = 30_000;
+/** Events that wait here at most. */
+const MAX_QUEUE = 10_000;
 const MAX_USER_BYTES = 128;
 /** Longest URL and title; longer ones would have the event refused. */
 const MAX_URL = 2_000;
@@ -66,6 +68,8 @@ export const start = (options: Options, load: () => Promise<SdkModule>): Wakelin
   let sink: Sink | undefined;
   let most = MAX_EVENTS;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  /** A page that crashes says no word: what is queued is kept once for all events of a task. */
+  let keeping: typeof timer;
 
   const record = (event: WireEvent) => {
     const title = said("title").slice(0, MAX_TITLE);
@@ -76,7 +80,10 @@ export const start = (options: Options, load: () => Promise<SdkModule>): Wakelin
     } catch (error) {
       fail(error);
     }
-    queue.push(entry);
+    // What is over it shows as a gap in the stream's numbers.
+    if (queue.length < MAX_QUEUE) queue.push(entry);
+    clearTimeout(keeping);
+    keeping = setTimeout(keep);
     sendLater(SEND_AFTER);
   };
 
@@ -129,12 +136,12 @@ export const start = (options: Options, load: () => Promise<SdkModule>): Wakelin
           delay = 0;
           if (spoilt && texts[1]) most = texts.length >> 1;
           else {
-            if (spoilt) warn("an event was dropped", texts);
+            if (spoilt) warn("event dropped", texts);
             sending.splice(0, texts.length);
             most = MAX_EVENTS;
           }
         } else if (status < 429) {
-          warn("the key is refused", status);
+          warn("key refused", status);
           delay = PAUSE;
         }
       } catch {}
@@ -162,7 +169,7 @@ export const start = (options: Options, load: () => Promise<SdkModule>): Wakelin
   };
 
   const fail = (error: unknown) => {
-    warn("no WebAssembly", error);
+    warn("no wasm", error);
     sink = undefined;
     sendLater(0);
   };
@@ -182,7 +189,7 @@ export const start = (options: Options, load: () => Promise<SdkModule>): Wakelin
       try {
         if (!silent) call(...args);
       } catch (error) {
-        warn("a call was dropped", error);
+        warn("call dropped", error);
       }
     };
 
@@ -194,7 +201,7 @@ export const start = (options: Options, load: () => Promise<SdkModule>): Wakelin
     ),
     page: safely(view),
     identify: safely((id: string) => {
-      if (typeof id != "string" || !id || bytes(id) > MAX_USER_BYTES) throw "a user has 1 to 128 bytes";
+      if (typeof id != "string" || !id || bytes(id) > MAX_USER_BYTES) throw "no user";
       user = id;
       record({ type: "identify" });
     }),

@@ -1,6 +1,6 @@
 // The browser around the WebAssembly client: clocks, timers, network, storage. It decides nothing.
 
-import init, { Core } from "wakeline-glue";
+import { connect } from "./border";
 import type { Entry, Setup, Sink } from "./event";
 import { openJournal } from "./journal";
 import { warn } from "./values";
@@ -8,7 +8,7 @@ import { warn } from "./values";
 /** Name of the built WebAssembly file beside this module. */
 declare const WASM_FILE: string;
 
-/** What `Core.step` gives when a batch is to be sent. */
+/** What `step` gives when a batch is to be sent. */
 const SEND = -1;
 /** All beacons and keepalive requests of a page together may have 64 KiB. */
 const MAX_BEACON_BYTES = 60 << 10;
@@ -19,10 +19,11 @@ const TIMEOUT = 30_000;
 /** With more events waiting, the journal is written once for all events of a task. */
 const WRITE_EACH = 64;
 
+/** What is smaller hardly shrinks. */
+const MIN_COMPRESSED = 250;
+
 /** Events of a request with what earlier pages left. */
 const RESEND = 50;
-
-const clock = () => [performance.now(), Date.now()] as const;
 
 /** Nothing that goes wrong here is the page's. */
 const safely = (call: () => unknown) => async () => {
@@ -31,6 +32,12 @@ const safely = (call: () => unknown) => async () => {
   } catch (error) {
     warn("the client failed", error);
   }
+};
+
+/** By gzip, which collectors recognise by its first bytes: a header that says so would need a preflight. */
+const compressed = async (body: Uint8Array<ArrayBuffer>) => {
+  const stream = new Blob([body]).stream().pipeThrough(new CompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 };
 
 /**
@@ -62,18 +69,13 @@ const resend = async (setup: Setup) => {
 
 export const start = async (setup: Setup): Promise<Sink> => {
   void safely(() => resend(setup))();
-  await init({ module_or_path: new URL(WASM_FILE, import.meta.url) });
   const [install = "", firstDay] = setup.install.split(".");
-  const core = new Core(
-    setup.key,
-    setup.stream,
-    install,
+  const core = await connect(
+    new URL(WASM_FILE, import.meta.url),
+    [setup.key, setup.stream, install, navigator.language, Intl.DateTimeFormat().resolvedOptions().timeZone ?? ""],
     Number(firstDay),
-    navigator.language,
-    Intl.DateTimeFormat().resolvedOptions().timeZone ?? "",
     screen.width,
     screen.height,
-    ...clock(),
   );
   const journal = openJournal(setup.key, setup.stream);
   const address = `${setup.collector}1/batch`;
@@ -84,7 +86,7 @@ export const start = async (setup: Setup): Promise<Sink> => {
     writing = false;
     const lost = core.lost();
     if (lost) warn("events were lost", lost);
-    const stored = journal.store(core.snapshot(...clock()));
+    const stored = journal.store(core.snapshot());
     if (!stored) warn("can't store events, which are lost if the page goes before they are sent", address);
     return stored;
   };
@@ -100,6 +102,8 @@ export const start = async (setup: Setup): Promise<Sink> => {
     let status = 0;
     let retryAfter = -1;
     let answer = new Uint8Array();
+    // A page that is hidden may have no time to wait.
+    if (body.length > MIN_COMPRESSED && !document.hidden) body = await compressed(body).catch(() => body);
     try {
       const response = await fetch(address, {
         method: "POST",
@@ -117,7 +121,7 @@ export const start = async (setup: Setup): Promise<Sink> => {
       // No network, cut or timed out: status 0.
     }
     if (status == 401 || status == 403) warn(`the key is refused (${status}): events wait`, setup.key);
-    core.reply(status, retryAfter, answer, ...clock());
+    core.reply(status, retryAfter, answer);
     setup.log("reply", status, core.fates());
     write();
     drive();
@@ -125,7 +129,7 @@ export const start = async (setup: Setup): Promise<Sink> => {
 
   const drive = () => {
     clearTimeout(timer);
-    const step = core.step(...clock());
+    const step = core.step();
     if (step == SEND) void safely(() => post(core.body()))();
     else if (step >= 0) timer = setTimeout(safely(drive), Math.max(0, step - performance.now()));
   };
@@ -136,37 +140,24 @@ export const start = async (setup: Setup): Promise<Sink> => {
   };
 
   const leave = () => {
-    const beacons = core.leave(MAX_BEACON_BYTES, ...clock());
+    const beacons = core.leave(MAX_BEACON_BYTES);
     for (let i = 0; i < beacons; i++) {
       const body = new Blob([core.beacon(i)], { type: "text/plain" });
-      if (navigator.sendBeacon(address, body)) core.beaconed(i, ...clock());
+      if (navigator.sendBeacon(address, body)) core.beaconed(i);
     }
     write();
     journal.release();
   };
 
   const record = ([seq, at, event]: Entry) => {
-    core.page(event.url ?? "", event.referrer ?? "", event.title ?? "");
-    for (const [name, value] of Object.entries(event.properties ?? {})) {
-      if (typeof value == "string") core.text(name, value);
-      else if (typeof value == "number") core.number(name, value);
-      else if (typeof value == "boolean") core.flag(name, value);
-      else core.time(name, +value);
-    }
-    const { order } = event;
-    if (order) {
-      core.order(order.id, order.currency, order.value);
-      for (const { sku, name, price, quantity } of order.items) core.item(sku, name, price, quantity);
-    }
-    const name = event.type == "identify" ? event.user : event.name;
-    const refused = core.record(seq, at, event.type, name ?? "", ...clock());
+    const refused = core.record(seq, at, event);
     if (refused) warn(`an event was refused: ${refused}`, event);
     writeSoon();
     drive();
   };
 
   await journal.inherit((snapshot) => {
-    core.restore(snapshot, ...clock());
+    core.restore(snapshot);
     return write();
   });
   write();

@@ -31,14 +31,14 @@ export const cleanProperties = (properties: object | undefined) => {
   for (const [name, value] of Object.entries(properties ?? {})) {
     if (value == null) continue;
     if (fits(value)) clean[name] = value instanceof Date ? new Date(+value) : value;
-    else warn("a property was left out", [name, value]);
+    else warn("property left out", [name, value]);
   }
   return clean;
 };
 
 const whole = (amount: unknown, least = -Infinity) => {
   if (!Number.isSafeInteger(amount) || (amount as number) < least) {
-    throw "money is in whole minor units";
+    throw "not minor units";
   }
   return amount as number;
 };

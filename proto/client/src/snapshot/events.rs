@@ -3,7 +3,12 @@
 //! A text is said once: 0, length and bytes where it first comes, from then on its place among the texts, from 1.
 //! Streams and pages are said when they change; numbers and times are differences. Integers are varints.
 
-use std::sync::Arc;
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use alloc::sync::Arc;
 
 use wakeline_proto::EventId;
 use wakeline_proto::limits::{MAX_EVENT_BYTES, MAX_ITEMS, MAX_PROPERTIES, MAX_SEQ, MAX_TEXT_BYTES};
@@ -51,18 +56,8 @@ pub(super) fn write(out: &mut Vec<u8>, entries: &[&Entry], now: Now) {
     for entry in entries {
         let stream = Some((entry.id.stream, entry.predecessor));
         let event = &entry.event;
-        let has = [
-            (STREAM, stream != before),
-            (PAGE, entry.page.as_ref() != page),
-            (PASSIVE, event.passive),
-            (ORDER, event.order.is_some()),
-            (ENGAGEMENT, event.engagement.is_some()),
-            (EXPOSURE, event.exposure.is_some()),
-        ];
-        let flags = has.iter().filter(|(_, has)| *has);
-        writer
-            .out
-            .push(flags.fold(0, |flags, (flag, _)| flags | flag));
+        let moved = flag(STREAM, stream != before) | flag(PAGE, entry.page.as_ref() != page);
+        writer.out.push(moved | has(event));
         if stream != before {
             let last = entry.predecessor.unwrap_or(EventId { stream: 0, seq: 0 });
             writer.fixed64(entry.id.stream);
@@ -85,6 +80,17 @@ pub(super) fn write(out: &mut Vec<u8>, entries: &[&Entry], now: Now) {
         next_seq = entry.id.seq.wrapping_add(1);
         (before, page, time) = (stream, entry.page.as_ref(), recorded_at);
     }
+}
+
+fn flag(flag: u8, set: bool) -> u8 {
+    if set { flag } else { 0 }
+}
+
+fn has(event: &Event) -> u8 {
+    flag(PASSIVE, event.passive)
+        | flag(ORDER, event.order.is_some())
+        | flag(ENGAGEMENT, event.engagement.is_some())
+        | flag(EXPOSURE, event.exposure.is_some())
 }
 
 struct Writer<'o, 'a> {
@@ -161,6 +167,45 @@ impl<'a> Writer<'_, 'a> {
     }
 }
 
+/// An event as a shell passes it, in the form that a snapshot gives it: a byte that says what it has (4: passive,
+/// 8: order, 16: engagement, 32: exposure), the page's URL, referrer and title; the type's number, the name, the number
+/// of properties, and each one's name and value; then what the first byte says.
+///
+/// A text is 0, its length, and its bytes. A value is its kind and what that needs: 0 text, 1 integer, 2 number (eight
+/// bytes), 3 no, 4 yes, 5 point in time. Lengths and counts are varints; integers, times and money are zigzag codes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Passed {
+    /// Where it happened.
+    pub page: Page,
+    /// What happened.
+    pub event: Event,
+}
+
+impl Passed {
+    /// Reads one; `None` if the bytes are something else.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Events::without_identity(bytes);
+        let has = reader.reader.byte()?;
+        let page = reader.page()?;
+        let event = reader.event(has)?;
+        reader.reader.is_empty().then_some(Self { page, event })
+    }
+
+    /// What [`read`](Self::read) reads.
+    pub fn write(&self) -> Vec<u8> {
+        let mut out = vec![has(&self.event)];
+        let mut writer = Writer {
+            out: &mut out,
+            strings: Strings::default(),
+        };
+        for text in [&self.page.url, &self.page.referrer, &self.page.title] {
+            writer.text(text);
+        }
+        writer.event(&self.event);
+        out
+    }
+}
+
 /// An event that was left.
 pub(crate) struct Left {
     pub(crate) id: EventId,
@@ -191,7 +236,18 @@ pub(crate) struct Events<'a> {
 impl<'a> Events<'a> {
     /// `None` if the identity cannot be read.
     pub(crate) fn new(bytes: &'a [u8]) -> Option<Self> {
-        let mut events = Self {
+        let mut events = Self::without_identity(bytes);
+        events.identity = Arc::new(Identity {
+            visitor: events.text()?,
+            user: events.text()?,
+            first_day: events.number()?,
+            consent: Consent::try_from(i32::from(events.reader.byte()?)).ok()?,
+        });
+        Some(events)
+    }
+
+    fn without_identity(bytes: &'a [u8]) -> Self {
+        Self {
             reader: Reader::new(bytes),
             texts: Vec::new(),
             identity: Arc::default(),
@@ -202,14 +258,7 @@ impl<'a> Events<'a> {
             page: None,
             next_seq: 0,
             time: 0,
-        };
-        events.identity = Arc::new(Identity {
-            visitor: events.text()?,
-            user: events.text()?,
-            first_day: events.number()?,
-            consent: Consent::try_from(i32::from(events.reader.byte()?)).ok()?,
-        });
-        Some(events)
+        }
     }
 
     /// Whose the events are.
@@ -244,11 +293,7 @@ impl<'a> Events<'a> {
             self.next_seq = 0;
         }
         if flags & PAGE != 0 {
-            let page = Page {
-                url: self.text()?,
-                referrer: self.text()?,
-                title: self.text()?,
-            };
+            let page = self.page()?;
             self.page = (page != Page::default()).then(|| Arc::new(page));
         }
         let seq = self.next_seq.wrapping_add(self.reader.varint()?);
@@ -271,6 +316,14 @@ impl<'a> Events<'a> {
             recorded_at: self.time.max(0) as u64,
             page: self.page.clone(),
             event,
+        })
+    }
+
+    fn page(&mut self) -> Option<Page> {
+        Some(Page {
+            url: self.text()?,
+            referrer: self.text()?,
+            title: self.text()?,
         })
     }
 
