@@ -15,11 +15,15 @@ use crate::control::{
 };
 use crate::ledger::{Desk, LedgerError, LedgerQuery, LetterQuery, ReplayRequest};
 
+use crate::generations::{Generations, RebuildError, Step};
+use crate::server::StartError;
+
 mod socket;
 
-pub use self::socket::{AdminSocket, ask};
+pub(crate) use self::socket::AdminSocket;
+pub use self::socket::ask;
 
-/// A command for the control store.
+/// A command for a server or its folder.
 #[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
 #[serde(rename_all = "snake_case")]
 pub enum AdminRequest {
@@ -37,6 +41,11 @@ pub enum AdminRequest {
     /// List refused events, and send them again. Needs a running server.
     #[command(subcommand)]
     DeadLetter(DeadLetterRequest),
+    /// Make what follows from the log anew, while what is in use goes on.
+    #[command(subcommand)]
+    Rebuild(RebuildRequest),
+    /// Apply the log again from some point on.
+    Replay(Replay),
 }
 
 /// A command about refused events.
@@ -47,6 +56,36 @@ pub enum DeadLetterRequest {
     List(LetterQuery),
     /// Send them again through a collector, with the times that they had: at most 1,000 at a time.
     Replay(ReplayRequest),
+}
+
+/// What is to be made anew.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "snake_case")]
+pub enum RebuildRequest {
+    /// Visitors and rollups, from the log: into a new generation, which takes the place of the old one when it is complete.
+    State,
+}
+
+/// Where to replay from.
+#[derive(Clone, Debug, Serialize, Deserialize, Args)]
+#[serde(deny_unknown_fields)]
+#[group(required = true, multiple = false)]
+pub struct Replay {
+    /// Offset in the log.
+    #[arg(long, value_name = "OFFSET")]
+    #[serde(default)]
+    pub from_offset: Option<u64>,
+    /// Time of logging, such as 2026-11-21T10:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = checked_time)]
+    #[serde(default)]
+    pub from_time: Option<String>,
+}
+
+fn checked_time(given: &str) -> Result<String, String> {
+    given
+        .parse::<jiff::Timestamp>()
+        .map(|_| given.to_owned())
+        .map_err(|error| error.to_string())
 }
 
 /// A command about sites.
@@ -222,6 +261,12 @@ pub enum AdminError {
     /// The control store said no.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// State was not made anew.
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
+    /// The folder can't be opened.
+    #[error(transparent)]
+    Open(#[from] Box<StartError>),
     /// A running server said no.
     #[error("{0}")]
     Server(String),
@@ -250,31 +295,75 @@ pub fn execute(control: &Control, request: AdminRequest) -> Result<Value, AdminE
         AdminRequest::Site(request) => site(control, request),
         AdminRequest::Key(request) => key(control, request),
         AdminRequest::Token(request) => token(control, request),
-        AdminRequest::Ledger(_) | AdminRequest::DeadLetter(_) => Err(AdminError::NoServer),
+        AdminRequest::Ledger(_)
+        | AdminRequest::DeadLetter(_)
+        | AdminRequest::Rebuild(_)
+        | AdminRequest::Replay(_) => Err(AdminError::NoServer),
     }
 }
 
-/// As [`execute`], of a running server: also what needs more than the control store.
-pub(crate) async fn perform(
-    control: &Arc<Control>,
-    desk: &Desk,
+/// As [`execute`], on an open folder: also what needs more than the control store. `desk` is a running server's. Tells how
+/// far a long request is.
+pub(crate) async fn carry_out(
+    generations: &Arc<Generations>,
+    desk: Option<&Desk>,
     request: AdminRequest,
+    tell: impl Fn(Step),
 ) -> Result<Value, AdminError> {
+    let running = || desk.ok_or(AdminError::NoServer);
     match request {
-        AdminRequest::Ledger(query) => Ok(json!(desk.ledger(&query).await?)),
+        AdminRequest::Ledger(query) => Ok(json!(running()?.ledger(&query).await?)),
         AdminRequest::DeadLetter(DeadLetterRequest::List(query)) => {
-            Ok(json!(desk.letters(&query).await?))
+            Ok(json!(running()?.letters(&query).await?))
         }
         AdminRequest::DeadLetter(DeadLetterRequest::Replay(request)) => {
-            Ok(json!(desk.replay(&request).await?))
+            Ok(json!(running()?.replay(&request).await?))
         }
+        AdminRequest::Rebuild(RebuildRequest::State) => Ok(json!(generations.rebuild(tell).await?)),
+        AdminRequest::Replay(replay) => self::replay(generations, &replay, tell).await,
         request => {
-            let control = Arc::clone(control);
-            tokio::task::spawn_blocking(move || execute(&control, request))
-                .await
-                .unwrap_or_else(|error| Err(AdminError::Server(error.to_string())))
+            let control = Arc::clone(&generations.control);
+            match tokio::task::spawn_blocking(move || execute(&control, request)).await {
+                Ok(answer) => answer,
+                Err(error) => Err(AdminError::Server(error.to_string())),
+            }
         }
     }
+}
+
+/// State is a function of all that the log has of a visitor, and what it was at an earlier offset is not kept: a replay
+/// begins where it is known, which is the log's beginning.
+async fn replay(
+    generations: &Arc<Generations>,
+    replay: &Replay,
+    tell: impl Fn(Step),
+) -> Result<Value, AdminError> {
+    let from = match (replay.from_offset, &replay.from_time) {
+        (Some(offset), None) => offset,
+        (None, Some(time)) => {
+            let time: jiff::Timestamp = time
+                .parse()
+                .map_err(|error| AdminError::Refused(format!("from_time: {error}")))?;
+            let time_ms = u64::try_from(time.as_millisecond()).unwrap_or(0);
+            generations.offset_at(time_ms).await?
+        }
+        _ => {
+            return Err(AdminError::Refused(
+                "either from_offset or from_time".to_owned(),
+            ));
+        }
+    };
+    generations.check_offset(from)?;
+    let rebuilt = generations.rebuild(tell).await?;
+    let mut answer = json!(rebuilt);
+    answer["from_offset"] = from.into();
+    answer["read_from"] = 0.into();
+    Ok(answer)
+}
+
+/// Whether `request` needs more of the folder than its control store.
+pub(crate) const fn needs_state(request: &AdminRequest) -> bool {
+    matches!(request, AdminRequest::Rebuild(_) | AdminRequest::Replay(_))
 }
 
 /// Sees to it that somebody can sign in: takes `given` as an admin token, else makes the first one if there is none.

@@ -1,6 +1,7 @@
 //! The command line of `wakeline-aggregator`.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 the data folder is in use.
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 data folder or state are in use by
+//! another aggregator.
 
 use std::{
     ffi::OsString,
@@ -19,6 +20,7 @@ use crate::{
     admin::{self, AdminError, AdminRequest},
     config::ConfigError,
     control::ControlError,
+    generations::{RebuildError, Step},
 };
 
 mod table;
@@ -34,9 +36,10 @@ const MIN_TOKEN: usize = 16;
     name = "wakeline-aggregator",
     version,
     after_help = "Every key of the configuration can also be given by the environment, as WAKELINE_<SECTION>__<KEY>.\n\
-                  site, key and token talk to the server that runs on the data folder; if none runs, they open the \
+                  All commands but serve talk to the server that runs on the data folder; if none runs, they open the \
                   folder themselves.\n\
-                  Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 the data folder is in use."
+                  Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 data folder or state are in \
+                  use by another aggregator."
 )]
 struct Cli {
     /// Configuration file (TOML).
@@ -98,10 +101,22 @@ enum CliError {
 impl CliError {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::ShortToken | Self::Start(StartError::Config(_)) => 2,
-            Self::Start(StartError::InUse(_)) | Self::Admin(AdminError::InUse(_)) => 3,
+            Self::Config(_) | Self::ShortToken => 2,
+            Self::Start(error) | Self::Admin(AdminError::Rebuild(RebuildError::Open(error))) => {
+                start_code(error)
+            }
+            Self::Admin(AdminError::InUse(_)) => 3,
+            Self::Admin(AdminError::Open(error)) => start_code(error),
             _ => 1,
         }
+    }
+}
+
+const fn start_code(error: &StartError) -> u8 {
+    match error {
+        StartError::Config(_) => 2,
+        StartError::InUse(_) | StartError::StateInUse(_) | StartError::Replaced => 3,
+        _ => 1,
     }
 }
 
@@ -150,7 +165,11 @@ fn execute(cli: Cli) -> Result<(), CliError> {
             runtime.block_on(serve(config, cli.json))
         }
         Command::Admin(request) => {
-            let answer = admin::ask(&config.data, request)?;
+            let long = matches!(request, AdminRequest::Rebuild(_) | AdminRequest::Replay(_));
+            if long {
+                log_to_stderr("warn");
+            }
+            let answer = admin::ask(&config, &request, |step| show(step, cli.json))?;
             if cli.json {
                 print(&format!("{answer}\n"))
             } else {
@@ -160,15 +179,34 @@ fn execute(cli: Cli) -> Result<(), CliError> {
     }
 }
 
-async fn serve(config: Config, as_json: bool) -> Result<(), CliError> {
+/// Logs what `RUST_LOG` says, else what `filter` does.
+fn log_to_stderr(filter: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,fjall=warn,lsm_tree=warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(filter));
     // A second subscriber is refused: then somebody else has seen to it.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .try_init();
+}
+
+/// How far a long command is. What is printed at its end goes to stdout, this does not.
+fn show(step: Step, as_json: bool) {
+    let Step { applied, log_end } = step;
+    let _ = if as_json {
+        writeln!(io::stderr(), "{}", json!({ "step": step }))
+    } else {
+        let percent = applied * 100 / log_end.max(1);
+        writeln!(
+            io::stderr(),
+            "{applied} of {log_end} of the log, {percent} %"
+        )
+    };
+}
+
+async fn serve(config: Config, as_json: bool) -> Result<(), CliError> {
+    log_to_stderr("info,fjall=warn,lsm_tree=warn");
     // From here on a signal stops gently, however early it comes.
     let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Runtime)?;
@@ -180,13 +218,19 @@ async fn serve(config: Config, as_json: bool) -> Result<(), CliError> {
     let aggregator = Aggregator::start(config).await?;
     let token = admin::first_token(aggregator.control(), given.as_deref())?;
     print(&started(&aggregator, token.as_deref(), as_json))?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let failed = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        error = aggregator.failed() => Some(error),
+    };
     tracing::info!("stopping");
-    aggregator.shutdown(DRAIN).await;
-    Ok(())
+    let patience = if failed.is_none() {
+        DRAIN
+    } else {
+        Duration::ZERO
+    };
+    aggregator.shutdown(patience).await;
+    failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// What whoever started the server has to know.

@@ -72,8 +72,11 @@ pub struct LogConfig {
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StateConfig {
-    /// `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`; none or empty: embedded, in the data folder.
+    /// `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`, or `redis+cluster://` and some of a cluster's servers,
+    /// separated by commas; `rediss` is TLS. None or empty: embedded, in the data folder.
     pub url: Option<String>,
+    /// File of the certificates (PEM) that a TLS server's has to lead to; none: the system's.
+    pub ca: Option<PathBuf>,
     /// Memory for visitors, over all workers.
     pub visitor_cache_bytes: usize,
     /// Memory for rollup rows and page names, over all workers.
@@ -174,6 +177,7 @@ impl fmt::Debug for StateConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StateConfig")
             .field("url", &self.url.as_ref().map(|_| "…")) // it may have a password
+            .field("ca", &self.ca)
             .field("visitor_cache_bytes", &self.visitor_cache_bytes)
             .field("row_cache_bytes", &self.row_cache_bytes)
             .field("block_cache_bytes", &self.block_cache_bytes)
@@ -194,6 +198,7 @@ impl Default for StateConfig {
     fn default() -> Self {
         Self {
             url: None,
+            ca: None,
             visitor_cache_bytes: 32 << 20,
             row_cache_bytes: 16 << 20,
             block_cache_bytes: 16 << 20,
@@ -312,10 +317,11 @@ impl Config {
         if self.log.partitions.get() > 4096 {
             errors.push(key_error("log.partitions", "from 1 to 4096"));
         }
-        if self.redis().is_some_and(|url| !url.starts_with("redis://")) {
+        if self.redis().is_some_and(|url| !is_redis_url(url)) {
             errors.push(key_error(
                 "state.url",
-                "redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE], or empty",
+                "redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE], redis+cluster://[USER[:PASSWORD]@]HOST[:PORT],…, \
+                 with rediss for TLS, or empty",
             ));
         }
         if !(1..=1_000_000).contains(&self.query.max_values) {
@@ -329,6 +335,9 @@ impl Config {
                 "dead_letters.max_bytes",
                 "from 1048576 (1 MiB) to 1099511627776 (1 TiB)",
             ));
+        }
+        if self.state.ca.is_some() && !self.redis().is_some_and(|url| url.starts_with("rediss")) {
+            errors.push(key_error("state.ca", "only with rediss in state.url"));
         }
         if self.workers > 1024 {
             errors.push(key_error("workers", "from 0 to 1024"));
@@ -363,6 +372,21 @@ pub(crate) fn is_base_url(given: &str) -> bool {
                 && url.username().is_empty()
                 && url.query().is_none()
                 && url.fragment().is_none()
+        })
+}
+
+/// Whether it is of one of the kinds that the store knows.
+fn is_redis_url(given: &str) -> bool {
+    given
+        .split_once("://")
+        .is_some_and(|(scheme, servers)| match scheme {
+            "redis" | "rediss" => !servers.is_empty(),
+            // Clusters have no databases.
+            "redis+cluster" | "rediss+cluster" => {
+                let hosts = servers.rsplit('@').next().unwrap_or_default();
+                !hosts.contains('/') && hosts.split(',').all(|host| !host.is_empty())
+            }
+            _ => false,
         })
 }
 
@@ -564,7 +588,30 @@ mod tests {
         assert_eq!(redis("").unwrap().redis(), None);
         let url = "redis://here:7000/2";
         assert_eq!(redis(url).unwrap().redis(), Some(url));
-        assert_eq!(wrong_keys(redis("http://here")), ["state.url"]);
+        for url in [
+            "rediss://:secret@here",
+            "redis+cluster://one:7000,two:7001",
+            "rediss+cluster://me:secret@one",
+        ] {
+            assert_eq!(redis(url).unwrap().redis(), Some(url));
+        }
+        for wrong in [
+            "http://here",
+            "redis://",
+            "redis+cluster://one,,two",
+            "redis+cluster://one/3",
+        ] {
+            assert_eq!(wrong_keys(redis(wrong)), ["state.url"], "{wrong}");
+        }
+        let with_ca = |url| {
+            load(
+                "",
+                &[("WAKELINE_STATE__URL", url)],
+                &[("state.ca", "ca.pem")],
+            )
+        };
+        assert_eq!(wrong_keys(with_ca("redis://here")), ["state.ca"]);
+        assert!(with_ca("rediss://here").is_ok());
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::api::Health;
+use crate::generations::Generations;
 use crate::log::SegmentEventLog;
-use crate::process::Board;
 use crate::stats::Stats;
 
 /// What is wrong with the state store at the moment.
@@ -29,7 +29,7 @@ impl Troubles {
 
 pub(crate) struct ServerHealth {
     pub(crate) log: SegmentEventLog,
-    pub(crate) board: Arc<Board>,
+    pub(crate) generations: Arc<Generations>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) troubles: Arc<Troubles>,
 }
@@ -49,7 +49,7 @@ impl Health for ServerHealth {
             write(out, "counter", &format!("{name}_total"), help.trim(), value);
         }
         let log = self.log.stats();
-        let at = self.board.watermark();
+        let at = self.generations.watermark();
         write(
             out,
             "counter",

@@ -10,6 +10,7 @@ mod causes;
 pub mod cli;
 pub mod config;
 pub mod control;
+mod generations;
 mod grpc;
 pub mod headless;
 mod health;
@@ -26,6 +27,7 @@ mod stats;
 mod values;
 
 pub use config::Config;
+pub use generations::{RebuildError, Rebuilt, Step};
 pub use lock::{FolderLock, LockError};
 pub use process::RecoverError;
 pub use server::{Aggregator, StartError};

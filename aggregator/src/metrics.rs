@@ -66,6 +66,12 @@ pub trait MetricStore: Send + Sync {
 
     /// How far the figures are.
     fn watermark(&self) -> Watermark;
+
+    /// The same figures from one generation of state, for whoever asks for several that have to fit together; `None` if
+    /// this is one.
+    fn pinned(&self) -> Option<Arc<dyn MetricStore>> {
+        None
+    }
 }
 
 /// The rollup rows of a state store, as they are.

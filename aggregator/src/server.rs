@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
@@ -16,22 +16,20 @@ use crate::api::{self, ApiState};
 use crate::causes::Causes;
 use crate::config::{Config, ConfigError, HttpConfig};
 use crate::control::{Control, ControlError};
+use crate::generations::Generations;
 use crate::grpc::Services;
-use crate::health::{ServerHealth, Troubles};
+use crate::health::ServerHealth;
 use crate::ledger::backlog::Backlog;
 use crate::ledger::desk::Tools;
-use crate::ledger::{DeadLetterError, DeadLetters, Desk, StateFates};
+use crate::ledger::{DeadLetterError, DeadLetters, Desk};
 use crate::live::Live;
-use crate::lock::{FolderLock, LockError};
-use crate::log::{EventLog as _, LogError, SegmentEventLog};
-use crate::metrics::{MetricStore, StateMetrics};
-use crate::process::{Board, Processing, RecoverError, Recovered, Shared, recover};
+use crate::lock::LockError;
+use crate::log::LogError;
+use crate::metrics::MetricStore;
+use crate::process::RecoverError;
 use crate::serve;
-use crate::state::{FjallState, Owner, Progress, RedisState, StateError, StateStore as _, Store};
-use crate::stats::Stats;
+use crate::state::{RedisStateError, StateError};
 
-/// The state is made durable this often; what is lost in a crash is replayed from the log.
-const PERSIST_EVERY: Duration = Duration::from_secs(1);
 /// Watchers are told of changes that came too quickly to be told at once.
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
 /// Dead letters that are too old are deleted this often.
@@ -42,14 +40,6 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 const GRPC_CONNECTIONS: usize = 2_000;
 /// How long a new connection of a collector may take to say the first thing.
 const GRPC_PATIENCE: Duration = Duration::from_secs(5);
-/// The folder's lock makes sure that there is one owner of the log and so of its state: all its lives share an epoch.
-/// Aggregators that divide partitions among themselves need epochs that whoever divides them hands out.
-const EPOCH: u64 = 1;
-/// File with the random name of the log.
-const LOG_ID: &str = "id";
-/// File with the number of partitions of the log.
-const PARTITIONS: &str = "partitions";
-
 /// Why an aggregator can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -90,6 +80,17 @@ pub enum StartError {
     /// The state in Redis can't be used.
     #[error("use the state in Redis (state.url)")]
     Redis(#[source] StateError),
+    /// Another aggregator uses the state.
+    #[error(
+        "the state in Redis (state.url) is in use by another aggregator, for {0} s more at least: stop that first, or give \
+         this one a state of its own"
+    )]
+    StateInUse(u64),
+    /// Another aggregator has taken the state over, while this one did not renew its lease.
+    #[error(
+        "another aggregator has taken the state over: this one stops, and nothing of it is counted twice"
+    )]
+    Replaced,
     /// State and log don't fit together or can't be read.
     #[error("go on where the log was left")]
     Recover(#[from] RecoverError),
@@ -105,12 +106,13 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// The state can't be used, wherever it is.
-    fn of_state(config: &Config, error: StateError) -> Self {
-        if config.redis().is_some() {
-            Self::Redis(error)
-        } else {
-            Self::State(config.data.join("state"), error)
+    /// Whether it is worth trying again without changing anything here: the store is away, full, not yet what it should be.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Redis(StateError::Store(error)) => error
+                .downcast_ref::<RedisStateError>()
+                .is_none_or(RedisStateError::may_pass),
+            _ => false,
         }
     }
 
@@ -152,24 +154,28 @@ impl From<LockError> for StartError {
 pub struct Aggregator {
     grpc_addr: SocketAddr,
     http_addr: SocketAddr,
-    control: Arc<Control>,
+    generations: Arc<Generations>,
     desk: Arc<Desk>,
-    log: SegmentEventLog,
-    state: Arc<Store>,
     metrics: Arc<dyn MetricStore>,
-    live: Arc<Live>,
-    processing: Processing,
     /// Serves collectors, HTTP and the admin socket.
     doors: TaskTracker,
     /// Closes the doors.
     close: DropGuard,
     /// Ends whatever else runs in the background.
-    background: DropGuard,
-    lock: Arc<FolderLock>,
+    _background: DropGuard,
+}
+
+impl Drop for Aggregator {
+    fn drop(&mut self) {
+        self.generations.halt();
+    }
 }
 
 impl Aggregator {
     /// Opens everything under `config.data`, goes on where the log was left, and listens.
+    ///
+    /// A Redis that is away, or can't keep state at the moment, is waited for meanwhile: collectors are answered, readiness
+    /// says why there are no figures.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let data = config.data.clone();
         let started = Self::start_with(config).await;
@@ -177,108 +183,68 @@ impl Aggregator {
     }
 
     async fn start_with(config: Config) -> Result<Self, StartError> {
-        let errors = config.check();
-        if !errors.is_empty() {
-            return Err(ConfigError { errors }.into());
-        }
-        let data = &config.data;
-        let partitions = config.log.partitions.get();
-        let lock = Arc::new(FolderLock::take(data)?);
-        let control = Arc::new(Control::open(&data.join("control.sqlite"))?);
-        fix_partitions(&data.join("log"), partitions)?;
-        let log = SegmentEventLog::open(&data.join("log/segments"), config.log.segment_bytes)?;
-        let state = Arc::new(open_state(&config).await?);
-        let Recovered {
-            progress,
-            positions,
-            stamp_ms,
-        } = recovered(&config, &state, &log).await?;
-        log.raise_stamp(stamp_ms);
-        let letters = DeadLetters::open(&data.join("dead-letters"), config.dead_letters.limits());
-        let letters = Arc::new(letters?);
+        let generations = Generations::open_folder(config.clone())?;
+        let stop = HaltOnDrop(Some(Arc::clone(&generations)));
+        generations.start().await?;
 
         let grpc = listen(config.grpc.listen).await?;
         let http = listen(config.http.listen).await?;
         let local = |listener: &TcpListener| listener.local_addr().map_err(StartError::Data);
         let (grpc_addr, http_addr) = (local(&grpc)?, local(&http)?);
 
-        let counters = Arc::new(Stats::default());
-        let live = Arc::new(Live::default());
-        let board = Arc::new(board(&log, &progress));
-        let shared = Arc::new(Shared {
-            store: Arc::clone(&state),
-            control: Arc::clone(&control),
-            live: Arc::clone(&live),
-            stats: Arc::clone(&counters),
-            board: Arc::clone(&board),
-            letters: Some(Arc::clone(&letters)),
-            _lock: Arc::clone(&lock),
-        });
-        let processing =
-            Processing::start(&shared, &config, &log, progress).map_err(StartError::Data)?;
-        let metrics: Arc<dyn MetricStore> = Arc::new(StateMetrics {
-            store: Arc::clone(&state),
-            partitions,
-            max_values: config.query.max_values,
-            board: Arc::clone(&board),
-        });
-
-        let (desk, backlog) = ledger(&config, &control, &state, &metrics, &letters)?;
-
+        let metrics: Arc<dyn MetricStore> = Arc::clone(&generations) as _;
+        let (desk, backlog) = ledger(&config, &generations)?;
         let close = CancellationToken::new();
         let background = CancellationToken::new();
         // From here on whatever was started ends if starting fails.
         let close_all = (close.clone().drop_guard(), background.clone().drop_guard());
         let doors = TaskTracker::new();
         let services = Services {
-            log: log.clone(),
-            partitions,
-            positions: Arc::new(positions),
-            control: Arc::clone(&control),
-            stats: Arc::clone(&counters),
+            log: generations.log.clone(),
+            partitions: config.log.partitions.get(),
+            positions: Arc::clone(&generations.positions),
+            control: Arc::clone(&generations.control),
+            stats: Arc::clone(&generations.stats),
             backlog,
             token: config.grpc.token.clone(),
             shutdown: close.clone(),
         };
         doors.spawn(serve_grpc(grpc, services.routes().await?, close.clone()));
-        let troubles = Arc::new(Troubles::default());
         let api = ApiState {
-            control: Arc::clone(&control),
+            control: Arc::clone(&generations.control),
             metrics: Arc::clone(&metrics),
-            live: Arc::clone(&live),
+            live: Arc::clone(&generations.live),
             desk: Arc::clone(&desk),
             health: Arc::new(ServerHealth {
-                log: log.clone(),
-                board,
-                stats: counters,
-                troubles: Arc::clone(&troubles),
+                log: generations.log.clone(),
+                generations: Arc::clone(&generations),
+                stats: Arc::clone(&generations.stats),
+                troubles: Arc::clone(&generations.troubles),
             }),
             collector_url: config.http.collector_url.clone(),
             clock: now_ms,
             shutdown: close.clone(),
         };
         doors.spawn(serve_http(http, api, config.http.clone(), close.clone()));
-        let socket = AdminSocket::bind(data).map_err(StartError::Data)?;
-        doors.spawn(socket.run(Arc::clone(&control), Arc::clone(&desk), close.clone()));
+        let socket = AdminSocket::bind(&config.data).map_err(StartError::Data)?;
+        doors.spawn(socket.run(Arc::clone(&generations), Arc::clone(&desk), close.clone()));
         doors.close();
-        tokio::spawn(persist(Arc::clone(&state), troubles, background.clone()));
-        tokio::spawn(expire(letters, background.clone()));
-        tokio::spawn(flush(Arc::clone(&live), background.clone()));
+        tokio::spawn(expire(
+            Arc::downgrade(&generations.letters),
+            background.clone(),
+        ));
+        tokio::spawn(flush(Arc::clone(&generations.live), background.clone()));
         tracing::info!(%grpc_addr, %http_addr, "the aggregator runs");
+        stop.keep_on();
         Ok(Self {
             grpc_addr,
             http_addr,
-            control,
+            generations,
             desk,
-            log,
-            state,
             metrics,
-            live,
-            processing,
             doors,
             close: close_all.0,
-            background: close_all.1,
-            lock,
+            _background: close_all.1,
         })
     }
 
@@ -294,12 +260,12 @@ impl Aggregator {
 
     /// Sites, keys and tokens.
     pub fn control(&self) -> &Arc<Control> {
-        &self.control
+        &self.generations.control
     }
 
     /// What happens now.
     pub fn live(&self) -> &Arc<Live> {
-        &self.live
+        &self.generations.live
     }
 
     /// What queries are answered from.
@@ -309,133 +275,66 @@ impl Aggregator {
 
     /// Does what an operator asks for.
     pub async fn admin(&self, request: AdminRequest) -> Result<serde_json::Value, AdminError> {
-        admin::perform(&self.control, &self.desk, request).await
+        admin::carry_out(&self.generations, Some(&self.desk), request, |_| {}).await
+    }
+
+    /// Returns when the server can't go on, as when another one has taken its state over; the first who asks is told why.
+    pub async fn failed(&self) -> StartError {
+        self.generations.failed().await
     }
 
     /// Stops in order: takes nothing new and acknowledges what was taken, answers what was asked, applies what was read
     /// of the log, makes it durable. What is not done by the deadline is left: the next start does it.
-    pub async fn shutdown(self, deadline: Duration) {
+    pub async fn shutdown(mut self, deadline: Duration) {
         let until = Instant::now() + deadline;
-        drop(self.close);
+        drop(std::mem::replace(
+            &mut self.close,
+            CancellationToken::new().drop_guard(),
+        ));
         if tokio::time::timeout_at(until, self.doors.wait())
             .await
             .is_err()
         {
             tracing::warn!("some connections did not end in time");
         }
-        self.processing.stop(tokio::time::sleep_until(until)).await;
-        drop(self.background);
-        self.log.close().await;
-        if let Err(error) = self.state.persist().await {
-            tracing::warn!(error = %Causes(&error), "make the state durable");
-        }
-        drop(self.lock);
+        self.generations.stop(until).await;
         tracing::info!("the aggregator stopped");
     }
 }
 
-/// Finds out where state and log are.
-async fn recovered(
-    config: &Config,
-    state: &Store,
-    log: &SegmentEventLog,
-) -> Result<Recovered, StartError> {
-    let recovered = recover(state, log, config.log.partitions.get()).await;
-    recovered.map_err(|error| match error {
-        RecoverError::State(error) => StartError::of_state(config, error),
-        error => error.into(),
-    })
+/// Stops what a start has begun if it fails later on.
+struct HaltOnDrop(Option<Arc<Generations>>);
+
+impl HaltOnDrop {
+    fn keep_on(mut self) {
+        self.0 = None;
+    }
 }
 
-/// How far everything is that is in the state.
-fn board(log: &SegmentEventLog, progress: &[Progress]) -> Board {
-    let offsets = progress.iter().map(|at| at.next_offset);
-    let read = offsets.clone().min().unwrap_or(0);
-    let applied_ms = progress.iter().map(|at| at.stamp_ms).max().unwrap_or(0);
-    Board::new(log.end(), read, offsets, applied_ms)
+impl Drop for HaltOnDrop {
+    fn drop(&mut self) {
+        if let Some(generations) = &self.0 {
+            generations.halt();
+        }
+    }
 }
 
 /// Where fates are asked for, and where collectors' backlogs are noted for it.
 fn ledger(
     config: &Config,
-    control: &Arc<Control>,
-    state: &Arc<Store>,
-    metrics: &Arc<dyn MetricStore>,
-    letters: &Arc<DeadLetters>,
+    generations: &Arc<Generations>,
 ) -> Result<(Arc<Desk>, Arc<Backlog>), StartError> {
     let backlog = Arc::new(Backlog::default());
     let desk = Desk::new(Tools {
-        control: Arc::clone(control),
-        fates: Arc::new(StateFates {
-            store: Arc::clone(state),
-            partitions: config.log.partitions.get(),
-        }),
-        metrics: Arc::clone(metrics),
-        letters: Arc::clone(letters),
+        control: Arc::clone(&generations.control),
+        fates: Arc::clone(generations) as _,
+        metrics: Arc::clone(generations) as _,
+        letters: Arc::clone(&generations.letters),
         backlog: Arc::clone(&backlog),
         collector_url: config.http.collector_url.clone(),
         clock: now_ms,
     });
     Ok((Arc::new(desk.map_err(StartError::Data)?), backlog))
-}
-
-/// Opens the store that is configured.
-async fn open_state(config: &Config) -> Result<Store, StartError> {
-    let failed = |error| StartError::of_state(config, error);
-    let Some(url) = config.redis() else {
-        let embedded = FjallState::open(
-            &config.data.join("state"),
-            config.log.partitions.get(),
-            config.state.block_cache_bytes,
-        )
-        .map_err(failed)?;
-        return Ok(Store::Embedded(embedded));
-    };
-    let log = log_id(&config.data.join("log")).map_err(StartError::Data)?;
-    let redis = RedisState::open(url, Owner { epoch: EPOCH, log });
-    let redis = redis.await.map_err(failed)?;
-    Ok(Store::Redis(Box::new(redis)))
-}
-
-/// A random name of the log, made once.
-fn log_id(log: &Path) -> io::Result<String> {
-    let file = log.join(LOG_ID);
-    match std::fs::read_to_string(&file) {
-        Ok(id) => Ok(id.trim().to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let id = format!("{:016x}", getrandom::u64()?);
-            write_durably(log, &file, &format!("{id}\n"))?;
-            Ok(id)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Writes down the number of partitions when the log is made, and refuses another one later.
-fn fix_partitions(log: &Path, configured: u16) -> Result<(), StartError> {
-    let file = log.join(PARTITIONS);
-    match std::fs::read_to_string(&file) {
-        Ok(made) if made.trim() == configured.to_string() => Ok(()),
-        Ok(made) => Err(StartError::Partitions {
-            configured,
-            made: made.trim().to_owned(),
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            write_durably(log, &file, &format!("{configured}\n")).map_err(StartError::Data)
-        }
-        Err(error) => Err(StartError::Data(error)),
-    }
-}
-
-fn write_durably(folder: &Path, file: &Path, text: &str) -> io::Result<()> {
-    use std::io::Write as _;
-    std::fs::create_dir_all(folder)?;
-    let new = file.with_extension("new");
-    let mut writer = std::fs::File::create(&new)?;
-    writer.write_all(text.as_bytes())?;
-    writer.sync_all()?;
-    std::fs::rename(&new, file)?;
-    std::fs::File::open(folder)?.sync_all()
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -472,26 +371,15 @@ async fn serve_http(
     serve::http(listener, api::router(state), &config, close).await;
 }
 
-/// Keeps what a crash would have to replay short.
-async fn persist(state: Arc<Store>, troubles: Arc<Troubles>, end: CancellationToken) {
-    let mut every = tokio::time::interval(PERSIST_EVERY);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while end.run_until_cancelled(every.tick()).await.is_some() {
-        let state = Arc::clone(&state);
-        let runtime = tokio::runtime::Handle::current();
-        let done = tokio::task::spawn_blocking(move || runtime.block_on(state.persist()));
-        if let Ok(done) = done.await {
-            troubles.tell(done.err().map(|error| Causes(&error).to_string()));
-        }
-    }
-}
-
 /// Deletes dead letters that are too old.
-async fn expire(letters: Arc<DeadLetters>, end: CancellationToken) {
+async fn expire(letters: Weak<DeadLetters>, end: CancellationToken) {
     let mut every = tokio::time::interval(EXPIRE_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while end.run_until_cancelled(every.tick()).await.is_some() {
-        let letters = Arc::clone(&letters);
+        // Their file is let go of with the server, not with this task.
+        let Some(letters) = letters.upgrade() else {
+            return;
+        };
         let now = u64::try_from(now_ms()).unwrap_or(0);
         let done = tokio::task::spawn_blocking(move || letters.expire(now)).await;
         if let Ok(Err(error)) = done {

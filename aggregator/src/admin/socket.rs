@@ -13,15 +13,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader as AsyncReader},
-    net::{UnixListener, UnixStream},
+    net::{UnixListener, UnixStream, unix::OwnedWriteHalf},
+    sync::watch,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{AdminError, AdminRequest, SiteRequest, execute, perform};
+use super::{AdminError, AdminRequest, SiteRequest, carry_out, execute, needs_state};
 use crate::{
+    causes::Causes,
+    config::Config,
     control::Control,
+    generations::{Generations, Step},
     ledger::Desk,
     lock::{FolderLock, LockError},
+    server::StartError,
 };
 
 /// Name of the socket in the data folder.
@@ -40,20 +45,22 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Answer {
+    /// More is to come.
+    Step(Step),
     Ok(Value),
     Error(String),
 }
 
 /// The listening end; the socket's file goes with it.
 #[derive(Debug)]
-pub struct AdminSocket {
+pub(crate) struct AdminSocket {
     listener: UnixListener,
     path: PathBuf,
 }
 
 impl AdminSocket {
     /// Listens in `data`, whose lock the caller holds: a socket file found there is a dead server's.
-    pub fn bind(data: &Path) -> io::Result<Self> {
+    pub(crate) fn bind(data: &Path) -> io::Result<Self> {
         let path = data.join(SOCKET);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -68,7 +75,12 @@ impl AdminSocket {
     }
 
     /// Answers until `shutdown` fires and the answers in progress are given.
-    pub async fn run(self, control: Arc<Control>, desk: Arc<Desk>, shutdown: CancellationToken) {
+    pub(crate) async fn run(
+        self,
+        generations: Arc<Generations>,
+        desk: Arc<Desk>,
+        shutdown: CancellationToken,
+    ) {
         let answers = TaskTracker::new();
         loop {
             let stream = tokio::select! {
@@ -82,12 +94,10 @@ impl AdminSocket {
                     }
                 },
             };
-            let (control, desk) = (Arc::clone(&control), Arc::clone(&desk));
+            let (generations, desk) = (Arc::clone(&generations), Arc::clone(&desk));
             answers.spawn(async move {
-                match tokio::time::timeout(PATIENCE, answer(stream, &control, &desk)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::debug!(%error, "answer on the admin socket"),
-                    Err(_) => tracing::debug!("a caller on the admin socket took too long"),
+                if let Err(error) = answer(stream, &generations, &desk).await {
+                    tracing::debug!(%error, "answer on the admin socket");
                 }
             });
         }
@@ -103,48 +113,144 @@ impl Drop for AdminSocket {
     }
 }
 
-async fn answer(stream: UnixStream, control: &Arc<Control>, desk: &Desk) -> io::Result<()> {
+async fn answer(stream: UnixStream, generations: &Arc<Generations>, desk: &Desk) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
-    AsyncReader::new(read.take(MAX_LINE))
-        .read_line(&mut line)
-        .await?;
-    let answer = match serde_json::from_str::<AdminRequest>(&line) {
-        Ok(request) => match perform(control, desk, request).await {
-            Ok(value) => Answer::Ok(value),
-            Err(error) => Answer::Error(error.to_string()),
-        },
-        Err(error) => Answer::Error(format!("request: {error}")),
+    let mut read = AsyncReader::new(read.take(MAX_LINE));
+    let read = tokio::time::timeout(PATIENCE, read.read_line(&mut line));
+    read.await.map_err(io::Error::other)??;
+    let request = match serde_json::from_str::<AdminRequest>(&line) {
+        Ok(request) => request,
+        Err(error) => {
+            return write_line(&mut write, Answer::Error(format!("request: {error}"))).await;
+        }
     };
-    let mut line = serde_json::to_vec(&answer)?;
-    line.push(b'\n');
-    write.write_all(&line).await
+    let (tell, mut steps) = watch::channel(None);
+    let work = carry_out(generations, Some(desk), request, |step| {
+        tell.send_replace(Some(step));
+    });
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => {
+                let answer = match done {
+                    Ok(value) => Answer::Ok(value),
+                    Err(error) => Answer::Error(Causes(&error).to_string()),
+                };
+                return write_line(&mut write, answer).await;
+            }
+            Ok(()) = steps.changed() => {
+                let step = *steps.borrow_and_update();
+                if let Some(step) = step {
+                    // Whoever asked may be gone: what was begun is finished.
+                    let _ = write_line(&mut write, Answer::Step(step)).await;
+                }
+            }
+        }
+    }
 }
 
-/// Has `request` carried out: by the server that runs on `data`, or here if there is none.
-pub fn ask(data: &Path, request: AdminRequest) -> Result<Value, AdminError> {
+async fn write_line(write: &mut OwnedWriteHalf, answer: Answer) -> io::Result<()> {
+    let mut line = serde_json::to_vec(&answer)?;
+    line.push(b'\n');
+    let written = tokio::time::timeout(PATIENCE, write.write_all(&line));
+    written.await.map_err(io::Error::other)?
+}
+
+/// Has `request` carried out: by the server that runs on the folder, or here if there is none. `tell` is called while a
+/// long one goes on.
+pub fn ask(
+    config: &Config,
+    request: &AdminRequest,
+    mut tell: impl FnMut(Step),
+) -> Result<Value, AdminError> {
+    let data = &config.data;
     // Only who makes the first site means to begin; a folder that was mistyped is not to be made.
     let begins = matches!(request, AdminRequest::Site(SiteRequest::Create(_)));
     if !begins && !data.exists() {
-        return Err(AdminError::NoFolder(data.to_owned()));
+        return Err(AdminError::NoFolder(data.clone()));
     }
     // A server that starts has the folder for a moment before it answers, and so has another command.
     let until = Instant::now() + START_TIME;
     loop {
-        if let Some(answer) = ask_server(data, &request)? {
+        if let Some(answer) = ask_server(data, request, &mut tell)? {
             return Ok(answer);
         }
-        match FolderLock::take(data) {
-            Ok(_lock) => return execute(&Control::open(&data.join(CONTROL))?, request),
-            Err(LockError::InUse(_)) if Instant::now() < until => std::thread::sleep(PAUSE),
-            Err(LockError::InUse(folder)) => return Err(AdminError::InUse(folder)),
-            Err(LockError::Io(path, error)) => return Err(AdminError::Io(path, error)),
-        }
+        let error = match here(config, request, &mut tell) {
+            Err(Here::InUse(_)) if Instant::now() < until => {
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+            Err(error) => error,
+            Ok(answer) => return Ok(answer),
+        };
+        return Err(match error {
+            Here::InUse(folder) => AdminError::InUse(folder),
+            Here::Failed(error) => error,
+        });
     }
 }
 
+/// Why a request was not carried out here.
+enum Here {
+    InUse(PathBuf),
+    Failed(AdminError),
+}
+
+/// Carries a request out on the folder, which no server uses.
+fn here(
+    config: &Config,
+    request: &AdminRequest,
+    tell: &mut impl FnMut(Step),
+) -> Result<Value, Here> {
+    if needs_state(request) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Here::Failed(AdminError::Io(config.data.clone(), error)))?;
+        return runtime.block_on(on_state(config, request, tell));
+    }
+    match FolderLock::take(&config.data) {
+        Ok(_lock) => Control::open(&config.data.join(CONTROL))
+            .map_err(AdminError::from)
+            .and_then(|control| execute(&control, request.clone()))
+            .map_err(Here::Failed),
+        Err(LockError::InUse(folder)) => Err(Here::InUse(folder)),
+        Err(LockError::Io(path, error)) => Err(Here::Failed(AdminError::Io(path, error))),
+    }
+}
+
+async fn on_state(
+    config: &Config,
+    request: &AdminRequest,
+    tell: &mut impl FnMut(Step),
+) -> Result<Value, Here> {
+    let generations = match Generations::open_folder(config.clone()) {
+        Ok(generations) => generations,
+        Err(StartError::InUse(folder)) => return Err(Here::InUse(folder)),
+        Err(error) => return Err(Here::Failed(AdminError::Open(Box::new(error)))),
+    };
+    let tell = std::cell::RefCell::new(tell);
+    let done = carry_out(&generations, None, request.clone(), |step| {
+        (*tell.borrow_mut())(step);
+    })
+    .await;
+    if done.is_ok() {
+        // Nobody reads the old one.
+        Arc::clone(&generations).remove_unused().await;
+    }
+    generations
+        .stop(tokio::time::Instant::now() + PATIENCE)
+        .await;
+    done.map_err(Here::Failed)
+}
+
 /// Asks the server that runs on `data`; `None` if there is none.
-fn ask_server(data: &Path, request: &AdminRequest) -> Result<Option<Value>, AdminError> {
+fn ask_server(
+    data: &Path,
+    request: &AdminRequest,
+    tell: &mut impl FnMut(Step),
+) -> Result<Option<Value>, AdminError> {
     let path = data.join(SOCKET);
     let mut stream = match StdStream::connect(&path) {
         Ok(stream) => stream,
@@ -160,20 +266,34 @@ fn ask_server(data: &Path, request: &AdminRequest) -> Result<Option<Value>, Admi
             return Err(AdminError::Io(path, error));
         }
     };
-    let answer = exchange(&mut stream, request).map_err(|error| AdminError::Io(path, error))?;
+    let answer =
+        exchange(&mut stream, request, tell).map_err(|error| AdminError::Io(path, error))?;
     match answer {
-        Answer::Ok(value) => Ok(Some(value)),
-        Answer::Error(error) => Err(AdminError::Server(error)),
+        Ok(value) => Ok(Some(value)),
+        Err(error) => Err(AdminError::Server(error)),
     }
 }
 
-fn exchange(stream: &mut StdStream, request: &AdminRequest) -> io::Result<Answer> {
-    stream.set_read_timeout(Some(2 * PATIENCE))?;
+fn exchange(
+    stream: &mut StdStream,
+    request: &AdminRequest,
+    tell: &mut impl FnMut(Step),
+) -> io::Result<Result<Value, String>> {
+    // A step waits for whatever holds the state up, and there is no limit to that: the server ends the connection if it ends.
+    let patience = (!needs_state(request)).then_some(2 * PATIENCE);
+    stream.set_read_timeout(patience)?;
     stream.set_write_timeout(Some(2 * PATIENCE))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;
-    let mut line = String::new();
-    BufReader::new(stream.take(MAX_LINE)).read_line(&mut line)?;
-    Ok(serde_json::from_str(&line)?)
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        reader.by_ref().take(MAX_LINE).read_line(&mut line)?;
+        match serde_json::from_str(&line)? {
+            Answer::Step(step) => tell(step),
+            Answer::Ok(value) => return Ok(Ok(value)),
+            Answer::Error(error) => return Ok(Err(error)),
+        }
+    }
 }

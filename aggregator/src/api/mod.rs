@@ -140,7 +140,9 @@ async fn ask(
     JsonBytes(body): JsonBytes,
 ) -> Result<impl IntoResponse, Problem> {
     let control = state.control.snapshot();
-    let answer = query::ask(&body, &control, &*state.metrics, (state.clock)()).await?;
+    let pinned = state.metrics.pinned();
+    let metrics = pinned.as_deref().unwrap_or(&*state.metrics);
+    let answer = query::ask(&body, &control, metrics, (state.clock)()).await?;
     Ok(Json(answer))
 }
 

@@ -6,6 +6,7 @@
 //! - One process at a time opens the file: the folder's lock sees to that.
 
 mod auth;
+mod generations;
 mod rules;
 mod schema;
 mod site_rules;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use utoipa::ToSchema;
 
 pub use self::auth::{Caller, SESSION_LIFETIME_MS, Token};
+pub use self::generations::Generations;
 pub use self::rules::{Currency, Domain, InvalidSetting, SessionGap, Zone};
 pub use self::site_rules::{
     BotRules, LimitRules, RedactRules, Redaction, SavedRules, SchemaMode, SchemaRule, SiteRules,

@@ -50,6 +50,18 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (site, version)
     ) STRICT;
 ",
+    "
+    ALTER TABLE meta ADD COLUMN epoch INTEGER NOT NULL DEFAULT 1;
+
+    CREATE TABLE generations (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        format INTEGER NOT NULL,
+        in_use INTEGER NOT NULL CHECK (in_use IN (0, 1))
+    ) STRICT;
+    CREATE UNIQUE INDEX one_generation_in_use ON generations (in_use) WHERE in_use = 1;
+    -- The state of a folder that is in use already is of format 1.
+    INSERT INTO generations SELECT 0, CASE WHEN (SELECT count(*) FROM tokens) > 0 THEN 1 ELSE 2 END, 1;
+",
 ];
 
 /// Sets the connection up and runs the migrations that are due.

@@ -61,7 +61,8 @@ impl Board {
 
     /// Every record below `offset` was handed over.
     pub(super) fn read_to(&self, offset: u64) {
-        self.read.store(offset, Ordering::Release);
+        // Where processing began again there is nothing to do below what had been handed over before.
+        self.read.fetch_max(offset, Ordering::AcqRel);
     }
 
     /// A partition was committed.

@@ -49,6 +49,14 @@ impl Positions {
         let highest = positions.entry((edge, partition)).or_default();
         *highest = position.max(*highest);
     }
+
+    /// Takes over what was found elsewhere.
+    pub(crate) fn merge(&self, found: Self) {
+        let found = found.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for ((edge, partition), position) in found {
+            self.raise(edge, partition, position);
+        }
+    }
 }
 
 /// Where things are at the start.

@@ -20,6 +20,10 @@ pub use self::fjall::FjallState;
 pub use self::redis::{Owner, RedisState, RedisStateError};
 pub(crate) use self::store::Store;
 
+/// The format of visitors and rows: raised when an older version's can't be read any more. State of another format is made
+/// anew from the log.
+pub(crate) const FORMAT: u32 = 2;
+
 /// Why state could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -33,8 +37,19 @@ pub enum StateError {
         /// The offset of the store.
         found: u64,
     },
-    /// A newer owner has committed to the partition: this one may not any more.
-    #[error("epoch {epoch} of partition {partition} is over: epoch {found} has begun")]
+    /// Another aggregator has the state.
+    #[error(
+        "another aggregator uses the state, for {seconds} s more at least; stop it first, or give this one a state of \
+         its own"
+    )]
+    InUse {
+        /// How long its lease lasts unless it is renewed, in seconds.
+        seconds: u64,
+    },
+    /// A newer owner has claimed the partition: this one may not write any more.
+    #[error(
+        "another aggregator has taken the state over: partition {partition} is in epoch {found}, not in {epoch}"
+    )]
     Replaced {
         /// The partition.
         partition: u16,

@@ -1,11 +1,12 @@
-//! State in Redis, 6.2 or newer: one server, or whatever answers as one.
+//! State in Redis, 6.2 or newer: one server, whatever answers as one, or a cluster.
 //!
 //! All keys of a partition have the hash tag `{wl:P}`, so that one script can change them together, in a cluster, too.
+//! Those of a generation other than the first have its number behind the tag: `{wl:P}3:p`.
 //! Numbers in fields are big-endian with the sign bit flipped.
 //!
 //! | key | kind | content |
 //! | --- | --- | --- |
-//! | `{wl:P}:p` | hash | `offset`, `epoch` (20 digits), `log`, `stamp`; `e` + edge: position; `r` + site: rules |
+//! | `{wl:P}:p` | hash | `offset`, `epoch` (20 digits), `owner`, `log`, `stamp`; `e` + edge: position; `r` + site: rules |
 //! | `{wl:P}:v` | hash | site as varint, hash of the visitor: encoded visitor |
 //! | `{wl:P}:n:SITE` | hash | page id: path |
 //! | `{wl:P}:r:SITE:KIND:BLOCK` | hash | window, value: encoded row |
@@ -18,126 +19,214 @@
 //! 75 B. Small hashes would cost less only while each value stays below `hash-max-listpack-value`, which is 64 B unless
 //! an operator changes it, and a record is larger than that; a key per visitor costs more.
 //!
-//! Nothing here expires. With `appendfsync everysec` a crash loses the last second of commits, which the log has.
+//! Beside these there is `wl:lease`, which says who uses the state, and is all that expires. With `appendfsync everysec` a crash loses the last second of commits, which the log has.
 
 mod commit;
 mod keys;
+mod lease;
+mod link;
 mod server;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::path::Path;
+use std::sync::Arc;
 
-use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use ::redis::{Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerErrorKind};
+use ::redis::{FromRedisValue, Script};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use tokio_util::sync::CancellationToken;
 use wakeline_engine::{Dimension, Grain};
 
+use self::keys::Part;
+use self::lease::Lease;
+pub use self::lease::Owner;
+use self::link::{Line, Links};
 pub use self::server::RedisStateError;
 use super::{
     Changes, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow,
     StoredRules, VisitorKey,
 };
 
-/// Longest wait for an answer.
-const ANSWER: Duration = Duration::from_secs(5);
-/// Longest wait for a connection.
-const CONNECT: Duration = Duration::from_secs(2);
-/// A lost connection is tried again once after this; whoever asked waits longer and longer before the next time.
-const RECONNECT: Duration = Duration::from_millis(50);
+/// Requests about different partitions that are on their way at a time.
+const AT_A_TIME: usize = 16;
+/// Keys that are removed by one command.
+const REMOVED_AT_ONCE: usize = 512;
 
 /// Marks that are changed by one request.
 const MARKS_AT_ONCE: usize = 2_000;
 
-/// Who writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// Grows with each owner of the state: one that was replaced can't write any more. A commit is refused if its
-    /// partition was committed to with a higher one. One aggregator that locks its folder needs only one epoch; several
-    /// get theirs from whatever assigns partitions to them.
-    pub epoch: u64,
-    /// The log that the state is made of. State of another log is refused.
-    pub log: String,
+/// A generation of state in Redis.
+#[derive(Clone)]
+pub struct RedisState {
+    server: Arc<Server>,
+    generation: u32,
 }
 
-/// State in Redis.
-pub struct RedisState {
-    client: Client,
+/// What generations share.
+struct Server {
+    links: Arc<Links>,
     owner: Owner,
+    lease: Lease,
     /// For what workers ask.
-    work: Mutex<ConnectionManager>,
+    work: Arc<Line>,
     /// For queries, which can be long: workers do not wait behind them.
-    queries: Mutex<ConnectionManager>,
-    script: ::redis::Script,
-    unmark: ::redis::Script,
+    queries: Line,
+    commit: Script,
+    claim: Script,
+    unmark: Script,
 }
 
 impl RedisState {
-    /// Connects to the server of a `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]` URL, and makes sure that it can
-    /// keep state.
-    pub async fn open(url: &str, owner: Owner) -> Result<Self, StateError> {
-        let client = Client::open(url).map_err(RedisStateError::Url)?;
-        let state = Self {
-            work: Mutex::new(connection(&client)?),
-            queries: Mutex::new(connection(&client)?),
-            client,
-            owner,
-            script: commit::script(),
-            unmark: ::redis::Script::new(include_str!("redis/unmark.lua")),
-        };
-        let info = state.info().await?;
-        info.check(&state.name())?;
+    /// Connects to the server or cluster of `url`, makes sure that it can keep state, and takes the lease.
+    ///
+    /// URLs are `redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`, or `redis+cluster://` with any number of
+    /// `HOST[:PORT]`, separated by commas; with `rediss` instead of `redis` it is TLS, and `ca` may name a file with the
+    /// certificates (PEM) that the server's has to lead to; without it the system's are taken.
+    pub async fn open(
+        url: &str,
+        ca: Option<&Path>,
+        owner: Owner,
+        generation: u32,
+    ) -> Result<Self, StateError> {
+        let links = Arc::new(Links::new(url, ca)?);
+        let work = Arc::new(Line::new(&links)?);
+        let queries = Line::new(&links)?;
+        let version = check(&links, &work).await?;
+        let lease = Lease::take(Arc::clone(&links), Arc::clone(&work), owner.clone()).await?;
         tracing::info!(
-            server = state.name(),
-            version = info.version(),
+            server = links.name(),
+            version,
+            generation,
+            epoch = owner.epoch,
             "state is in Redis"
         );
-        Ok(state)
+        let server = Server {
+            links,
+            owner,
+            lease,
+            work,
+            queries,
+            commit: commit::script(),
+            claim: Script::new(include_str!("redis/claim.lua")),
+            unmark: Script::new(include_str!("redis/unmark.lua")),
+        };
+        Ok(Self {
+            server: Arc::new(server),
+            generation,
+        })
     }
 
-    /// The server, without a password.
-    fn name(&self) -> String {
-        self.client.get_connection_info().addr().to_string()
-    }
-
-    async fn info(&self) -> Result<server::Info, StateError> {
-        let text: String = self.ask(&self.work, &::redis::cmd("INFO")).await?;
-        Ok(server::Info::new(text))
-    }
-
-    async fn ask<T: FromRedisValue>(
-        &self,
-        by: &Mutex<ConnectionManager>,
-        command: &Cmd,
-    ) -> Result<T, StateError> {
-        let answer = command.query_async(&mut take(by)).await;
-        answer.map_err(|error| self.failed(by, error))
-    }
-
-    async fn ask_all<T: FromRedisValue>(
-        &self,
-        by: &Mutex<ConnectionManager>,
-        commands: &Pipeline,
-    ) -> Result<T, StateError> {
-        let answers = commands.query_async(&mut take(by)).await;
-        answers.map_err(|error| self.failed(by, error))
-    }
-
-    fn failed(&self, by: &Mutex<ConnectionManager>, error: RedisError) -> StateError {
-        // A primary that became a replica keeps its connections, a server that is gone without a word leaves them open,
-        // and a manager does not try again after a wrong password: look anew for what is behind the name. Should the
-        // old connection still deliver a commit, the fence takes care of it.
-        let for_good = error.is_timeout()
-            || matches!(
-                error.kind(),
-                ErrorKind::Server(ServerErrorKind::ReadOnly) | ErrorKind::AuthenticationFailed
-            );
-        if for_good && let Ok(new) = connection(&self.client) {
-            *by.lock().unwrap_or_else(PoisonError::into_inner) = new;
+    /// Another generation, in the same place.
+    #[must_use]
+    pub fn generation(&self, generation: u32) -> Self {
+        Self {
+            server: Arc::clone(&self.server),
+            generation,
         }
-        RedisStateError::of(self.name(), error).into()
+    }
+
+    /// Fires when another aggregator has the state: nothing can be committed any more.
+    pub fn over(&self) -> &CancellationToken {
+        self.server.lease.over()
+    }
+
+    /// Renews the lease no more, and lets it run out.
+    pub fn abandon(&self) {
+        self.server.lease.abandon();
+    }
+
+    /// Gives the lease back, and renews it no more.
+    pub async fn release(&self) -> Result<(), StateError> {
+        Ok(self.server.lease.release().await?)
+    }
+
+    /// Removes this generation, of which nothing is read or written any more. Can be repeated if it fails. `sites`: those
+    /// that may have rows although no event of theirs was counted.
+    pub async fn wipe(&self, partitions: u16, sites: &[u64]) -> Result<(), StateError> {
+        let all = (0..partitions).map(|partition| self.wipe_partition(partition, sites));
+        futures_util::stream::iter(all)
+            .buffer_unordered(AT_A_TIME)
+            .try_collect()
+            .await
+    }
+
+    /// The keys of a partition follow from its sites, which are in its progress: that goes last.
+    async fn wipe_partition(&self, partition: u16, sites: &[u64]) -> Result<(), StateError> {
+        let part = self.part(partition);
+        let Server { links, queries, .. } = &*self.server;
+        let mut fields = ::redis::cmd("HKEYS");
+        fields.arg(keys::progress(part));
+        let fields: Vec<Vec<u8>> = queries.ask(links, &fields).await?;
+        let mut removed = vec![keys::visitors(part), keys::marks(part)];
+        let mut sites: BTreeSet<u64> = sites.iter().copied().collect();
+        for field in fields {
+            if let Some((b'r', site)) = field.split_first() {
+                sites.extend(number(site));
+            }
+        }
+        for site in sites {
+            removed.push(keys::names(part, site));
+            for grain in [Grain::Minute, Grain::Hour, Grain::Day] {
+                for dimension in Dimension::ALL {
+                    let index = keys::index(part, site, grain, dimension);
+                    let mut blocks = ::redis::cmd("ZRANGE");
+                    blocks.arg(&index).arg(0).arg(-1);
+                    let blocks: Vec<Vec<u8>> = queries.ask(links, &blocks).await?;
+                    for block in blocks {
+                        let number = keys::read_signed(&block)?;
+                        let block = keys::Block::new(site, grain, dimension, number);
+                        removed.push(block.rows(part));
+                    }
+                    removed.push(index);
+                }
+            }
+        }
+        removed.push(keys::progress(part));
+        for some in removed.chunks(REMOVED_AT_ONCE) {
+            let _: u64 = queries.ask(links, ::redis::cmd("UNLINK").arg(some)).await?;
+        }
+        Ok(())
+    }
+
+    fn part(&self, partition: u16) -> Part {
+        Part {
+            partition,
+            generation: self.generation,
+        }
+    }
+
+    /// Makes this owner the partition's.
+    async fn claim(&self, partition: u16) -> Result<(), StateError> {
+        let Server {
+            owner, claim, work, ..
+        } = &*self.server;
+        let mut call = claim.key(keys::progress(self.part(partition)));
+        call.arg(commit::epoch(owner.epoch))
+            .arg(&owner.name)
+            .arg(&owner.log);
+        let answer = call.invoke_async(&mut work.link()).await;
+        let (outcome, found): (String, String) =
+            answer.map_err(|error| work.failed(&self.server.links, error))?;
+        self.allowed(partition, &outcome, &found)
+    }
+
+    /// What a script that checks the owner says.
+    fn allowed(&self, partition: u16, outcome: &str, found: &str) -> Result<(), StateError> {
+        match outcome {
+            "ok" => Ok(()),
+            "log" => Err(StateError::OtherLog { partition }),
+            "epoch" => {
+                self.over().cancel();
+                Err(StateError::Replaced {
+                    partition,
+                    epoch: self.server.owner.epoch,
+                    found: decimal(found.as_bytes())?,
+                })
+            }
+            _ => Err(StateError::Corrupt("unexpected answer of a script")),
+        }
     }
 
     /// Values of fields of several hashes, in the order asked for.
@@ -161,7 +250,8 @@ impl RedisState {
         for (key, (_, fields)) in &hashes {
             pipeline.cmd("HMGET").arg(key).arg(fields);
         }
-        let answers: Vec<Vec<Option<Vec<u8>>>> = self.ask_all(&self.work, &pipeline).await?;
+        let Server { links, work, .. } = &*self.server;
+        let answers: Vec<Vec<Option<Vec<u8>>>> = work.ask_all(links, &pipeline).await?;
         for ((places, _), values) in hashes.into_values().zip(answers) {
             for (place, value) in places.into_iter().zip(values) {
                 found[place] = value;
@@ -171,44 +261,30 @@ impl RedisState {
     }
 }
 
-fn connection(client: &Client) -> Result<ConnectionManager, StateError> {
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(CONNECT))
-        .set_response_timeout(Some(ANSWER))
-        .set_number_of_retries(1)
-        .set_min_delay(RECONNECT);
-    ConnectionManager::new_lazy_with_config(client.clone(), config)
-        .map_err(|error| RedisStateError::Url(error).into())
-}
-
-/// Connections are shared: many requests are on their way at a time.
-fn take(connection: &Mutex<ConnectionManager>) -> ConnectionManager {
-    let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-    connection.clone()
+/// Makes sure that all servers can keep state; gives the version of one.
+async fn check(links: &Links, line: &Line) -> Result<String, StateError> {
+    let mut version = String::new();
+    for (server, text) in line.info(links).await? {
+        let info = server::Info::new(text);
+        info.check(&server)?;
+        info.version().clone_into(&mut version);
+    }
+    Ok(version)
 }
 
 impl StateStore for RedisState {
     async fn load(&self, partition: u16) -> Result<Progress, StateError> {
-        let key = keys::progress(partition);
-        let fields: Vec<(Vec<u8>, Vec<u8>)> = self
-            .ask(&self.work, ::redis::cmd("HGETALL").arg(key))
-            .await?;
+        self.claim(partition).await?;
+        let Server { links, work, .. } = &*self.server;
+        let key = keys::progress(self.part(partition));
+        let fields: Vec<(Vec<u8>, Vec<u8>)> =
+            work.ask(links, ::redis::cmd("HGETALL").arg(key)).await?;
         let mut progress = Progress::default();
         for (field, value) in fields {
             match (field.as_slice(), field.split_first()) {
                 (b"offset", _) => progress.next_offset = decimal(&value)?,
                 (b"stamp", _) => progress.stamp_ms = decimal(&value)?,
-                (b"epoch", _) => {
-                    let found = decimal(&value)?;
-                    if found > self.owner.epoch {
-                        return Err(self.replaced(partition, found));
-                    }
-                }
-                (b"log", _) => {
-                    if value != self.owner.log.as_bytes() {
-                        return Err(StateError::OtherLog { partition });
-                    }
-                }
+                (b"epoch" | b"owner" | b"log", _) => {} // checked by the claim
                 (_, Some((b'e', edge))) => {
                     progress.edges.insert(number(edge)?, decimal(&value)?);
                 }
@@ -222,13 +298,22 @@ impl StateStore for RedisState {
     }
 
     async fn offsets(&self, partitions: &[u16]) -> Result<Vec<u64>, StateError> {
-        let mut pipeline = ::redis::pipe();
-        for partition in partitions {
-            let key = keys::progress(*partition);
-            pipeline.cmd("HGET").arg(key).arg("offset");
-        }
-        let found: Vec<Option<u64>> = self.ask_all(&self.work, &pipeline).await?;
-        Ok(found.into_iter().map(Option::unwrap_or_default).collect())
+        let Server { links, work, .. } = &*self.server;
+        // One by one, since a cluster takes no pipeline over several slots.
+        let asked = partitions.iter().map(|partition| {
+            let key = keys::progress(self.part(*partition));
+            async move {
+                let mut command = ::redis::cmd("HGET");
+                command.arg(key).arg("offset");
+                let found: Option<u64> = work.ask(links, &command).await?;
+                Ok(found.unwrap_or_default())
+            }
+        });
+        let asked: Vec<_> = asked.collect();
+        futures_util::stream::iter(asked)
+            .buffered(AT_A_TIME)
+            .try_collect()
+            .await
     }
 
     async fn visitors(
@@ -238,7 +323,7 @@ impl StateStore for RedisState {
     ) -> Result<Vec<Option<Vec<u8>>>, StateError> {
         let fields = keys
             .iter()
-            .map(|key| (keys::visitors(partition), keys::visitor(key)));
+            .map(|key| (keys::visitors(self.part(partition)), keys::visitor(key)));
         self.get_all(fields).await
     }
 
@@ -247,9 +332,12 @@ impl StateStore for RedisState {
         partition: u16,
         keys: &[RowAddress],
     ) -> Result<Vec<Option<Vec<u8>>>, StateError> {
-        let fields = keys
-            .iter()
-            .map(|row| (keys::Block::of(row).rows(partition), keys::row(row)));
+        let fields = keys.iter().map(|row| {
+            (
+                keys::Block::of(row).rows(self.part(partition)),
+                keys::row(row),
+            )
+        });
         self.get_all(fields).await
     }
 
@@ -260,39 +348,42 @@ impl StateStore for RedisState {
         changes: Changes,
         next_offset: u64,
     ) -> Result<(), StateError> {
-        let call = commit::Call::new(partition, &changes, next_offset);
-        let mut invocation = self.script.prepare_invoke();
+        let Server {
+            links, owner, work, ..
+        } = &*self.server;
+        let call = commit::Call::new(self.part(partition), &changes, next_offset);
+        let mut invocation = self.server.commit.prepare_invoke();
         invocation
             .arg(expected_offset)
-            .arg(commit::epoch(self.owner.epoch))
-            .arg(&self.owner.log)
+            .arg(commit::epoch(owner.epoch))
+            .arg(&owner.name)
+            .arg(&owner.log)
             .arg(next_offset);
         call.add_to(&mut invocation);
         let (outcome, found): (String, String) = invocation
-            .invoke_async(&mut take(&self.work))
+            .invoke_async(&mut work.link())
             .await
-            .map_err(|error| self.failed(&self.work, error))?;
-        match outcome.as_str() {
-            "ok" => Ok(()),
-            "log" => Err(StateError::OtherLog { partition }),
-            "epoch" => Err(self.replaced(partition, decimal(found.as_bytes())?)),
-            _ => Err(StateError::Fenced {
+            .map_err(|error| work.failed(links, error))?;
+        if outcome == "offset" {
+            return Err(StateError::Fenced {
                 partition,
                 expected: expected_offset,
                 found: decimal(found.as_bytes())?,
-            }),
+            });
         }
+        self.allowed(partition, &outcome, &found)
     }
 
     async fn marks(&self, partition: u16, limit: usize) -> Result<Vec<Mark>, StateError> {
+        let Server { links, queries, .. } = &*self.server;
         let mut marks = Vec::new();
         let mut cursor = 0_u64;
         while marks.len() < limit {
             let mut command = ::redis::cmd("HSCAN");
-            command.arg(keys::marks(partition)).arg(cursor);
+            command.arg(keys::marks(self.part(partition))).arg(cursor);
             command.arg("COUNT").arg(limit);
             let fields: Vec<(Vec<u8>, Vec<u8>)>;
-            (cursor, fields) = self.ask(&self.queries, &command).await?;
+            (cursor, fields) = queries.ask(links, &command).await?;
             for (field, offset) in fields {
                 marks.push((keys::read_mark(&field)?, decimal(&offset)?));
             }
@@ -305,29 +396,38 @@ impl StateStore for RedisState {
     }
 
     async fn mark(&self, partition: u16, windows: &[SiteWindow]) -> Result<(), StateError> {
+        let Server { links, queries, .. } = &*self.server;
         for some in windows.chunks(MARKS_AT_ONCE) {
             let mut pipeline = ::redis::pipe();
             for window in some {
-                let mark = pipeline.cmd("HSETNX").arg(keys::marks(partition));
+                let mark = pipeline
+                    .cmd("HSETNX")
+                    .arg(keys::marks(self.part(partition)));
                 mark.arg(keys::mark(window)).arg(0).ignore();
             }
-            let () = self.ask_all(&self.queries, &pipeline).await?;
+            let () = queries.ask_all(links, &pipeline).await?;
         }
         Ok(())
     }
 
     async fn unmark(&self, partition: u16, marks: &[Mark]) -> Result<(), StateError> {
+        let Server {
+            links,
+            queries,
+            owner,
+            ..
+        } = &*self.server;
         for some in marks.chunks(MARKS_AT_ONCE) {
-            let mut invocation = self.unmark.prepare_invoke();
+            let mut invocation = self.server.unmark.prepare_invoke();
             invocation
-                .key(keys::progress(partition))
-                .key(keys::marks(partition))
-                .arg(commit::epoch(self.owner.epoch));
+                .key(keys::progress(self.part(partition)))
+                .key(keys::marks(self.part(partition)))
+                .arg(commit::epoch(owner.epoch));
             for (window, offset) in some {
                 invocation.arg(keys::mark(window)).arg(*offset);
             }
-            let done = invocation.invoke_async(&mut take(&self.queries)).await;
-            let () = done.map_err(|error| self.failed(&self.queries, error))?;
+            let done = invocation.invoke_async(&mut queries.link()).await;
+            let () = done.map_err(|error| queries.failed(links, error))?;
         }
         Ok(())
     }
@@ -343,12 +443,14 @@ impl StateStore for RedisState {
         let Some(blocks) = keys::Block::range(grain, dimension, &windows) else {
             return Ok(Vec::new());
         };
+        let part = self.part(partition);
+        let Server { links, queries, .. } = &*self.server;
         let mut index = ::redis::cmd("ZRANGEBYLEX");
         index
-            .arg(keys::index(partition, site, grain, dimension))
+            .arg(keys::index(part, site, grain, dimension))
             .arg([&b"["[..], &keys::signed(*blocks.start())].concat())
             .arg([&b"["[..], &keys::signed(*blocks.end())].concat());
-        let mut known: Vec<Vec<u8>> = self.ask(&self.queries, &index).await?;
+        let mut known: Vec<Vec<u8>> = queries.ask(links, &index).await?;
         // All blocks are read at one moment; if a commit has made or removed one since the index was read, again.
         let hashes = loop {
             if known.is_empty() {
@@ -358,9 +460,9 @@ impl StateStore for RedisState {
             pipeline.atomic().add_command(index.clone());
             for block in &known {
                 let block = keys::Block::new(site, grain, dimension, keys::read_signed(block)?);
-                pipeline.cmd("HGETALL").arg(block.rows(partition));
+                pipeline.cmd("HGETALL").arg(block.rows(part));
             }
-            let mut answers: Vec<::redis::Value> = self.ask_all(&self.queries, &pipeline).await?;
+            let mut answers: Vec<::redis::Value> = queries.ask_all(links, &pipeline).await?;
             let hashes = answers.split_off(1.min(answers.len()));
             let index = answers.pop().map_or(Ok(Vec::new()), read)?;
             if index == known {
@@ -392,26 +494,17 @@ impl StateStore for RedisState {
             return Ok(Vec::new());
         }
         let mut command = ::redis::cmd("HMGET");
-        command.arg(keys::names(partition, site));
+        command.arg(keys::names(self.part(partition), site));
         for id in ids {
             command.arg(&id.to_be_bytes());
         }
-        self.ask(&self.queries, &command).await
+        let Server { links, queries, .. } = &*self.server;
+        Ok(queries.ask(links, &command).await?)
     }
 
     /// The server does it, as its operator configured it. Says whether it is in a state to go on.
     async fn persist(&self) -> Result<(), StateError> {
-        Ok(self.info().await?.check(&self.name())?)
-    }
-}
-
-impl RedisState {
-    fn replaced(&self, partition: u16, found: u64) -> StateError {
-        StateError::Replaced {
-            partition,
-            epoch: self.owner.epoch,
-            found,
-        }
+        check(&self.server.links, &self.server.work).await.map(drop)
     }
 }
 

@@ -16,6 +16,7 @@ mod http;
 mod ingest;
 mod ledger;
 mod query;
+mod rebuild;
 mod redis;
 mod restart;
 mod watch;

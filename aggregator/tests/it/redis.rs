@@ -190,10 +190,97 @@ async fn an_aggregator_with_another_log_is_refused_by_a_redis_in_use() {
         .await
         .unwrap();
     let before = Figures::of(aggregator.metrics()).await;
-    let refused = Aggregator::start(config_with(second.path(), &redis)).await;
-    let refused = format!("{:#}", anyhow::Error::from(refused.map(drop).unwrap_err()));
-    assert!(refused.contains("made from another log"), "{refused}");
+    let refusal = async || {
+        let refused = Aggregator::start(config_with(second.path(), &redis)).await;
+        format!("{:#}", anyhow::Error::from(refused.map(drop).unwrap_err()))
+    };
+    let refused = refusal().await;
+    assert!(
+        refused.contains("in use by another aggregator"),
+        "{refused}"
+    );
     assert_eq!(Figures::of(aggregator.metrics()).await, before);
+    drop(channel);
+    aggregator.shutdown(Duration::from_secs(10)).await;
+    let refused = refusal().await;
+    assert!(refused.contains("made from another log"), "{refused}");
+    let aggregator = start(&config_with(first.path(), &redis)).await;
+    assert_eq!(Figures::of(aggregator.metrics()).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregator_starts_while_redis_is_away_and_collectors_are_answered() {
+    let mut redis = Redis::start(&["--requirepass", "right"]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let spool = Spool::without_copies();
+    let expected = expected(&spool).await;
+    let mut config = config_with(data.path(), &redis);
+    let with_password = redis.url().replace("redis://", "redis://:right@");
+    config.state.url = Some(with_password.clone());
+    redis.kill().unwrap();
+    let aggregator = start(&config).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let half = spool.next / 2;
+    let acked = push(&channel, 7, spool.round(0, half)).await.unwrap();
+    assert_eq!(acked.len(), 1);
+    let says = readiness(&aggregator).await;
+    assert!(
+        says.contains("ask Redis at") && says.contains("nothing is lost"),
+        "{says}"
+    );
+    assert!(!says.contains("right"), "{says}");
+    let days = aggregator.metrics();
+    let days = days.totals(super::edge::SITE, wakeline_engine::Grain::Day, 0..1);
+    assert!(days.await.is_err(), "figures without a state");
+    // A collector that did not get the answer sends it again.
+    push(&channel, 7, spool.round(0, half)).await.unwrap();
+    redis.revive().unwrap();
+    until("ready", async || readiness(&aggregator).await == "ready\n").await;
+    push(&channel, 7, spool.round(half, spool.next))
+        .await
+        .unwrap();
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+    drop(channel);
+    aggregator.shutdown(Duration::from_secs(10)).await;
+
+    // A wrong password is waited for, too: it may be Redis that is to be changed.
+    config.state.url = Some(redis.url().replace("redis://", "redis://:wrong@"));
+    let aggregator = start(&config).await;
+    let says = readiness(&aggregator).await;
+    assert!(says.contains("refuses the user or password"), "{says}");
+    assert!(!says.contains("wrong"), "{says}");
+    aggregator.shutdown(Duration::from_secs(10)).await;
+    config.state.url = Some(with_password);
+    let aggregator = start(&config).await;
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_at_the_start_is_waited_for_until_it_is_the_primary() {
+    let primary = Redis::start(&[]).unwrap();
+    let redis = Redis::start(&[]).unwrap();
+    let port = primary.address().port();
+    redis
+        .command(&format!("REPLICAOF 127.0.0.1 {port}"))
+        .unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let aggregator = start(&config_with(data.path(), &redis)).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let spool = Spool::without_copies();
+    push(&channel, 7, spool.blocks()).await.unwrap();
+    let says = readiness(&aggregator).await;
+    assert!(says.contains("read-only replica"), "{says}");
+    redis.command("REPLICAOF NO ONE").unwrap();
+    until("ready", async || readiness(&aggregator).await == "ready\n").await;
+    assert_eq!(
+        Figures::of(aggregator.metrics()).await,
+        expected(&spool).await
+    );
+}
+
+async fn readiness(aggregator: &Aggregator) -> String {
+    let url = format!("http://{}/readyz", aggregator.http_addr());
+    reqwest::get(url).await.unwrap().text().await.unwrap()
 }
 
 /// Everything counts: the records, their dedupe, the server's overhead, and the rows and names beside them.

@@ -6,14 +6,18 @@
 mod browser;
 mod debian;
 mod demo;
+mod nginx;
 mod process;
 mod redis;
+mod redis_cluster;
 mod stack;
 
 pub use browser::Browser;
 pub use demo::Demo;
+pub use nginx::Nginx;
 pub use process::{Process, binary};
 pub use redis::Redis;
+pub use redis_cluster::RedisCluster;
 pub use stack::Stack;
 
 use std::{

@@ -158,13 +158,50 @@ impl Process {
         Ok(())
     }
 
+    /// SIGSTOP: it is there and does nothing.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn pause(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT, after [`pause`](Self::pause).
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let id = Pid::from_raw(i32::try_from(self.child.id())?).context("no process id")?;
+        Ok(kill_process(id, signal)?)
+    }
+
+    /// Waits until it has ended by itself, and gives its exit code.
+    ///
+    /// # Errors
+    /// If it has not within `limit`, or a signal ended it.
+    pub fn ended(&mut self, limit: Duration) -> anyhow::Result<i32> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return status.code().context("ended by a signal");
+            }
+            if Instant::now() > deadline {
+                bail!("{} runs after {limit:?}:\n{}", self.name, self.output());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// SIGTERM: asks it to end, and waits for that.
     ///
     /// # Errors
     /// If it has not ended within `limit`, or not with code 0.
     pub fn stop(&mut self, limit: Duration) -> anyhow::Result<()> {
-        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("no process id")?;
-        kill_process(pid, Signal::TERM)?;
+        self.signal(Signal::TERM)?;
         let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait()? {

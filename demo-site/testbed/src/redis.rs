@@ -3,12 +3,12 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::{Process, debian};
@@ -23,6 +23,17 @@ pub struct Redis {
     options: Vec<String>,
     process: Option<Process>,
     data: TempDir,
+}
+
+/// A server that takes TLS.
+pub struct Tls {
+    /// The server, without TLS.
+    pub redis: Redis,
+    /// `rediss://HOST:PORT`.
+    pub url: String,
+    /// File with its certificate, PEM.
+    pub certificate: PathBuf,
+    _files: TempDir,
 }
 
 impl Redis {
@@ -76,6 +87,45 @@ impl Redis {
         format!("redis://{}", self.address())
     }
 
+    /// Starts a server that takes TLS, too, with a certificate of its own.
+    ///
+    /// # Errors
+    /// If it is missing and may not be installed, or does not start.
+    pub fn start_with_tls() -> anyhow::Result<Tls> {
+        let files = TempDir::new()?;
+        let (key, certificate) = (files.path().join("key.pem"), files.path().join("cert.pem"));
+        let made = Command::new(debian::program("openssl", &["openssl"])?)
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
+            .args(["ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+            .args(["-subj", "/CN=localhost", "-addext"])
+            .args(["subjectAltName=IP:127.0.0.1", "-addext"])
+            .args(["basicConstraints=critical,CA:FALSE", "-keyout"])
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate)
+            .output()?;
+        if !made.status.success() {
+            bail!("openssl: {}", String::from_utf8_lossy(&made.stderr));
+        }
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let redis = Self::start(&[
+            "--tls-port",
+            &port.to_string(),
+            "--tls-auth-clients",
+            "no",
+            "--tls-cert-file",
+            &certificate.to_string_lossy(),
+            "--tls-key-file",
+            &key.to_string_lossy(),
+        ])?;
+        Ok(Tls {
+            redis,
+            url: format!("rediss://127.0.0.1:{port}"),
+            certificate,
+            _files: files,
+        })
+    }
+
     /// SIGKILL.
     ///
     /// # Errors
@@ -100,7 +150,7 @@ impl Redis {
     /// # Errors
     /// If it does not run.
     pub fn pause(&self) -> anyhow::Result<()> {
-        self.signal(Signal::STOP)
+        self.process.as_ref().context("not running")?.pause()
     }
 
     /// SIGCONT, after [`pause`](Self::pause).
@@ -108,13 +158,7 @@ impl Redis {
     /// # Errors
     /// If it does not run.
     pub fn resume(&self) -> anyhow::Result<()> {
-        self.signal(Signal::CONT)
-    }
-
-    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let id = self.process.as_ref().context("not running")?.id();
-        let id = Pid::from_raw(i32::try_from(id)?).context("no process id")?;
-        Ok(kill_process(id, signal)?)
+        self.process.as_ref().context("not running")?.resume()
     }
 
     /// Stops it gently and starts it again.

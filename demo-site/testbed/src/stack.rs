@@ -49,14 +49,26 @@ impl Server {
     fn kill(&mut self) -> anyhow::Result<()> {
         self.process.take().context("not running")?.kill()
     }
+
+    /// Stops it gently and starts it again.
+    fn restart(&mut self, listeners: &[&str]) -> anyhow::Result<()> {
+        self.process.take().context("not running")?.stop(STARTS)?;
+        self.start(listeners).map(drop)
+    }
+
+    fn running(&self) -> anyhow::Result<&Process> {
+        self.process.as_ref().context("not running")
+    }
 }
 
-/// Both servers, with one site.
+/// Collectors and an aggregator, with one site.
 pub struct Stack {
-    collector: Server,
+    collectors: Vec<Server>,
     aggregator: Server,
-    /// `http://HOST:PORT` of the collector.
+    /// `http://HOST:PORT` of the first collector.
     pub collector_url: String,
+    /// `http://HOST:PORT` of every collector.
+    pub collector_urls: Vec<String>,
     /// `http://HOST:PORT` of the aggregator's API.
     pub api_url: String,
     /// Of the one site.
@@ -67,11 +79,22 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts both on free ports, which they keep through every restart, and makes a site.
+    /// Starts one of each on free ports, which they keep through every restart, and makes a site.
     ///
     /// # Errors
     /// If a process does not start or end.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(1, &[]).await
+    }
+
+    /// The same with several collectors, and with further environment of the aggregator.
+    ///
+    /// # Errors
+    /// If a process does not start or end.
+    pub async fn start_with(
+        collectors: usize,
+        aggregator_env: &[(&'static str, String)],
+    ) -> anyhow::Result<Self> {
         let data = TempDir::new()?;
         let server = |name, folder: &str, env| Server {
             name,
@@ -88,6 +111,7 @@ impl Stack {
                 ("WAKELINE_GRPC__LISTEN", "127.0.0.1:0".to_owned()),
             ],
         );
+        aggregator.env.extend_from_slice(aggregator_env);
         let [http, grpc] = aggregator.start(AGGREGATOR)?[..] else {
             bail!("two listeners")
         };
@@ -114,25 +138,31 @@ impl Stack {
         }
         let created: Value = serde_json::from_slice(&created.stdout)?;
 
-        let mut collector = server(
-            "wakeline-collector",
-            "collector",
-            vec![
-                ("WAKELINE_HTTP__LISTEN", "127.0.0.1:0".to_owned()),
-                ("WAKELINE_UPSTREAM__URL", format!("http://127.0.0.1:{grpc}")),
-            ],
-        );
-        let [door] = collector.start(COLLECTOR)?[..] else {
-            bail!("one listener")
-        };
-        collector
-            .env
-            .push(("WAKELINE_HTTP__LISTEN", format!("127.0.0.1:{door}")));
+        let (mut servers, mut collector_urls) = (Vec::new(), Vec::new());
+        for number in 0..collectors {
+            let mut collector = server(
+                "wakeline-collector",
+                &format!("collector-{number}"),
+                vec![
+                    ("WAKELINE_HTTP__LISTEN", "127.0.0.1:0".to_owned()),
+                    ("WAKELINE_UPSTREAM__URL", format!("http://127.0.0.1:{grpc}")),
+                ],
+            );
+            let [door] = collector.start(COLLECTOR)?[..] else {
+                bail!("one listener")
+            };
+            collector
+                .env
+                .push(("WAKELINE_HTTP__LISTEN", format!("127.0.0.1:{door}")));
+            servers.push(collector);
+            collector_urls.push(format!("http://127.0.0.1:{door}"));
+        }
 
         let stack = Self {
-            collector,
+            collectors: servers,
             aggregator,
-            collector_url: format!("http://127.0.0.1:{door}"),
+            collector_url: collector_urls.first().context("no collector")?.clone(),
+            collector_urls,
             api_url: format!("http://127.0.0.1:{http}"),
             write_key: created["write_key"]
                 .as_str()
@@ -145,15 +175,13 @@ impl Stack {
                 .build()?,
             _data: data,
         };
-        eventually("collector is ready", STARTS, || async {
-            let answer = stack
-                .http
-                .get(format!("{}/readyz", stack.collector_url))
-                .send()
-                .await?;
-            Ok(answer.status().is_success().then_some(()))
-        })
-        .await?;
+        for url in &stack.collector_urls {
+            eventually("collector is ready", STARTS, || async {
+                let answer = stack.http.get(format!("{url}/readyz")).send().await?;
+                Ok(answer.status().is_success().then_some(()))
+            })
+            .await?;
+        }
         Ok(stack)
     }
 
@@ -162,8 +190,80 @@ impl Stack {
     /// # Errors
     /// If a process does not start or end.
     pub fn restart_collector(&mut self) -> anyhow::Result<()> {
-        self.collector.kill()?;
-        self.collector.start(COLLECTOR).map(drop)
+        self.collectors[0].kill()?;
+        self.collectors[0].start(COLLECTOR).map(drop)
+    }
+
+    /// Stops a collector gently, and starts it again; returns when it is ready.
+    ///
+    /// # Errors
+    /// If a process does not start or end.
+    pub async fn cycle_collector(&mut self, number: usize) -> anyhow::Result<()> {
+        self.collectors[number].restart(COLLECTOR)?;
+        let url = &self.collector_urls[number];
+        eventually("collector is ready again", STARTS, || async {
+            let answer = self.http.get(format!("{url}/readyz")).send().await?;
+            Ok(answer.status().is_success().then_some(()))
+        })
+        .await
+    }
+
+    /// Stops the aggregator gently, and starts it again.
+    ///
+    /// # Errors
+    /// If a process does not start or end.
+    pub fn cycle_aggregator(&mut self) -> anyhow::Result<()> {
+        self.aggregator.restart(AGGREGATOR)
+    }
+
+    /// SIGSTOP of the collector, and SIGCONT after `pause`.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn pause_collector(&self, pause: Duration) -> anyhow::Result<()> {
+        hold(self.collectors[0].running()?, pause)
+    }
+
+    /// SIGSTOP of the aggregator, and SIGCONT after `pause`.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn pause_aggregator(&self, pause: Duration) -> anyhow::Result<()> {
+        hold(self.aggregator.running()?, pause)
+    }
+
+    /// The aggregator's process.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn aggregator(&mut self) -> anyhow::Result<&mut Process> {
+        self.aggregator.process.as_mut().context("not running")
+    }
+
+    /// The aggregator's folder.
+    pub fn aggregator_data(&self) -> &std::path::Path {
+        &self.aggregator.data
+    }
+
+    /// Starts a second aggregator on another folder, which takes the place of the first here, and gives the first one's
+    /// process. If it does not start, the first one keeps its place.
+    ///
+    /// # Errors
+    /// If it does not start; with what it printed.
+    pub fn take_over(&mut self, data: PathBuf) -> anyhow::Result<Process> {
+        let mut second = Server {
+            name: self.aggregator.name,
+            data,
+            env: self.aggregator.env.clone(),
+            process: None,
+        };
+        for listener in ["WAKELINE_HTTP__LISTEN", "WAKELINE_GRPC__LISTEN"] {
+            second.env.push((listener, "127.0.0.1:0".to_owned()));
+        }
+        let ports = second.start(AGGREGATOR)?;
+        self.api_url = format!("http://127.0.0.1:{}", ports[0]);
+        let first = std::mem::replace(&mut self.aggregator, second);
+        first.process.context("not running")
     }
 
     /// `kill -9` of the aggregator, and a new one in its place.
@@ -180,16 +280,17 @@ impl Stack {
     /// # Errors
     /// If a process does not start or end.
     pub fn restart_both(&mut self) -> anyhow::Result<()> {
-        self.collector.kill()?;
+        self.collectors[0].kill()?;
         self.aggregator.kill()?;
-        self.collector.start(COLLECTOR)?;
+        self.collectors[0].start(COLLECTOR)?;
         self.aggregator.start(AGGREGATOR).map(drop)
     }
 
     /// Process ids of both.
     pub fn processes(&self) -> Vec<u32> {
-        [&self.collector, &self.aggregator]
-            .into_iter()
+        self.collectors
+            .iter()
+            .chain([&self.aggregator])
             .filter_map(Server::id)
             .collect()
     }
@@ -306,29 +407,28 @@ impl Stack {
         })
         .await
         .with_context(|| format!("expected {expected:?}, seen {:?}", seen.get()))?;
-        eventually(
-            "the spool is forwarded",
-            Duration::from_secs(60),
-            || async {
-                let metrics = self
-                    .http
-                    .get(format!("{}/metrics", self.collector_url))
-                    .send()
-                    .await?
-                    .text()
-                    .await?;
+        for url in &self.collector_urls {
+            eventually("the spool is forwarded", STARTS, || async {
+                let metrics = self.http.get(format!("{url}/metrics")).send().await?;
+                let metrics = metrics.text().await?;
                 let [acked, durable] = ["forward_acked_position", "spool_durable_position"]
                     .map(|name| sample(&metrics, name));
                 Ok((acked? >= durable?).then_some(()))
-            },
-        )
-        .await?;
+            })
+            .await?;
+        }
         let at_rest = self.totals().await?;
         if at_rest != expected {
             bail!("expected {expected:?}, at rest {at_rest:?}");
         }
         Ok(())
     }
+}
+
+fn hold(process: &Process, pause: Duration) -> anyhow::Result<()> {
+    process.pause()?;
+    std::thread::sleep(pause); // the fault itself
+    process.resume()
 }
 
 /// The value of one of the collector's samples without labels.

@@ -1,17 +1,19 @@
 -- Changes a partition, unless another writer has.
 --
 -- KEYS: hashes (the first is the partition's progress), then indexes of blocks.
--- ARGV: expected offset, epoch (20 digits), log, next offset, number of hashes;
+-- ARGV: expected offset, epoch (20 digits), owner, log, next offset, number of hashes;
 --   of each hash: number of fields and values to set and of fields to remove, and these;
 --   of each index: number of blocks, and of each its place in KEYS and its member.
 -- Nothing is written before all checks are passed, and a script is not interrupted once it has written.
-local at = redis.call('HMGET', KEYS[1], 'offset', 'epoch', 'log')
-if at[3] and at[3] ~= ARGV[3] then return {'log', at[3]} end
-if at[2] and at[2] > ARGV[2] then return {'epoch', at[2]} end
+local at = redis.call('HMGET', KEYS[1], 'offset', 'epoch', 'owner', 'log')
+if at[4] and at[4] ~= ARGV[4] then return {'log', at[4]} end
+if at[2] and (at[2] > ARGV[2] or (at[2] == ARGV[2] and at[3] and at[3] ~= ARGV[3])) then
+    return {'epoch', at[2]}
+end
 if (at[1] or '0') ~= ARGV[1] then return {'offset', at[1] or '0'} end
 
-local hashes = tonumber(ARGV[5])
-local next = 6
+local hashes = tonumber(ARGV[6])
+local next = 7
 local function take()
     local value = tonumber(ARGV[next])
     next = next + 1
@@ -43,5 +45,5 @@ for k = hashes + 1, #KEYS do
         next = next + 1
     end
 end
-redis.call('HSET', KEYS[1], 'offset', ARGV[4], 'epoch', ARGV[2], 'log', ARGV[3])
+redis.call('HSET', KEYS[1], 'offset', ARGV[5], 'epoch', ARGV[2], 'owner', ARGV[3], 'log', ARGV[4])
 return {'ok', ''}

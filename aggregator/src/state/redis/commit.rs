@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ::redis::{Script, ScriptInvocation};
 
-use super::keys::{self, Block};
+use super::keys::{self, Block, Part};
 use crate::state::Changes;
 
 pub(super) fn script() -> Script {
@@ -47,7 +47,7 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn new(partition: u16, changes: &'a Changes, next_offset: u64) -> Self {
+    pub(super) fn new(part: Part, changes: &'a Changes, next_offset: u64) -> Self {
         let mut progress = Hash::default();
         if let Some(stamp_ms) = changes.stamp_ms {
             progress.put(b"stamp".to_vec(), stamp_ms.to_string().into_bytes());
@@ -60,13 +60,13 @@ impl<'a> Call<'a> {
             let rules = format!("{} {}", rules.gap_ms, rules.timezone);
             progress.put(keys::tagged(b'r', *site), rules.into_bytes());
         }
-        let mut hashes = vec![(keys::progress(partition), progress)];
+        let mut hashes = vec![(keys::progress(part), progress)];
 
         let mut visitors = Hash::default();
         for (key, encoded) in &changes.visitors {
             visitors.put_ref(keys::visitor(key), encoded);
         }
-        hashes.push((keys::visitors(partition), visitors));
+        hashes.push((keys::visitors(part), visitors));
 
         let mut names: BTreeMap<u64, Hash<'_>> = BTreeMap::new();
         for (site, id, path) in &changes.names {
@@ -76,7 +76,7 @@ impl<'a> Call<'a> {
         hashes.extend(
             names
                 .into_iter()
-                .map(|(site, names)| (keys::names(partition, site), names)),
+                .map(|(site, names)| (keys::names(part, site), names)),
         );
 
         if !changes.marks.is_empty() {
@@ -84,7 +84,7 @@ impl<'a> Call<'a> {
             for window in &changes.marks {
                 marks.put(keys::mark(window), next_offset.to_string().into_bytes());
             }
-            hashes.push((keys::marks(partition), marks));
+            hashes.push((keys::marks(part), marks));
         }
 
         let mut blocks: BTreeMap<Block, Hash<'_>> = BTreeMap::new();
@@ -97,8 +97,8 @@ impl<'a> Call<'a> {
         }
         let mut indexes: BTreeMap<String, Vec<(usize, [u8; 8])>> = BTreeMap::new();
         for (block, rows) in blocks {
-            hashes.push((block.rows(partition), rows));
-            let index = indexes.entry(block.index(partition)).or_default();
+            hashes.push((block.rows(part), rows));
+            let index = indexes.entry(block.index(part)).or_default();
             index.push((hashes.len(), keys::signed(block.number)));
         }
         Self { hashes, indexes }

@@ -1,30 +1,49 @@
 //! Keys and fields, as the module above lists them.
 
+use std::fmt;
 use std::ops::{Range, RangeInclusive};
 
 use wakeline_engine::{Dimension, Grain};
 
 use crate::state::{RowAddress, SiteWindow, StateError, VisitorKey};
 
-pub(super) fn progress(partition: u16) -> String {
-    format!("{{wl:{partition}}}:p")
+/// A partition of a generation: what all of its keys begin with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) partition: u16,
+    pub(super) generation: u32,
 }
 
-pub(super) fn visitors(partition: u16) -> String {
-    format!("{{wl:{partition}}}:v")
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{wl:{}}}", self.partition)?;
+        // The first one's keys are as they were before there were generations.
+        if self.generation > 0 {
+            write!(f, "{}", self.generation)?;
+        }
+        Ok(())
+    }
 }
 
-pub(super) fn marks(partition: u16) -> String {
-    format!("{{wl:{partition}}}:d")
+pub(super) fn marks(part: Part) -> String {
+    format!("{part}:d")
 }
 
-pub(super) fn names(partition: u16, site: u64) -> String {
-    format!("{{wl:{partition}}}:n:{site}")
+pub(super) fn progress(part: Part) -> String {
+    format!("{part}:p")
 }
 
-pub(super) fn index(partition: u16, site: u64, grain: Grain, dimension: Dimension) -> String {
+pub(super) fn visitors(part: Part) -> String {
+    format!("{part}:v")
+}
+
+pub(super) fn names(part: Part, site: u64) -> String {
+    format!("{part}:n:{site}")
+}
+
+pub(super) fn index(part: Part, site: u64, grain: Grain, dimension: Dimension) -> String {
     let (grain, dimension) = (grain as u8, dimension as u8);
-    format!("{{wl:{partition}}}:i:{site}:{grain}{dimension}")
+    format!("{part}:i:{site}:{grain}{dimension}")
 }
 
 /// Rows that are in one hash.
@@ -63,14 +82,14 @@ impl Block {
         (!windows.is_empty()).then(|| number(windows.start)..=number(windows.end - 1))
     }
 
-    pub(super) fn rows(&self, partition: u16) -> String {
+    pub(super) fn rows(&self, part: Part) -> String {
         let (grain, dimension) = (self.grain as u8, self.dimension as u8);
         let (site, number) = (self.site, self.number);
-        format!("{{wl:{partition}}}:r:{site}:{grain}{dimension}:{number}")
+        format!("{part}:r:{site}:{grain}{dimension}:{number}")
     }
 
-    pub(super) fn index(&self, partition: u16) -> String {
-        index(partition, self.site, self.grain, self.dimension)
+    pub(super) fn index(&self, part: Part) -> String {
+        index(part, self.site, self.grain, self.dimension)
     }
 }
 

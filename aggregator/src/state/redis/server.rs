@@ -13,8 +13,14 @@ const FULL_PERCENT: u64 = 90;
 #[derive(Debug, thiserror::Error)]
 pub enum RedisStateError {
     /// The URL can't be used.
-    #[error("state.url is no URL of a Redis server")]
+    #[error("state.url is no URL of a Redis server or cluster")]
     Url(#[source] RedisError),
+    /// The URL names no server.
+    #[error("state.url names no server")]
+    NoServer,
+    /// The certificates can't be read.
+    #[error("read state.ca")]
+    Ca(#[source] std::io::Error),
     /// Wrong or missing user or password, or too few rights.
     #[error(
         "Redis at {server} refuses the user or password of state.url, or gives it too few rights"
@@ -78,6 +84,11 @@ impl From<RedisStateError> for StateError {
 }
 
 impl RedisStateError {
+    /// Whether it can change without a change of the configuration.
+    pub(crate) const fn may_pass(&self) -> bool {
+        !matches!(self, Self::Url(_) | Self::NoServer | Self::Ca(_))
+    }
+
     pub(super) fn of(server: String, source: RedisError) -> Self {
         let credentials = matches!(
             source.kind(),

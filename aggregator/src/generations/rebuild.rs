@@ -1,0 +1,270 @@
+//! Making state anew from the log, and putting it in the place of the one in use.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::Generations;
+use crate::control::ControlError;
+use crate::log::{EventLog as _, LogError, LogReader as _};
+use crate::process::{Board, Processing};
+use crate::server::StartError;
+use crate::state::{FORMAT, Progress, StateError, StateStore as _, Store};
+use crate::stats::Stats;
+
+/// How often it is looked at how far the new generation is.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often progress is told.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+/// Longest wait for the old generation to finish what it has begun; what is left the new one has anyway.
+const OLD_STOPS: Duration = Duration::from_secs(10);
+
+/// Why state was not made anew; the generation that was in use still is.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// One at a time.
+    #[error("the state is being rebuilt already")]
+    Running,
+    /// There is nothing to replay from.
+    #[error("the log ends at offset {end}: there is nothing at {from} or above")]
+    NothingThere {
+        /// What was asked for.
+        from: u64,
+        /// Offset after the newest record.
+        end: u64,
+    },
+    /// The server stops, or lost the state to another one.
+    #[error("the server stops: the state that was in use stays in use")]
+    Stopped,
+    /// The store of the new generation can't be opened.
+    #[error(transparent)]
+    Open(#[from] StartError),
+    /// The store of the new generation failed.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The list of generations can't be changed.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The log can't be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Threads can't be started.
+    #[error("start processing")]
+    Threads(#[source] std::io::Error),
+}
+
+/// How far a rebuild is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Every record of the log below this offset is in the new state.
+    pub applied: u64,
+    /// Offset after the newest record of the log.
+    pub log_end: u64,
+}
+
+/// What a rebuild did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Rebuilt {
+    /// The generation that is in use now.
+    pub generation: u32,
+    /// Offset after the newest record that is in it.
+    pub applied: u64,
+    /// Events that are in its figures.
+    pub events: u64,
+    /// Copies of events that were in its figures already.
+    pub duplicates: u64,
+    /// How long it took, in ms.
+    pub took_ms: u64,
+}
+
+/// A generation that is being made.
+struct New {
+    number: u32,
+    store: Arc<Store>,
+    board: Arc<Board>,
+    processing: Processing,
+    stats: Arc<Stats>,
+}
+
+impl Generations {
+    /// The offset of the first record that was appended at `time_ms` or later; the log's end if there is none.
+    pub(crate) async fn offset_at(&self, time_ms: u64) -> Result<u64, RebuildError> {
+        let end = *self.log.end().borrow();
+        let mut reader = self.log.reader(0);
+        loop {
+            let entries = reader.next(1 << 20).await?;
+            if entries.is_empty() {
+                return Ok(end);
+            }
+            let mut entries = entries.into_iter();
+            let first = entries.find(|entry| {
+                let stamp = entry.record.as_ref().map(|record| record.appended_at);
+                stamp.is_some_and(|stamp| stamp >= time_ms)
+            });
+            if let Some(first) = first {
+                return Ok(first.offset);
+            }
+        }
+    }
+
+    /// Makes sure that the log has something at `from` or above.
+    pub(crate) fn check_offset(&self, from: u64) -> Result<(), RebuildError> {
+        let end = *self.log.end().borrow();
+        if from >= end {
+            return Err(RebuildError::NothingThere { from, end });
+        }
+        Ok(())
+    }
+
+    /// Makes a new generation from the whole log and puts it in the place of the one in use. The old one is removed.
+    pub(crate) async fn rebuild(
+        self: &Arc<Self>,
+        tell: impl Fn(Step),
+    ) -> Result<Rebuilt, RebuildError> {
+        let begun = Instant::now();
+        let Ok(_one) = self.rebuilding.try_lock() else {
+            return Err(RebuildError::Running);
+        };
+        let number = self.control.add_generation(FORMAT)?;
+        let made = self.make(number, &tell).await;
+        let (applied, stats) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                self.remove(number).await;
+                return Err(error);
+            }
+        };
+        Ok(Rebuilt {
+            generation: number,
+            applied,
+            events: stats.events_counted.get(),
+            duplicates: stats.events_duplicate.get(),
+            took_ms: begun.elapsed().as_millis() as u64,
+        })
+    }
+
+    async fn make(
+        self: &Arc<Self>,
+        number: u32,
+        tell: &impl Fn(Step),
+    ) -> Result<(u64, Arc<Stats>), RebuildError> {
+        let new = self.begin(number).await?;
+        let done = async {
+            let end = *self.log.end().borrow();
+            self.reach(&new.board, end, tell).await
+        };
+        if let Err(error) = done.await {
+            new.processing.stop(std::future::ready(())).await;
+            return Err(error);
+        }
+        self.switch(new, tell).await
+    }
+
+    /// Starts to process the log into an empty generation, unseen.
+    async fn begin(&self, number: u32) -> Result<New, RebuildError> {
+        let store = self.open(number).await?;
+        let mut progress: Vec<Progress> = Vec::new();
+        for partition in 0..self.partitions() {
+            progress.push(store.load(partition).await?);
+        }
+        let offsets = progress.iter().map(|at| at.next_offset);
+        let board = Arc::new(Board::new(self.log.end(), 0, offsets, 0));
+        let stats = Arc::new(Stats::default());
+        let shared = self.shared(&store, &board, &stats, false);
+        let processing = Processing::start(&shared, &self.config, &self.log, progress)
+            .map_err(RebuildError::Threads)?;
+        Ok(New {
+            number,
+            store,
+            board,
+            processing,
+            stats,
+        })
+    }
+
+    /// Waits until everything below `end` is applied.
+    async fn reach(
+        &self,
+        board: &Board,
+        end: u64,
+        tell: &impl Fn(Step),
+    ) -> Result<(), RebuildError> {
+        let mut told = Instant::now();
+        loop {
+            let at = board.watermark();
+            if at.applied >= end {
+                return Ok(());
+            }
+            if told.elapsed() >= TELL_EVERY {
+                told = Instant::now();
+                tell(Step {
+                    applied: at.applied,
+                    log_end: at.log_end,
+                });
+            }
+            tokio::select! {
+                () = self.end.cancelled() => return Err(RebuildError::Stopped),
+                () = self.failed.cancelled() => return Err(RebuildError::Stopped),
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    /// Stops the old generation, lets the new one catch up with it, and puts that in its place.
+    async fn switch(
+        self: &Arc<Self>,
+        new: New,
+        tell: &impl Fn(Step),
+    ) -> Result<(u64, Arc<Stats>), RebuildError> {
+        let mut processing = self.processing.lock().await;
+        let old = self.in_use();
+        let served = processing.is_some();
+        if let Some(processing) = processing.take() {
+            processing.stop(tokio::time::sleep(OLD_STOPS)).await;
+        }
+        // The old one is not further than this, so that no figure steps back.
+        let end = *self.log.end().borrow();
+        let reached = self.reach(&new.board, end, tell).await;
+        new.processing.stop(std::future::pending()).await;
+        let switched = match reached {
+            Ok(()) => match new.store.persist().await {
+                Ok(()) => self
+                    .control
+                    .use_generation(new.number)
+                    .map_err(RebuildError::from),
+                Err(error) => Err(error.into()),
+            },
+            Err(error) => Err(error),
+        };
+        let (store, board) = match (&switched, &old) {
+            (Ok(()), _) => (Arc::clone(&new.store), Arc::clone(&new.board)),
+            (Err(_), Some(old)) => (Arc::clone(&old.store), Arc::clone(&old.board)),
+            (Err(_), None) => return switched.map(|()| (end, new.stats)),
+        };
+        if served && !self.end.is_cancelled() {
+            *processing = Some(self.go_on(&store, &board).await?);
+        }
+        switched?;
+        self.put_in_use(new.number, store, board);
+        if let Some(old) = old {
+            let gone = Arc::downgrade(&old.store);
+            tokio::spawn(Arc::clone(self).remove_later(old.number, gone));
+        }
+        Ok((end, new.stats))
+    }
+
+    /// Processes the log into a generation from where it is, seen by whoever watches.
+    async fn go_on(
+        &self,
+        store: &Arc<Store>,
+        board: &Arc<Board>,
+    ) -> Result<Processing, RebuildError> {
+        let mut progress = Vec::new();
+        for partition in 0..self.partitions() {
+            progress.push(store.load(partition).await?);
+        }
+        let shared = self.shared(store, board, &self.stats, true);
+        Processing::start(&shared, &self.config, &self.log, progress).map_err(RebuildError::Threads)
+    }
+}

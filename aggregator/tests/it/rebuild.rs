@@ -1,0 +1,156 @@
+//! State is made anew from the log while everything goes on.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use wakeline_aggregator::admin::{AdminRequest, RebuildRequest, Replay};
+use wakeline_aggregator::{Aggregator, Config};
+use wakeline_testbed::Redis;
+
+use super::edge::{Figures, Spool, config, connect, push, start, until};
+
+fn rebuild() -> AdminRequest {
+    AdminRequest::Rebuild(RebuildRequest::State)
+}
+
+/// Folders and keys of generations other than `number`.
+fn folders(data: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(data)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("state"))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Rebuilds while a reader looks on and more comes in; returns the figures at the end.
+async fn rebuild_under_way(config: &Config) -> (Aggregator, Figures) {
+    let spool = Spool::without_copies();
+    let aggregator = Arc::new(start(config).await);
+    let channel = connect(aggregator.grpc_addr()).await;
+    let half = spool.next / 2;
+    push(&channel, 7, spool.round(0, half)).await.unwrap();
+    let before = Figures::of(aggregator.metrics()).await.total();
+
+    let done = Arc::new(AtomicBool::new(false));
+    let reader = tokio::spawn({
+        let (aggregator, done) = (Arc::clone(&aggregator), Arc::clone(&done));
+        async move {
+            let mut seen = before;
+            while !done.load(Ordering::Acquire) {
+                let metrics = aggregator.metrics();
+                let pinned = metrics.pinned().unwrap();
+                let days = pinned.totals(
+                    super::edge::SITE,
+                    wakeline_engine::Grain::Day,
+                    i64::MIN..i64::MAX,
+                );
+                let mut total = wakeline_engine::Row::default();
+                for (_, row) in days.await.unwrap() {
+                    total.add(&row);
+                }
+                assert!(
+                    total.pageviews >= seen.pageviews && total.visitors() >= seen.visitors(),
+                    "figures stepped back from {seen:?} to {total:?}"
+                );
+                seen = total;
+            }
+        }
+    });
+    let first = aggregator.admin(rebuild()).await.unwrap();
+    assert!(first["events"].as_u64().unwrap() > 0, "{first}");
+    // More comes in during the next one.
+    let (second, pushed) = tokio::join!(
+        aggregator.admin(rebuild()),
+        push(&channel, 7, spool.round(half, spool.next))
+    );
+    pushed.unwrap();
+    assert!(second.unwrap()["generation"].as_u64() > first["generation"].as_u64());
+    let after = Figures::of(aggregator.metrics()).await;
+    done.store(true, Ordering::Release);
+    reader.await.unwrap();
+    drop(channel);
+    (Arc::into_inner(aggregator).unwrap(), after)
+}
+
+async fn in_one_go() -> Figures {
+    let data = tempfile::tempdir().unwrap();
+    let aggregator = start(&config(data.path())).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let blocks = Spool::without_copies().blocks();
+    push(&channel, 7, blocks).await.unwrap();
+    Figures::of(aggregator.metrics()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embedded_state_is_rebuilt_to_the_same_figures_while_readers_see_no_step_back() {
+    let data = tempfile::tempdir().unwrap();
+    let config = config(data.path());
+    let (aggregator, figures) = rebuild_under_way(&config).await;
+    let expected = in_one_go().await;
+    assert_eq!(figures, expected);
+    until("the old generations are removed", async || {
+        folders(data.path()) == ["state-2"]
+    })
+    .await;
+    aggregator.shutdown(Duration::from_secs(10)).await;
+    let aggregator = start(&config).await;
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_in_redis_is_rebuilt_to_the_same_figures_and_leaves_nothing_behind() {
+    let redis = Redis::start(&[]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let mut config = config(data.path());
+    config.state.url = Some(redis.url());
+    let (aggregator, figures) = rebuild_under_way(&config).await;
+    let expected = in_one_go().await;
+    assert_eq!(figures, expected);
+    until("only the keys of one generation are left", async || {
+        let keys = redis.command("KEYS *").unwrap();
+        let keys = keys.lines().filter(|line| line.starts_with("{wl:"));
+        let mut generations: Vec<_> = keys
+            .filter_map(|key| Some(key.split_once('}')?.1.split_once(':')?.0.to_owned()))
+            .collect();
+        generations.sort();
+        generations.dedup();
+        generations == ["2"]
+    })
+    .await;
+    aggregator.shutdown(Duration::from_secs(10)).await;
+    let aggregator = start(&config).await;
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_begins_where_the_log_has_something_and_changes_no_figure() {
+    let data = tempfile::tempdir().unwrap();
+    let aggregator = start(&config(data.path())).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    push(&channel, 7, Spool::without_copies().blocks())
+        .await
+        .unwrap();
+    let before = Figures::of(aggregator.metrics()).await;
+    let replay = |from_offset, from_time: Option<&str>| {
+        aggregator.admin(AdminRequest::Replay(Replay {
+            from_offset,
+            from_time: from_time.map(ToOwned::to_owned),
+        }))
+    };
+    assert_eq!(replay(Some(1), None).await.unwrap()["from_offset"], 1);
+    let by_time = replay(None, Some("2020-01-01T00:00:00Z")).await.unwrap();
+    assert_eq!(by_time["from_offset"], 0);
+    assert_eq!(Figures::of(aggregator.metrics()).await, before);
+    for nothing in [
+        replay(Some(1 << 40), None).await,
+        replay(None, Some("2999-01-01T00:00:00Z")).await,
+    ] {
+        let says = nothing.unwrap_err().to_string();
+        assert!(says.contains("the log ends at"), "{says}");
+    }
+    assert_eq!(Figures::of(aggregator.metrics()).await, before);
+}
