@@ -39,10 +39,12 @@ impl Edges {
     /// gives `next` to the next event.
     pub(crate) fn open(data: &Path, first: u64, next: u64) -> io::Result<Self> {
         let mut list = read(data)?.unwrap_or_default();
+        // Openings are left out once the aggregator has all of them: what is below the oldest is not to be sent.
+        let all_acked = list.first().is_some_and(|oldest| oldest.first == next);
         // Nothing was spooled under them; or it was in another life of the folder, and is not here.
         list.retain(|opening| opening.first < next);
         let edge = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
-        if list.is_empty() && first < next {
+        if list.is_empty() && first < next && !all_acked {
             tracing::error!(
                 path = %data.join(FILE).display(),
                 edge = format!("{edge:016x}"),
@@ -190,6 +192,18 @@ mod tests {
         let last = Edges::open(dir.path(), 0, 5).unwrap();
         assert_eq!(last.0.len(), 2);
         assert_eq!(last.at(0), (first.newest(), Some(5)));
+    }
+
+    #[test]
+    fn what_is_acknowledged_is_not_sent_again_after_an_opening_under_which_nothing_was_spooled() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Edges::open(dir.path(), 0, 0).unwrap();
+        first.save_acked(dir.path(), 17).unwrap();
+        let second = Edges::open(dir.path(), 0, 17).unwrap();
+        assert_eq!((second.0.len(), second.first()), (1, 17));
+        let third = Edges::open(dir.path(), 0, 17).unwrap();
+        assert_eq!(third.first(), 17);
+        assert_ne!(third.newest(), second.newest());
     }
 
     #[test]
