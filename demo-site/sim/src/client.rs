@@ -1,6 +1,6 @@
 //! Visitors: pages that run the SDK's core, and servers that post events without ids.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::rc::Rc;
@@ -91,6 +91,10 @@ pub(crate) async fn visit(plan: Plan, known: Rc<RefCell<Known>>) -> turmoil::Res
             },
         }
     }
+    // What a host has begun ends with its program.
+    while visit.posting.get() > 0 {
+        sleep_ms(100).await;
+    }
     known.borrow_mut().busy -= 1;
     Ok(())
 }
@@ -116,6 +120,8 @@ struct Visit {
     pages: u64,
     seq: u64,
     names: u64,
+    /// Events without ids that wait for their answers.
+    posting: Rc<Cell<usize>>,
 }
 
 impl Visit {
@@ -132,6 +138,7 @@ impl Visit {
             pages: 0,
             seq: 0,
             names: 0,
+            posting: Rc::default(),
         }
     }
 
@@ -217,13 +224,13 @@ impl Visit {
             body: body.into_bytes().into(),
         };
         known.borrow_mut().named.insert(name.clone(), false);
-        known.borrow_mut().busy += 1;
-        let known = Rc::clone(known);
+        self.posting.set(self.posting.get() + 1);
+        let (known, posting) = (Rc::clone(known), Rc::clone(&self.posting));
         tokio::task::spawn_local(async move {
             let accepted = matches!(post.send().await, Reply::Accepted(_));
             trace::event(format_args!("{name}: {accepted}"));
             known.borrow_mut().named.insert(name, accepted);
-            known.borrow_mut().busy -= 1;
+            posting.set(posting.get() - 1);
         });
     }
 

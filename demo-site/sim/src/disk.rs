@@ -4,7 +4,7 @@
 //! last fsync, the names in a folder as of the folder's. A power loss brings back that, mixed at random with what was
 //! written since. Each simulated host has its files in a folder of its own.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsString, c_int};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
@@ -31,8 +31,9 @@ pub(crate) struct Disk {
     random: fastrand::Rng,
     durable: HashMap<File, Vec<u8>>,
     names: HashMap<PathBuf, BTreeMap<OsString, File>>,
-    /// A sync of them failed: what was not durable then never will be, whatever later syncs say.
-    spoilt: HashSet<File>,
+    /// A sync of them failed: the sectors that were not durable then, as they were. Whatever later syncs say, they never
+    /// will be, unless they are written again.
+    spoilt: HashMap<File, BTreeMap<usize, Vec<u8>>>,
     /// By host.
     troubles: BTreeMap<PathBuf, Trouble>,
 }
@@ -45,7 +46,7 @@ impl Disk {
             random: fastrand::Rng::with_seed(seed),
             durable: HashMap::new(),
             names: HashMap::new(),
-            spoilt: HashSet::new(),
+            spoilt: HashMap::new(),
             troubles: BTreeMap::new(),
         }
     }
@@ -72,20 +73,45 @@ impl Disk {
         let key = key(&metadata);
         let trouble = self.trouble(&path);
         if self.random.f32() < trouble.sync {
-            if metadata.is_file() {
-                self.spoilt.insert(key);
+            if let (true, Ok(bytes)) = (metadata.is_file(), fs::read(&path)) {
+                self.spoil(key, &bytes);
             }
             return Some(Err(libc::EIO));
         }
         if metadata.is_dir() {
             let names = names(&path);
             self.names.insert(path, names);
-        } else if !self.spoilt.contains(&key)
-            && let Ok(bytes) = fs::read(&path)
-        {
-            self.durable.insert(key, bytes);
+        } else if let Ok(bytes) = fs::read(&path) {
+            self.keep(key, bytes);
         }
         Some(Ok(()))
+    }
+
+    fn spoil(&mut self, key: File, bytes: &[u8]) {
+        let durable = self.durable.get(&key).map_or(&[][..], Vec::as_slice);
+        let spoilt = self.spoilt.entry(key).or_default();
+        for (number, sector) in bytes.chunks(SECTOR).enumerate() {
+            if sector_of(durable, number) != sector {
+                spoilt.insert(number, sector.to_vec());
+            }
+        }
+    }
+
+    /// A sync succeeded.
+    fn keep(&mut self, key: File, mut bytes: Vec<u8>) {
+        if let Some(spoilt) = self.spoilt.get_mut(&key) {
+            let durable = self.durable.get(&key).map_or(&[][..], Vec::as_slice);
+            spoilt.retain(|number, lost| sector_of(&bytes, *number) == lost.as_slice());
+            for number in spoilt.keys() {
+                let old = sector_of(durable, *number);
+                let start = number * SECTOR;
+                let end = bytes.len().min(start + SECTOR);
+                for (at, byte) in bytes[start..end].iter_mut().enumerate() {
+                    *byte = old.get(at).copied().unwrap_or_default();
+                }
+            }
+        }
+        self.durable.insert(key, bytes);
     }
 
     /// How much of a write of `length` bytes to an open file is done.
@@ -213,6 +239,11 @@ fn key(metadata: &Metadata) -> File {
     let made = metadata.created().ok();
     let made = made.and_then(|made| made.duration_since(UNIX_EPOCH).ok());
     (metadata.ino(), made.unwrap_or_default().as_nanos())
+}
+
+fn sector_of(bytes: &[u8], number: usize) -> &[u8] {
+    let end = bytes.len().min((number + 1) * SECTOR);
+    bytes.get(number * SECTOR..end).unwrap_or_default()
 }
 
 fn names(folder: &Path) -> BTreeMap<OsString, File> {
