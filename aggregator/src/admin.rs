@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::control::{
-    Control, ControlError, Currency, Domain, InvalidSetting, KeyKind, NewSite, SessionGap, Zone,
+    Alias, Control, ControlError, Currency, Domain, InvalidSetting, KeyKind, NewSite, SessionGap,
+    Zone,
 };
 use crate::ledger::{Desk, LedgerError, LedgerQuery, LetterQuery, ReplayRequest};
 
@@ -94,7 +95,7 @@ fn checked_time(given: &str) -> Result<String, String> {
 pub enum SiteRequest {
     /// Make a site with a write key and a server key.
     Create(CreateSite),
-    /// Change a site's domain or currency.
+    /// Change a site's domain, currency or aliases.
     Set(SetSite),
     /// Show what collectors refuse, change and limit of a site's events, or give it other rules.
     Rules {
@@ -193,6 +194,15 @@ pub struct SetSite {
     #[arg(long, value_parser = checked::<Currency>)]
     #[serde(default)]
     pub currency: Option<String>,
+    /// A name that another tracker's client has for the site, as TRACKER:ID (plausible:shop.example, ga4:G-12345,
+    /// segment:WRITEKEY, matomo:1, …); may be given more than once.
+    #[arg(long, value_name = "TRACKER:ID", value_parser = checked::<Alias>)]
+    #[serde(default)]
+    pub alias: Vec<String>,
+    /// A name that the site is to have no longer; may be given more than once.
+    #[arg(long, value_name = "TRACKER:ID", value_parser = checked::<Alias>)]
+    #[serde(default)]
+    pub remove_alias: Vec<String>,
     /// Only the one it has: all that was counted so far was counted by it.
     #[arg(long, value_parser = checked::<Zone>)]
     #[serde(default)]
@@ -445,10 +455,25 @@ fn set_site(control: &Control, change: &SetSite) -> Result<Value, AdminError> {
                 .to_owned(),
         ));
     }
-    if domain.is_none() && currency.is_none() && timezone.is_none() && gap.is_none() {
+    let aliases = |given: &[String]| {
+        let parsed = given.iter().map(|alias| alias.parse::<Alias>());
+        parsed.collect::<Result<Vec<_>, _>>()
+    };
+    let add = aliases(&change.alias)?;
+    let remove = aliases(&change.remove_alias)?;
+    if domain.is_none()
+        && currency.is_none()
+        && timezone.is_none()
+        && gap.is_none()
+        && add.is_empty()
+        && remove.is_empty()
+    {
         return Err(AdminError::Refused(
             "nothing to change was given".to_owned(),
         ));
+    }
+    if !add.is_empty() || !remove.is_empty() {
+        control.change_aliases(site, &add, &remove)?;
     }
     let site = control.update_site(site, domain.as_ref(), currency.as_ref())?;
     Ok(json!(site))

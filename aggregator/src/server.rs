@@ -32,6 +32,8 @@ use crate::state::{RedisStateError, StateError};
 
 /// Watchers are told of changes that came too quickly to be told at once.
 const FLUSH_EVERY: Duration = Duration::from_millis(50);
+/// A salt is drawn a day before it holds: any time in between will do.
+const TURN_SALTS_EVERY: Duration = Duration::from_secs(600);
 /// Dead letters that are too old are deleted this often.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 /// Collectors that are gone without a word are noticed after this and as long again.
@@ -229,6 +231,8 @@ impl Aggregator {
         let socket = AdminSocket::bind(&config.data).map_err(StartError::Data)?;
         doors.spawn(socket.run(Arc::clone(&generations), Arc::clone(&desk), close.clone()));
         doors.close();
+        let control = Arc::downgrade(&generations.control);
+        tokio::spawn(turn_salts(control, background.clone()));
         tokio::spawn(expire(
             Arc::downgrade(&generations.letters),
             background.clone(),
@@ -384,6 +388,21 @@ async fn expire(letters: Weak<DeadLetters>, end: CancellationToken) {
         let done = tokio::task::spawn_blocking(move || letters.expire(now)).await;
         if let Ok(Err(error)) = done {
             tracing::warn!(error = %Causes(&error), "delete old dead letters");
+        }
+    }
+}
+
+/// Sees to it that every site has the salts of its day.
+async fn turn_salts(control: Weak<Control>, end: CancellationToken) {
+    let mut every = tokio::time::interval(TURN_SALTS_EVERY);
+    while end.run_until_cancelled(every.tick()).await.is_some() {
+        // As with dead letters, the file is let go of with the server.
+        let Some(control) = control.upgrade() else {
+            return;
+        };
+        let done = tokio::task::spawn_blocking(move || control.turn_salts(now_ms())).await;
+        if let Ok(Err(error)) = done {
+            tracing::error!(error = %Causes(&error), "draw salts");
         }
     }
 }

@@ -43,6 +43,19 @@ pub fn partition_hash(site: u64, visitor: &str) -> u64 {
     hasher.digest()
 }
 
+/// Trackers whose clients a collector understands, by the names that aliases of sites use. Clients of RudderStack
+/// speak Segment's protocol and are known by its name.
+pub const TRACKERS: [&str; 8] = [
+    "ga4",
+    "matomo",
+    "plausible",
+    "posthog",
+    "segment",
+    "shopify",
+    "snowplow",
+    "umami",
+];
+
 impl v1::EventType {
     /// Every type with the name that JSON, reports and the log of fates use.
     pub const NAMES: [(Self, &'static str); 14] = [

@@ -164,6 +164,12 @@ pub(super) struct SiteChange {
     currency: Option<String>,
     timezone: Option<String>,
     session_gap: Option<u32>,
+    /// Names to give to it, each `TRACKER:ID`, such as `plausible:shop.example`.
+    #[serde(default)]
+    alias: Vec<String>,
+    /// Names to take from it.
+    #[serde(default)]
+    remove_alias: Vec<String>,
 }
 
 /// Changes of a site what is given.
@@ -189,6 +195,8 @@ pub(super) async fn change_site(
         currency: change.currency,
         timezone: change.timezone,
         session_gap: change.session_gap,
+        alias: change.alias,
+        remove_alias: change.remove_alias,
     }));
     administer(&state, request).await.map(Json)
 }

@@ -199,6 +199,7 @@ impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
         let code = match &error {
             ControlError::DomainTaken(_)
+            | ControlError::AliasTaken(_)
             | ControlError::LastToken(_)
             | ControlError::RulesChanged(_) => Code::Conflict,
             ControlError::BadRules(_) => Code::Invalid,

@@ -10,6 +10,7 @@ mod generations;
 mod rules;
 mod schema;
 mod site_rules;
+mod trackers;
 
 use std::{
     fs::OpenOptions,
@@ -32,6 +33,7 @@ pub use self::site_rules::{
     BotRules, LimitRules, RedactRules, Redaction, SavedRules, SchemaMode, SchemaRule, SiteRules,
     UrlRules,
 };
+pub use self::trackers::{Alias, Salt};
 
 /// A site whose visits are counted.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -48,6 +50,12 @@ pub struct Site {
     pub session_gap_minutes: u32,
     /// Unix milliseconds.
     pub created_at: i64,
+    /// Names that other trackers' clients know the site by, each `TRACKER:ID`.
+    #[schema(value_type = Vec<String>)]
+    pub aliases: Vec<Alias>,
+    /// What ids of visitors are made with whose client gives none, in the order in which they hold.
+    #[serde(skip)]
+    pub salts: Vec<Salt>,
     /// The time zone of days and hours.
     #[serde(skip)]
     pub tz: TimeZone,
@@ -200,6 +208,9 @@ pub enum ControlError {
         "the rules were changed meanwhile, they are at version {0}: look at them, and change them from there"
     )]
     RulesChanged(u64),
+    /// Another site has that name.
+    #[error("{0} is an alias of another site: take it from that one first")]
+    AliasTaken(Alias),
     /// No such site.
     #[error("there is no site {0}")]
     NoSite(String),
@@ -276,6 +287,7 @@ impl Control {
             let id = db.last_insert_rowid() as u64;
             insert_key(db, &write_key, id, KeyKind::Write)?;
             insert_key(db, &server_key, id, KeyKind::Server)?;
+            trackers::first_salts(db, id, &new.timezone.clone().into_time_zone())?;
             Ok(id)
         })?;
         Ok(CreatedSite {
@@ -393,6 +405,8 @@ fn load_snapshot(db: &Connection) -> Result<ControlSnapshot, ControlError> {
         "SELECT id, domain, timezone, currency, session_gap_minutes, created_at FROM sites ORDER BY id",
     )?;
     let mut rows = statement.query([])?;
+    let mut aliases = trackers::load_aliases(db)?;
+    let mut salts = trackers::load_salts(db)?;
     let mut sites = Vec::new();
     while let Some(row) = rows.next()? {
         let id = row.get::<_, i64>(0)? as u64;
@@ -407,6 +421,8 @@ fn load_snapshot(db: &Connection) -> Result<ControlSnapshot, ControlError> {
             currency: row.get(3)?,
             session_gap_minutes: row.get(4)?,
             created_at: row.get(5)?,
+            aliases: aliases.remove(&id).unwrap_or_default(),
+            salts: salts.remove(&id).unwrap_or_default(),
             tz: zone.into_time_zone(),
         });
     }

@@ -21,6 +21,12 @@ pub enum InvalidSetting {
     /// Not in ISO 4217.
     #[error("currency {0:?} is not an ISO 4217 code such as USD or EUR")]
     Currency(String),
+    /// Not a name that a tracker's client has for a site.
+    #[error(
+        "alias {0:?} is not TRACKER:ID, such as plausible:shop.example; trackers: {list}",
+        list = wakeline_proto::TRACKERS.join(", ")
+    )]
+    Alias(String),
     /// Out of bounds.
     #[error("session gap {0:?} is not a whole number of minutes from 1 to 240")]
     SessionGap(String),

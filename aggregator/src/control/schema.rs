@@ -62,6 +62,21 @@ const MIGRATIONS: &[&str] = &[
     -- The state of a folder that is in use already is of format 1.
     INSERT INTO generations SELECT 0, CASE WHEN (SELECT count(*) FROM tokens) > 0 THEN 1 ELSE 2 END, 1;
 ",
+    "
+    CREATE TABLE aliases (
+        tracker TEXT NOT NULL,
+        id TEXT NOT NULL,
+        site INTEGER NOT NULL REFERENCES sites (id),
+        PRIMARY KEY (tracker, id)
+    ) STRICT;
+
+    CREATE TABLE salts (
+        site INTEGER NOT NULL REFERENCES sites (id),
+        starts_at INTEGER NOT NULL,
+        salt BLOB NOT NULL,
+        PRIMARY KEY (site, starts_at)
+    ) STRICT;
+",
 ];
 
 /// Sets the connection up and runs the migrations that are due.

@@ -1,12 +1,12 @@
 use super::{Control, ControlError, KeyKind, NewSite};
 
-fn control() -> (tempfile::TempDir, Control) {
+pub(super) fn control() -> (tempfile::TempDir, Control) {
     let folder = tempfile::tempdir().unwrap();
     let control = Control::open(&folder.path().join("control.sqlite")).unwrap();
     (folder, control)
 }
 
-fn site(domain: &str) -> NewSite {
+pub(super) fn site(domain: &str) -> NewSite {
     NewSite {
         domain: domain.parse().unwrap(),
         timezone: "Europe/Berlin".parse().unwrap(),

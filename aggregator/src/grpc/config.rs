@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use wakeline_proto::v1::config_server::Config;
 use wakeline_proto::v1::{
-    Key, KeyKind, LookupKeyReply, LookupKeyRequest, Site, Snapshot, WatchRequest,
+    Alias, Key, KeyKind, LookupKeyReply, LookupKeyRequest, Salt, Site, Snapshot, WatchRequest,
 };
 
 use super::Token;
@@ -50,13 +50,31 @@ impl Config for ConfigService {
         let wanted = &request.get_ref().key;
         let snapshot = self.control.snapshot();
         let key = snapshot.keys.iter().find(|key| key.key == *wanted);
+        let key = key
+            .map(self::key)
+            .or_else(|| alias(&snapshot, wanted.clone()));
         Ok(Response::new(LookupKeyReply {
             site: key
+                .as_ref()
                 .and_then(|key| snapshot.site(key.site))
                 .map(|site| self::site(site, &snapshot)),
-            key: key.map(self::key),
+            key,
         }))
     }
+}
+
+/// A name that another tracker has for a site writes like a public key.
+fn alias(snapshot: &ControlSnapshot, wanted: String) -> Option<Key> {
+    let alias: control::Alias = wanted.parse().ok()?;
+    let site = snapshot
+        .sites
+        .iter()
+        .find(|site| site.aliases.contains(&alias))?;
+    Some(Key {
+        key: wanted,
+        site: site.id,
+        kind: KeyKind::Write.into(),
+    })
 }
 
 fn to_proto(snapshot: &ControlSnapshot, partitions: u32) -> Snapshot {
@@ -78,6 +96,23 @@ fn site(site: &control::Site, snapshot: &ControlSnapshot) -> Site {
         domain: site.domain.clone(),
         timezone: site.timezone.clone(),
         rules: Some((&snapshot.rules(site.id).rules).into()),
+        aliases: site
+            .aliases
+            .iter()
+            .map(|alias| Alias {
+                tracker: alias.tracker.clone(),
+                id: alias.id.clone(),
+            })
+            .collect(),
+        salts: site
+            .salts
+            .iter()
+            .map(|salt| Salt {
+                from: salt.from as u64,
+                salt: salt.bytes.clone().into(),
+            })
+            .collect(),
+        currency: site.currency.clone(),
     }
 }
 

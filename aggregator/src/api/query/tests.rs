@@ -86,6 +86,8 @@ fn answer(rows: &Rows, query: &Value) -> Result<Value, String> {
             currency: "EUR".to_owned(),
             session_gap_minutes: 30,
             created_at: 0,
+            aliases: Vec::new(),
+            salts: Vec::new(),
             tz: jiff::tz::TimeZone::UTC,
         }],
         keys: Vec::new(),
