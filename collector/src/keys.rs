@@ -9,7 +9,7 @@ use wakeline_proto::v1;
 use wakeline_proto::v1::config_client::ConfigClient;
 
 use crate::rules::SiteRules;
-use crate::snapshot::{Grant, RulesWatch};
+use crate::snapshot::{Grant, Rules, RulesWatch};
 use crate::upstream::Upstream;
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -76,6 +76,24 @@ impl Keys {
             .borrow()
             .as_ref()
             .map_or(0, |rules| rules.version)
+    }
+
+    /// The rules held now; none until a first snapshot has come.
+    pub(crate) fn rules(&self) -> Option<Arc<Rules>> {
+        self.rules.borrow().clone()
+    }
+
+    /// What the client of a tracker may write that calls its site `id`: an alias of the site, or one of its keys.
+    pub(crate) async fn pass_of(&self, tracker: &str, id: &str) -> Result<Pass, KeyError> {
+        if id.is_empty() {
+            return Err(KeyError::Unknown);
+        }
+        let is_key = id.starts_with("wk_") || id.starts_with("sk_");
+        let known = |rules: &Arc<Rules>| rules.grant(id).is_some();
+        if is_key || self.rules().as_ref().is_some_and(known) {
+            return self.pass(id).await;
+        }
+        self.pass(&format!("{tracker}:{id}")).await
     }
 
     pub(crate) async fn pass(&self, key: &str) -> Result<Pass, KeyError> {

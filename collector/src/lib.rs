@@ -11,6 +11,7 @@
 //! or rejected with a reason; one bad event never sinks others; no address of a visitor is stored.
 
 pub mod config;
+mod doors;
 mod edges;
 mod enrich;
 mod forward;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use prost::Message as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -37,8 +38,38 @@ pub struct Rules {
     pub version: u64,
     /// Number of partitions of the aggregator's log; at least 1.
     pub partitions: u32,
+    /// Keys, and the names that other trackers have for sites, as `TRACKER:ID`: those write like a public key.
     keys: HashMap<String, Grant>,
     sites: HashMap<u64, Arc<SiteRules>>,
+    trackers: HashMap<u64, TrackerRules>,
+}
+
+/// What doors for other trackers need of a site.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrackerRules {
+    /// ISO 4217; of amounts that come without one.
+    pub currency: String,
+    salts: Vec<Salt>,
+}
+
+#[derive(Clone, PartialEq)]
+struct Salt {
+    from: u64,
+    bytes: Bytes,
+}
+
+impl std::fmt::Debug for Salt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Salt({})", self.from)
+    }
+}
+
+impl TrackerRules {
+    /// The salt that holds at `now` (ms since 1970-01-01 UTC); of a collector that was long without news, the last.
+    pub fn salt(&self, now: u64) -> Option<&Bytes> {
+        let held = self.salts.iter().rev().find(|salt| salt.from <= now);
+        held.or_else(|| self.salts.first()).map(|salt| &salt.bytes)
+    }
 }
 
 /// What a key allows.
@@ -69,25 +100,62 @@ impl Rules {
     pub(crate) fn site(&self, id: u64) -> Option<Arc<SiteRules>> {
         self.sites.get(&id).cloned()
     }
+
+    /// Settings of a site for the doors of other trackers; `None` if this snapshot does not have it.
+    pub fn tracker_rules(&self, id: u64) -> Option<&TrackerRules> {
+        self.trackers.get(&id)
+    }
 }
 
 impl From<&v1::Snapshot> for Rules {
-    /// Keys of sites that the snapshot does not have are left out.
+    /// Keys of sites that the snapshot does not have are left out. Plausible's clients know a site by its domain, so
+    /// that is an alias by itself.
     fn from(snapshot: &v1::Snapshot) -> Self {
         let rules = |site: &v1::Site| (site.id, Arc::new(SiteRules::from(site)));
         let sites: HashMap<_, _> = snapshot.sites.iter().map(rules).collect();
-        Self {
-            version: snapshot.version,
-            partitions: snapshot.partitions.max(1),
-            keys: snapshot
+        let name = |tracker: &str, id: &str, site| {
+            let grant = Grant {
+                site,
+                server: false,
+            };
+            (format!("{tracker}:{id}"), grant)
+        };
+        let mut keys: HashMap<String, Grant> = snapshot
+            .sites
+            .iter()
+            .map(|site| name("plausible", &site.domain, site.id))
+            .collect();
+        keys.extend(snapshot.sites.iter().flat_map(|site| {
+            let aliases = site.aliases.iter();
+            aliases.map(|alias| name(&alias.tracker, &alias.id, site.id))
+        }));
+        keys.extend(
+            snapshot
                 .keys
                 .iter()
                 .filter(|key| sites.contains_key(&key.site))
-                .map(|key| (key.key.clone(), Grant::from(key)))
-                .collect(),
+                .map(|key| (key.key.clone(), Grant::from(key))),
+        );
+        Self {
+            version: snapshot.version,
+            partitions: snapshot.partitions.max(1),
+            keys,
+            trackers: snapshot.sites.iter().map(tracker_rules).collect(),
             sites,
         }
     }
+}
+
+fn tracker_rules(site: &v1::Site) -> (u64, TrackerRules) {
+    let salts = site.salts.iter().map(|salt| Salt {
+        from: salt.from,
+        bytes: salt.salt.clone(),
+    });
+    let rules = TrackerRules {
+        currency: site.currency.clone(),
+        salts: salts.collect(),
+    };
+    (site.id, rules)
 }
 
 /// Follows the aggregator's config.

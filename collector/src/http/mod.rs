@@ -6,6 +6,7 @@
 //! | `POST PREFIX/1/events` | events as JSON |
 //! | `GET PREFIX/1/pixel.gif` | one event in a query |
 //! | `GET PREFIX/sdk/*` | the SDK's files |
+//! | what `doors/` says | clients of other trackers |
 //! | `GET /healthz`, `/readyz`, `/metrics` | for operators |
 //!
 //! A refusal is a [`problem::Refusal`]; it is counted and answered in one place, [`Doors::answer`].
@@ -43,7 +44,7 @@ use crate::enrich::{Enricher, Sender};
 use crate::forward::ForwardStats;
 use crate::judge::Verdict;
 use crate::judge::native::Arrival;
-use crate::keys::{KeyError, Keys};
+use crate::keys::{KeyError, Keys, Pass};
 use crate::rules::SiteRules;
 use crate::rules::limits::{Buckets, Payer};
 use crate::stats::Stats;
@@ -123,6 +124,7 @@ impl Doors {
         }
         public
             .layer(middleware::from_fn(allow_origin))
+            .merge(crate::doors::routes())
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics::door))
@@ -149,10 +151,18 @@ impl Doors {
         head: &Head,
         received_at: u64,
     ) -> Result<Arrival, Refusal> {
-        let pass = self.keys.pass(key).await.map_err(|error| match error {
-            KeyError::Unknown => Refusal::Key,
-            KeyError::CannotAsk => Refusal::KeyUnknowable,
-        })?;
+        let pass = self.keys.pass(key).await.map_err(Refusal::from)?;
+        self.arrived(pass, key, head, received_at)
+    }
+
+    /// As [`Doors::arrival`], of a client that may write what `pass` says.
+    pub(crate) fn arrived(
+        &self,
+        pass: Pass,
+        key: &str,
+        head: &Head,
+        received_at: u64,
+    ) -> Result<Arrival, Refusal> {
         let says_yes = |name| {
             head.headers
                 .get(name)
@@ -249,6 +259,15 @@ fn from_allowed_origin(headers: &HeaderMap, rules: &SiteRules) -> bool {
         .and_then(|origin| origin.split_once("://"))
         .map(|(_, host)| host);
     host.is_none_or(|host| rules.allows_host(&host.to_ascii_lowercase()))
+}
+
+impl From<KeyError> for Refusal {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Unknown => Self::Key,
+            KeyError::CannotAsk => Self::KeyUnknowable,
+        }
+    }
 }
 
 /// The time now, in ms since 1970-01-01 UTC.

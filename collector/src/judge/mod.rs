@@ -51,7 +51,7 @@ pub(crate) struct Context {
 }
 
 /// An event as a door understood it. The steps complete `event` or refuse it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Draft<'a> {
     pub(crate) visitor: Cow<'a, str>,
     pub(crate) consent: v1::Consent,

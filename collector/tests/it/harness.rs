@@ -44,6 +44,18 @@ pub(crate) fn site() -> v1::Site {
         id: SITE,
         domain: "shop.example".to_owned(),
         timezone: "UTC".to_owned(),
+        currency: "EUR".to_owned(),
+        aliases: wakeline_proto::TRACKERS
+            .iter()
+            .map(|tracker| v1::Alias {
+                tracker: (*tracker).to_owned(),
+                id: "shop".to_owned(),
+            })
+            .collect(),
+        salts: vec![v1::Salt {
+            from: 0,
+            salt: vec![7; 32].into(),
+        }],
         ..v1::Site::default()
     }
 }

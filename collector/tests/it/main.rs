@@ -12,3 +12,4 @@ mod keys;
 mod limits;
 mod rules;
 mod sdk_files;
+mod trackers;
