@@ -69,6 +69,12 @@ const REASONS: Readonly<Record<string, readonly [name: string, advice: string]>>
   invalid_property: ["No valid property", "Properties are texts, numbers, true or false, or timestamps."],
   no_consent: ["No consent", "The person did not agree, or their browser says so. Only counted, as it should be."],
   unknown_key: ["Unknown key", "Requests whose key nobody knows: was one revoked, or is it mistyped in a page?"],
+  bot: ["A bot", "Software that says it is a crawler. The site's rules can let bots be counted."],
+  spam: ["Spam", "The referrer is known for spam. The site's rules can let it be counted."],
+  foreign_host: ["Another host", "The page's host is not on the site's list. If it is yours, add it to the rules, then replay."],
+  blocked_path: ["Blocked path", "The site's rules take nothing from this path."],
+  not_sampled: ["Not sampled", "The visitor is not among the share that the site's rules take. Only counted, as it should be."],
+  schema_mismatch: ["Not as its schema says", "Mend the sender, or the schema in the site's rules, then replay."],
   unreadable: ["Unreadable", "In a record of the log that can't be read: look at the aggregator's log."],
 };
 

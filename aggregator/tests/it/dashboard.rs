@@ -51,3 +51,12 @@ fn dashboard_types_fit_and_its_tests_pass() {
         );
     }
 }
+
+#[test]
+fn the_dashboard_has_words_for_every_reason_of_a_refusal() {
+    let source = include_str!("../../dashboard/src/ledger.ts");
+    for reason in wakeline_proto::Reason::ALL {
+        let entry = format!("\n  {}: [", reason.as_str());
+        assert!(source.contains(&entry), "{} has no words", reason.as_str());
+    }
+}
