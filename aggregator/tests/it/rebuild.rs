@@ -154,3 +154,79 @@ async fn a_replay_begins_where_the_log_has_something_and_changes_no_figure() {
     }
     assert_eq!(Figures::of(aggregator.metrics()).await, before);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_of_another_format_is_made_anew_from_the_log_at_the_start() {
+    let data = tempfile::tempdir().unwrap();
+    let config = config(data.path());
+    let aggregator = start(&config).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    push(&channel, 7, Spool::without_copies().blocks())
+        .await
+        .unwrap();
+    let before = Figures::of(aggregator.metrics()).await;
+    drop(channel);
+    aggregator.shutdown(Duration::from_secs(10)).await;
+    let control = rusqlite::Connection::open(data.path().join("control.sqlite")).unwrap();
+    control
+        .execute("UPDATE generations SET format = 1", [])
+        .unwrap();
+    drop(control);
+    let aggregator = start(&config).await;
+    assert_eq!(Figures::of(aggregator.metrics()).await, before);
+    until("the old state is removed", async || {
+        folders(data.path()) == ["state-1"]
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_is_killed_leaves_the_old_state_and_the_next_one_works_without_a_server() {
+    let data = tempfile::tempdir().unwrap();
+    let config = config(data.path());
+    let aggregator = start(&config).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let spool = Spool::of((0..20_000).map(|visitor| super::edge::visit(visitor, 4)));
+    for from in (0..spool.next).step_by(20_000) {
+        push(&channel, 7, spool.round(from, from + 20_000))
+            .await
+            .unwrap();
+    }
+    let before = Figures::of(aggregator.metrics()).await;
+    drop(channel);
+    aggregator.shutdown(Duration::from_secs(10)).await;
+
+    let command = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_wakeline-aggregator"));
+        command
+            .args(["rebuild", "state", "--json"])
+            .env("WAKELINE_DATA", data.path())
+            .env(
+                "WAKELINE_LOG__PARTITIONS",
+                super::edge::PARTITIONS.to_string(),
+            );
+        command
+    };
+    let mut killed = command().spawn().unwrap();
+    until("the new generation has begun", async || {
+        folders(data.path()).len() == 2
+    })
+    .await;
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let aggregator = start(&config).await;
+    assert_eq!(Figures::of(aggregator.metrics()).await, before);
+    until("what was begun is removed", async || {
+        folders(data.path()) == ["state"]
+    })
+    .await;
+    aggregator.shutdown(Duration::from_secs(10)).await;
+
+    let done = command().output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let answer: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(answer["events"], 80_000);
+    assert_eq!(folders(data.path()), ["state-2"]);
+    let aggregator = start(&config).await;
+    assert_eq!(Figures::of(aggregator.metrics()).await, before);
+}

@@ -3,3 +3,4 @@
 mod browser;
 mod faults;
 mod ledger;
+mod stores;

@@ -1,0 +1,159 @@
+//! Real processes with state in a real Redis: each is killed, stopped, replaced, restarted, and no figure changes.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use wakeline_demo_site::simulate::{self, Options};
+use wakeline_testbed::{Redis, Stack};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const VISITORS_PER_SECOND: u64 = 200;
+
+/// How long the load lasts; `WAKELINE_FAULT_SECONDS` makes it longer.
+fn seconds() -> u64 {
+    let given = std::env::var("WAKELINE_FAULT_SECONDS").ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(12)
+}
+
+/// Traffic whose totals are known, at a steady pace.
+struct Load {
+    done: Arc<AtomicBool>,
+    run: tokio::task::JoinHandle<anyhow::Result<simulate::Truth>>,
+}
+
+impl Load {
+    fn start(collector: &str, key: &str) -> Self {
+        let options = Options {
+            collector: collector.to_owned(),
+            key: key.to_owned(),
+            visitors: seconds() * VISITORS_PER_SECOND,
+            seed: fastrand::u64(..1 << 32),
+            days: None,
+            connections: 8,
+            visitors_per_second: Some(VISITORS_PER_SECOND as u32),
+            progress: false,
+        };
+        eprintln!("seed {}", options.seed);
+        let done = Arc::new(AtomicBool::new(false));
+        let run = tokio::spawn({
+            let done = Arc::clone(&done);
+            async move {
+                let truth = simulate::run(options).await;
+                done.store(true, Ordering::Release);
+                truth
+            }
+        });
+        Self { done, run }
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.done.load(Ordering::Acquire)
+    }
+
+    /// Waits for its end, and for the totals it must give.
+    async fn expect(self, stack: &Stack) -> anyhow::Result<()> {
+        let truth = self.run.await??;
+        stack
+            .expect([truth.visitors, truth.visits, truth.pageviews, truth.events])
+            .await
+    }
+}
+
+async fn stack_on(redis: &Redis, collectors: usize) -> anyhow::Result<Stack> {
+    let state = [("WAKELINE_STATE__URL", redis.url())];
+    Stack::start_with(collectors, &state).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn totals_are_exact_though_each_process_is_killed_and_stopped_in_turn() -> anyhow::Result<()>
+{
+    let mut redis = Redis::start(&[])?;
+    let mut stack = stack_on(&redis, 1).await?;
+    let load = Load::start(&stack.collector_url, &stack.write_key);
+    let mut rng = fastrand::Rng::new();
+    let mut strikes = 0_u32;
+    while load.goes_on() {
+        tokio::time::sleep(Duration::from_millis(rng.u64(200..900))).await; // the moment of the fault
+        let pause = Duration::from_millis(rng.u64(200..1500));
+        tokio::task::block_in_place(|| match strikes % 6 {
+            0 => stack.restart_collector(),
+            1 => {
+                redis.kill()?;
+                redis.revive()
+            }
+            2 => stack.restart_aggregator(),
+            3 => stack.pause_collector(pause),
+            4 => {
+                redis.pause()?;
+                std::thread::sleep(pause); // the fault itself
+                redis.resume()
+            }
+            _ => stack.pause_aggregator(pause),
+        })?;
+        strikes += 1;
+    }
+    ensure!(
+        strikes >= 6,
+        "only {strikes} faults struck: too short to show anything"
+    );
+    load.expect(&stack).await
+}
+
+/// An aggregator that stands still for longer than its lease is replaced from a copy of its folder; when it goes on it
+/// finds that it is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_aggregator_that_stood_still_is_replaced_once_its_lease_is_over_and_ends()
+-> anyhow::Result<()> {
+    let redis = Redis::start(&[])?;
+    let mut stack = stack_on(&redis, 1).await?;
+    let load = Load::start(&stack.collector_url, &stack.write_key);
+    load.expect(&stack).await?;
+    let totals = stack.totals().await?;
+    stack.aggregator()?.pause()?;
+    let copy = stack.aggregator_data().with_file_name("copy");
+    copy_folder(stack.aggregator_data(), &copy)?;
+
+    // While the lease lives the second one is refused.
+    let mut take_over = || tokio::task::block_in_place(|| stack.take_over(copy.clone()));
+    let refused = take_over().err().context("started beside another one")?;
+    let refused = format!("{refused:#}");
+    ensure!(
+        refused.contains("in use by another aggregator"),
+        "{refused}"
+    );
+    let begun = std::time::Instant::now();
+    let mut old = loop {
+        match take_over() {
+            Ok(old) => break old,
+            Err(error) => ensure!(begun.elapsed() < LIMIT, "never: {error:#}"),
+        }
+    };
+    stack.expect(totals).await?;
+
+    old.resume()?;
+    let code = tokio::task::block_in_place(|| old.ended(LIMIT))?;
+    ensure!(code == 3, "ended with {code}:\n{}", old.output());
+    let says = old.output();
+    ensure!(
+        says.contains("another aggregator has taken the state over"),
+        "{says}"
+    );
+    stack.expect(totals).await
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) -> anyhow::Result<()> {
+    let done = std::process::Command::new("cp")
+        .arg("-r")
+        .arg(from)
+        .arg(to)
+        .status()?;
+    ensure!(done.success(), "cp -r: {done}");
+    let _ = std::fs::remove_file(to.join("admin.sock"));
+    Ok(())
+}
