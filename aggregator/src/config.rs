@@ -30,6 +30,8 @@ pub struct Config {
     pub query: QueryConfig,
     /// Refused events.
     pub dead_letters: DeadLettersConfig,
+    /// Figures in InfluxDB.
+    pub metrics: MetricsConfig,
 }
 
 /// Dashboard and API.
@@ -127,6 +129,24 @@ impl Default for DeadLettersConfig {
     }
 }
 
+/// Figures in InfluxDB.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// `http://HOST:PORT` of an InfluxDB 2; none or empty: figures are only in the state.
+    pub url: Option<String>,
+    /// Its organisation.
+    pub org: String,
+    /// The bucket; made if it is not there.
+    pub bucket: String,
+    /// What it is asked with. Has to be set if `url` is.
+    pub token: Option<String>,
+    /// How long a bucket that is made keeps points, in days; 0: for ever.
+    pub retention_days: u16,
+    /// Marks of windows that wait to be written which are kept in memory; more stay in the state. 16 bytes and more.
+    pub pending_marks: usize,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -138,6 +158,7 @@ impl Default for Config {
             state: StateConfig::default(),
             query: QueryConfig::default(),
             dead_letters: DeadLettersConfig::default(),
+            metrics: MetricsConfig::default(),
         }
     }
 }
@@ -182,6 +203,32 @@ impl fmt::Debug for StateConfig {
             .field("row_cache_bytes", &self.row_cache_bytes)
             .field("block_cache_bytes", &self.block_cache_bytes)
             .finish()
+    }
+}
+
+impl fmt::Debug for MetricsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetricsConfig")
+            .field("url", &self.url)
+            .field("org", &self.org)
+            .field("bucket", &self.bucket)
+            .field("token", &self.token.as_ref().map(|_| "…"))
+            .field("retention_days", &self.retention_days)
+            .field("pending_marks", &self.pending_marks)
+            .finish()
+    }
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self {
+            url: None,
+            org: "wakeline".to_owned(),
+            bucket: "wakeline".to_owned(),
+            token: None,
+            retention_days: 0,
+            pending_marks: 1_000_000,
+        }
     }
 }
 
@@ -339,10 +386,58 @@ impl Config {
         if self.state.ca.is_some() && !self.redis().is_some_and(|url| url.starts_with("rediss")) {
             errors.push(key_error("state.ca", "only with rediss in state.url"));
         }
+        errors.extend(self.check_metrics());
         if self.workers > 1024 {
             errors.push(key_error("workers", "from 0 to 1024"));
         }
         errors
+    }
+
+    fn check_metrics(&self) -> Vec<KeyError> {
+        let mut errors = Vec::new();
+        let metrics = &self.metrics;
+        if let Some(url) = self.influx() {
+            let path = url::Url::parse(url).map(|url| url.path().to_owned());
+            if !is_base_url(url) || path.as_deref() != Ok("/") {
+                errors.push(key_error(
+                    "metrics.url",
+                    "http:// or https://, a host and perhaps a port, such as http://127.0.0.1:8086; or empty",
+                ));
+            }
+            if metrics.token.as_ref().is_none_or(String::is_empty) {
+                errors.push(key_error(
+                    "metrics.token",
+                    "missing: a token of InfluxDB that may read and write the bucket",
+                ));
+            }
+        }
+        if metrics
+            .token
+            .as_ref()
+            .is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic()))
+        {
+            errors.push(key_error("metrics.token", "printable ASCII without spaces"));
+        }
+        for (key, name) in [
+            ("metrics.org", &metrics.org),
+            ("metrics.bucket", &metrics.bucket),
+        ] {
+            if name.is_empty() || name.len() > 200 || name.starts_with('_') {
+                errors.push(key_error(key, "1 to 200 bytes, not beginning with _"));
+            }
+        }
+        if metrics.retention_days > 20_000 {
+            errors.push(key_error("metrics.retention_days", "from 0 to 20000"));
+        }
+        if !(1_000..=100_000_000).contains(&metrics.pending_marks) {
+            errors.push(key_error("metrics.pending_marks", "from 1000 to 100000000"));
+        }
+        errors
+    }
+
+    /// The InfluxDB that figures are exported to, if there is one.
+    pub(crate) fn influx(&self) -> Option<&str> {
+        self.metrics.url.as_deref().filter(|url| !url.is_empty())
     }
 
     /// The Redis server that keeps the state, if there is one.

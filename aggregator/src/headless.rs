@@ -58,6 +58,7 @@ impl Headless {
             stats: Arc::clone(&stats),
             board: Arc::clone(&board),
             letters: None,
+            pending: None,
             _lock: lock,
         });
         let processing =

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::api::Health;
 use crate::generations::Generations;
+use crate::influx::MetricsReport;
 use crate::log::SegmentEventLog;
 use crate::stats::Stats;
 
@@ -44,7 +45,12 @@ impl Health for ServerHealth {
         trouble.clone().map_or(Ok(()), Err)
     }
 
+    fn metrics(&self) -> MetricsReport {
+        self.generations.export_report()
+    }
+
     fn write_metrics(&self, out: &mut String) {
+        write_export(out, &self.metrics());
         for (name, help, value) in self.stats.all() {
             write(out, "counter", &format!("{name}_total"), help.trim(), value);
         }
@@ -99,6 +105,52 @@ impl Health for ServerHealth {
             "When the newest applied record was logged.",
             at.at_ms,
         );
+    }
+}
+
+fn write_export(out: &mut String, report: &MetricsReport) {
+    if report.store == "state" {
+        return;
+    }
+    let waiting = "Windows that are known to wait for InfluxDB.";
+    write(
+        out,
+        "gauge",
+        "influx_pending_windows",
+        waiting,
+        report.pending_windows,
+    );
+    let drained = "1 if InfluxDB had everything when that was last looked at.";
+    write(
+        out,
+        "gauge",
+        "influx_drained",
+        drained,
+        u64::from(report.drained),
+    );
+    let failing = "1 while figures can't be written to InfluxDB.";
+    let fails = u64::from(report.write_trouble.is_some());
+    write(out, "gauge", "influx_failing", failing, fails);
+    for (name, help, value) in [
+        ("lines", "Lines written to InfluxDB.", report.lines_written),
+        ("writes", "Writes that InfluxDB took.", report.writes),
+        (
+            "failed_writes",
+            "Writes to InfluxDB that failed and are repeated.",
+            report.failed_writes,
+        ),
+        (
+            "quarantined_lines",
+            "Lines that InfluxDB refused.",
+            report.lines_quarantined,
+        ),
+        (
+            "failed_queries",
+            "Queries that the state answered instead of InfluxDB.",
+            report.failed_queries,
+        ),
+    ] {
+        write(out, "counter", &format!("influx_{name}_total"), help, value);
     }
 }
 

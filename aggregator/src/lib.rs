@@ -2,7 +2,7 @@
 //!
 //! [`Aggregator`] is the whole server: collectors push blocks of events over gRPC into the [`log`], workers let the engine
 //! apply them to the [`state`], and the [`api`] answers from what the state holds, through [`metrics`], and pushes
-//! what happens through [`live`]; what became of every event is in the [`ledger`]. Sites and keys are in [`control`]; commands of the CLI come through [`admin`].
+//! what happens through [`live`]; what became of every event is in the [`ledger`]; [`influx`] exports figures. Sites and keys are in [`control`]; commands of the CLI come through [`admin`].
 
 pub mod admin;
 pub mod api;
@@ -14,6 +14,7 @@ mod generations;
 mod grpc;
 pub mod headless;
 mod health;
+pub mod influx;
 pub mod ledger;
 pub mod live;
 mod lock;

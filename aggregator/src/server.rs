@@ -19,6 +19,7 @@ use crate::control::{Control, ControlError};
 use crate::generations::Generations;
 use crate::grpc::Services;
 use crate::health::ServerHealth;
+use crate::influx::ExportError;
 use crate::ledger::backlog::Backlog;
 use crate::ledger::desk::Tools;
 use crate::ledger::{DeadLetterError, DeadLetters, Desk};
@@ -99,6 +100,9 @@ pub enum StartError {
     /// The refused events can't be used.
     #[error("open the dead letters")]
     DeadLetters(#[from] DeadLetterError),
+    /// There can't be an export of figures.
+    #[error("export figures to InfluxDB (metrics.url)")]
+    Influx(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// An address can't be listened on.
     #[error("listen on {0}")]
     Listen(String, #[source] io::Error),
@@ -141,6 +145,12 @@ fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
+}
+
+impl From<ExportError> for StartError {
+    fn from(error: ExportError) -> Self {
+        Self::Influx(Box::new(error))
+    }
 }
 
 impl From<LockError> for StartError {
@@ -415,7 +425,8 @@ async fn flush(live: Arc<Live>, end: CancellationToken) {
     }
 }
 
-fn now_ms() -> i64 {
+/// Unix milliseconds.
+pub(crate) fn now_ms() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as i64)

@@ -31,12 +31,16 @@ use self::{
     body::JsonBytes,
     problem::{Code, Problem, ProblemBody},
 };
-use crate::{control::Control, ledger::Desk, live::Live, metrics::MetricStore};
+use crate::{
+    control::Control, influx::MetricsReport, ledger::Desk, live::Live, metrics::MetricStore,
+};
 
 /// How the server is, as far as HTTP tells.
 pub trait Health: Send + Sync {
     /// Why the server cannot do its work now, in a sentence; `Ok` if it can.
     fn ready(&self) -> Result<(), String>;
+    /// How figures get where they are read.
+    fn metrics(&self) -> MetricsReport;
     /// Appends metrics in Prometheus' text format.
     fn write_metrics(&self, out: &mut String);
 }
@@ -122,6 +126,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(status::healthz))
         .routes(routes!(status::readyz))
         .routes(routes!(status::metrics))
+        .routes(routes!(status::status))
 }
 
 /// Answers a question about a site, in the shape of Plausible's Stats API v2.

@@ -1,15 +1,22 @@
 //! Health and metrics.
 
 use axum::{
+    Json,
     extract::State,
     http::{Extensions, HeaderMap, header},
     response::{IntoResponse, Response},
 };
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use super::{
-    Shared, auth,
+    Shared,
+    auth::{self, Admin},
     problem::{Code, Problem, ProblemBody},
 };
+use crate::influx::MetricsReport;
+use crate::metrics::Watermark;
 
 /// The process answers.
 #[utoipa::path(get, path = "/healthz", security(()), responses((status = 200, description = "It does", body = String)))]
@@ -27,11 +34,48 @@ pub(super) async fn healthz() -> &'static str {
         (status = 503, description = "Why not", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn readyz(State(state): State<Shared>) -> Result<&'static str, Problem> {
+pub(super) async fn readyz(State(state): State<Shared>) -> Result<String, Problem> {
     match state.health.ready() {
-        Ok(()) => Ok("ready\n"),
+        // Reports go on while InfluxDB is away: that is said, and is no reason to keep people from them.
+        Ok(()) => Ok(match state.health.metrics().write_trouble {
+            Some(why) => format!("ready\n{why}\n"),
+            None => "ready\n".to_owned(),
+        }),
         Err(why) => Err(Problem::with(Code::Unavailable, why).retry_after(1)),
     }
+}
+
+/// How the server and its stores are.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Status {
+    /// Whether it can do its work.
+    ready: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
+    /// How far figures are.
+    watermark: Watermark,
+    /// How figures get where they are read.
+    metrics: MetricsReport,
+}
+
+/// How the server and its stores are.
+#[utoipa::path(
+    get,
+    path = "/api/v1/status",
+    responses(
+        (status = 200, description = "How they are", body = Status),
+        (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn status(_: Admin, State(state): State<Shared>) -> Json<Status> {
+    let trouble = state.health.ready().err();
+    Json(Status {
+        ready: trouble.is_none(),
+        trouble,
+        watermark: state.metrics.watermark(),
+        metrics: state.health.metrics(),
+    })
 }
 
 /// Metrics of the server in Prometheus' text format, for whoever is on its machine or shows a token.

@@ -17,15 +17,17 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::open::write_durably;
 pub use self::rebuild::{RebuildError, Rebuilt, Step};
 use crate::config::Config;
 use crate::control::Control;
 use crate::health::Troubles;
+use crate::influx::{Exporting, Influx, MetricsReport, Pending, Sources};
 use crate::ledger::{DeadLetters, StateFates};
 use crate::live::Live;
 use crate::lock::FolderLock;
 use crate::log::{EventLog as _, SegmentEventLog};
-use crate::metrics::{StateMetrics, Watermark};
+use crate::metrics::{MetricStore, StateMetrics, Watermark};
 use crate::process::{Board, Positions, Processing, Recovered, Shared, recover};
 use crate::server::StartError;
 use crate::state::{Owner, RedisState, StateError, StateStore as _, Store};
@@ -43,7 +45,10 @@ pub(crate) struct InUse {
     number: u32,
     store: Arc<Store>,
     board: Arc<Board>,
-    metrics: StateMetrics<Store>,
+    metrics: Arc<dyn MetricStore>,
+    /// What it has to export, and what does that; if it is exported.
+    pending: Option<Arc<Pending>>,
+    exporting: Option<Exporting>,
     fates: StateFates<Store>,
 }
 
@@ -59,6 +64,8 @@ pub(crate) struct Generations {
     /// How far edges are; of what is in the state only once that is there.
     pub(crate) positions: Arc<Positions>,
     pub(crate) troubles: Arc<Troubles>,
+    /// Where figures are exported to.
+    influx: Option<Influx>,
     lock: Arc<FolderLock>,
     /// Who writes to Redis.
     owner: Owner,
@@ -143,12 +150,13 @@ impl Generations {
         let applied_ms = progress.iter().map(|at| at.stamp_ms).max().unwrap_or(0);
         let board = Arc::new(Board::new(self.log.end(), read, offsets, applied_ms));
         let mut processing = self.processing.lock().await;
-        let shared = self.shared(&store, &board, &self.stats, true);
+        let pending = self.pending();
+        let shared = self.shared(&store, &board, &self.stats, pending.as_ref(), true);
         *processing = Some(
             Processing::start(&shared, &self.config, &self.log, progress)
                 .map_err(StartError::Data)?,
         );
-        self.put_in_use(number, store, board);
+        self.put_in_use(number, store, board, pending);
         self.watch_redis();
         tokio::spawn(Arc::clone(self).remove_unused());
         Ok(())
@@ -165,6 +173,7 @@ impl Generations {
         store: &Arc<Store>,
         board: &Arc<Board>,
         stats: &Arc<Stats>,
+        pending: Option<&Arc<Pending>>,
         seen: bool,
     ) -> Arc<Shared<Store>> {
         Arc::new(Shared {
@@ -178,18 +187,20 @@ impl Generations {
             stats: Arc::clone(stats),
             board: Arc::clone(board),
             letters: seen.then(|| Arc::clone(&self.letters)),
+            pending: pending.cloned(),
             _lock: Arc::clone(&self.lock),
         })
     }
 
     /// The generation that readers see from now on.
-    fn put_in_use(&self, number: u32, store: Arc<Store>, board: Arc<Board>) {
-        let metrics = StateMetrics {
-            store: Arc::clone(&store),
-            partitions: self.partitions(),
-            max_values: self.config.query.max_values,
-            board: Arc::clone(&board),
-        };
+    fn put_in_use(
+        &self,
+        number: u32,
+        store: Arc<Store>,
+        board: Arc<Board>,
+        pending: Option<Arc<Pending>>,
+    ) {
+        let (metrics, exporting) = self.export(&store, &board, pending.as_ref());
         let fates = StateFates {
             store: Arc::clone(&store),
             partitions: self.partitions(),
@@ -199,9 +210,60 @@ impl Generations {
             store,
             board,
             metrics,
+            pending,
+            exporting,
             fates,
         });
-        *self.in_use.write().unwrap_or_else(PoisonError::into_inner) = Some(new);
+        let mut in_use = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = in_use.replace(new)
+            && let Some(exporting) = &old.exporting
+        {
+            exporting.end();
+        }
+    }
+
+    /// Marks for a generation, if it will be exported.
+    fn pending(&self) -> Option<Arc<Pending>> {
+        self.influx.as_ref().map(Influx::pending)
+    }
+
+    /// What queries of a generation are answered from, and what exports it.
+    fn export(
+        &self,
+        store: &Arc<Store>,
+        board: &Arc<Board>,
+        pending: Option<&Arc<Pending>>,
+    ) -> (Arc<dyn MetricStore>, Option<Exporting>) {
+        let state = || StateMetrics {
+            store: Arc::clone(store),
+            partitions: self.partitions(),
+            max_values: self.config.query.max_values,
+            board: Arc::clone(board),
+        };
+        let (Some(influx), Some(pending)) = (&self.influx, pending) else {
+            return (Arc::new(state()), None);
+        };
+        let sources = Sources {
+            store: Arc::clone(store),
+            metrics: state(),
+            control: Arc::clone(&self.control),
+            stats: Arc::clone(&self.stats),
+            partitions: self.partitions(),
+            clock: crate::server::now_ms,
+        };
+        match influx.start(pending, sources, state(), Arc::clone(&self.lock)) {
+            Ok((metrics, exporting)) => (metrics, Some(exporting)),
+            Err(error) => {
+                tracing::error!(%error, "start a thread that exports figures: they are in the state only");
+                (Arc::new(state()), None)
+            }
+        }
+    }
+
+    /// How the export is.
+    pub(crate) fn export_report(&self) -> MetricsReport {
+        let influx = self.influx.as_ref();
+        influx.map_or_else(MetricsReport::of_state, Influx::report)
     }
 
     /// The generation in use, if the state is there.
@@ -250,6 +312,11 @@ impl Generations {
         self.end.cancel();
         if let Some(processing) = self.processing.lock().await.take() {
             processing.stop(tokio::time::sleep_until(deadline)).await;
+        }
+        if let Some(in_use) = self.in_use()
+            && let Some(exporting) = &in_use.exporting
+        {
+            exporting.finish(deadline).await;
         }
         self.log.clone().close().await;
         if let Some(in_use) = self.in_use()

@@ -12,6 +12,7 @@ use crate::causes::Causes;
 use crate::config::{Config, ConfigError};
 use crate::control::Control;
 use crate::health::Troubles;
+use crate::influx::Influx;
 use crate::ledger::DeadLetters;
 use crate::live::Live;
 use crate::lock::FolderLock;
@@ -57,6 +58,7 @@ impl Generations {
             in_use: RwLock::new(None),
             processing: tokio::sync::Mutex::new(None),
             rebuilding: tokio::sync::Mutex::new(()),
+            influx: Influx::open(&config)?,
             failure: Mutex::new(None),
             failed: CancellationToken::new(),
             end: CancellationToken::new(),
@@ -229,14 +231,16 @@ fn fix_partitions(log: &Path, configured: u16) -> Result<(), StartError> {
             made: made.trim().to_owned(),
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            write_durably(log, &file, &format!("{configured}\n")).map_err(StartError::Data)
+            write_durably(&file, &format!("{configured}\n")).map_err(StartError::Data)
         }
         Err(error) => Err(StartError::Data(error)),
     }
 }
 
-pub(super) fn write_durably(folder: &Path, file: &Path, text: &str) -> io::Result<()> {
+/// Writes a file that is there as a whole or not at all, whatever happens.
+pub(crate) fn write_durably(file: &Path, text: &str) -> io::Result<()> {
     use std::io::Write as _;
+    let folder = file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let new = file.with_extension("new");
     let mut writer = std::fs::File::create(&new)?;

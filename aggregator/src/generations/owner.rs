@@ -38,7 +38,7 @@ fn log_id(log: &Path) -> io::Result<String> {
         Ok(id) => Ok(id.trim().to_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let id = format!("{:016x}", getrandom::u64()?);
-            super::open::write_durably(log, &file, &format!("{id}\n"))?;
+            super::open::write_durably(&file, &format!("{id}\n"))?;
             Ok(id)
         }
         Err(error) => Err(error),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Generations;
 use crate::control::ControlError;
+use crate::influx::Pending;
 use crate::log::{EventLog as _, LogError, LogReader as _};
 use crate::process::{Board, Processing};
 use crate::server::StartError;
@@ -83,6 +84,7 @@ struct New {
     number: u32,
     store: Arc<Store>,
     board: Arc<Board>,
+    pending: Option<Arc<Pending>>,
     processing: Processing,
     stats: Arc<Stats>,
 }
@@ -171,13 +173,15 @@ impl Generations {
         let offsets = progress.iter().map(|at| at.next_offset);
         let board = Arc::new(Board::new(self.log.end(), 0, offsets, 0));
         let stats = Arc::new(Stats::default());
-        let shared = self.shared(&store, &board, &stats, false);
+        let pending = self.pending();
+        let shared = self.shared(&store, &board, &stats, pending.as_ref(), false);
         let processing = Processing::start(&shared, &self.config, &self.log, progress)
             .map_err(RebuildError::Threads)?;
         Ok(New {
             number,
             store,
             board,
+            pending,
             processing,
             stats,
         })
@@ -237,16 +241,20 @@ impl Generations {
             },
             Err(error) => Err(error),
         };
-        let (store, board) = match (&switched, &old) {
-            (Ok(()), _) => (Arc::clone(&new.store), Arc::clone(&new.board)),
-            (Err(_), Some(old)) => (Arc::clone(&old.store), Arc::clone(&old.board)),
+        let (store, board, pending) = match (&switched, &old) {
+            (Ok(()), _) => (Arc::clone(&new.store), Arc::clone(&new.board), new.pending),
+            (Err(_), Some(old)) => (
+                Arc::clone(&old.store),
+                Arc::clone(&old.board),
+                old.pending.clone(),
+            ),
             (Err(_), None) => return switched.map(|()| (end, new.stats)),
         };
         if served && !self.end.is_cancelled() {
-            *processing = Some(self.go_on(&store, &board).await?);
+            *processing = Some(self.go_on(&store, &board, pending.as_ref()).await?);
         }
         switched?;
-        self.put_in_use(new.number, store, board);
+        self.put_in_use(new.number, store, board, pending);
         if let Some(old) = old {
             let gone = Arc::downgrade(&old.store);
             tokio::spawn(Arc::clone(self).remove_later(old.number, gone));
@@ -259,12 +267,13 @@ impl Generations {
         &self,
         store: &Arc<Store>,
         board: &Arc<Board>,
+        pending: Option<&Arc<Pending>>,
     ) -> Result<Processing, RebuildError> {
         let mut progress = Vec::new();
         for partition in 0..self.partitions() {
             progress.push(store.load(partition).await?);
         }
-        let shared = self.shared(store, board, &self.stats, true);
+        let shared = self.shared(store, board, &self.stats, pending, true);
         Processing::start(&shared, &self.config, &self.log, progress).map_err(RebuildError::Threads)
     }
 }

@@ -40,6 +40,7 @@ pub(crate) use self::recover::{Positions, Recovered, recover};
 use self::worker::{Place, Worker};
 use crate::config::Config;
 use crate::control::Control;
+use crate::influx::Pending;
 use crate::ledger::DeadLetters;
 use crate::live::Live;
 use crate::lock::FolderLock;
@@ -56,6 +57,8 @@ pub(crate) struct Shared<S> {
     pub(crate) board: Arc<Board>,
     /// Where refused events are kept; `None`: nowhere, which is for tests.
     pub(crate) letters: Option<Arc<DeadLetters>>,
+    /// Told what changed; `None` if nothing is exported.
+    pub(crate) pending: Option<Arc<Pending>>,
     /// The folder is in use until the last thread has ended.
     pub(crate) _lock: Arc<FolderLock>,
 }

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use wakeline_engine::{Event, Fate, Row, SiteRules, Visitor, apply};
+use wakeline_engine::{Dimension, Event, Fate, Row, SiteRules, Visitor, apply};
 use wakeline_proto::v1::LogRecord;
 
 use super::Shared;
@@ -16,7 +16,7 @@ use crate::causes::Causes;
 use crate::config::StateConfig;
 use crate::ledger::book::Book;
 use crate::ledger::dead_letters::{self, DeadLetter};
-use crate::state::{Changes, Progress, RowAddress, StateError, StateStore, VisitorKey};
+use crate::state::{Changes, Progress, RowAddress, SiteWindow, StateError, StateStore, VisitorKey};
 
 /// A partition as its owner knows it.
 pub(super) struct Owned {
@@ -109,13 +109,7 @@ pub(super) async fn process<S: StateStore>(
             book.applied(&at.group, of_group);
             fates = rest;
         }
-        let of = |fate| {
-            arrivals
-                .fates
-                .iter()
-                .filter(|other| **other == fate)
-                .count() as u64
-        };
+        let of = |fate| count(&arrivals.fates, fate);
         let new = of(Fate::Counted);
         counted += new;
         duplicate += of(Fate::Duplicate);
@@ -137,6 +131,7 @@ pub(super) async fn process<S: StateStore>(
     name_texts(memory, partition, texts, &mut changes);
     keep(shared, &letters)?;
     changes.rules.clone_from(&new_rules);
+    changes.marks = marks(shared, &changes.rows);
 
     let sizes: FastMap<VisitorKey, usize> = changes
         .visitors
@@ -149,12 +144,16 @@ pub(super) async fn process<S: StateStore>(
         .map(|(site, id, _)| (*site, *id))
         .collect();
     let edges = changes.edges.clone();
+    let marks = changes.marks.clone();
     let stamp_ms = changes.stamp_ms.unwrap_or(owned.progress.stamp_ms);
     shared
         .store
         .commit(partition, expected, changes, last + 1)
         .await?;
 
+    if let Some(pending) = &shared.pending {
+        pending.changed(partition, &marks, last + 1);
+    }
     shared.stats.commits.add(1);
     shared.stats.events_counted.add(counted);
     shared.stats.events_duplicate.add(duplicate);
@@ -188,6 +187,29 @@ struct Gathered {
     /// What collectors decided.
     book: Book,
     letters: Vec<DeadLetter>,
+}
+
+fn count(fates: &[Fate], wanted: Fate) -> u64 {
+    fates.iter().filter(|fate| **fate == wanted).count() as u64
+}
+
+/// The windows of rows whose figures are exported, each once; none if nothing is exported.
+fn marks<S>(shared: &Shared<S>, rows: &[(RowAddress, Option<Vec<u8>>)]) -> Vec<SiteWindow> {
+    if shared.pending.is_none() {
+        return Vec::new();
+    }
+    let window = |(row, _): &(RowAddress, _)| SiteWindow {
+        site: row.site,
+        grain: row.key.grain,
+        window: row.key.window,
+    };
+    let exported = rows
+        .iter()
+        .filter(|(row, _)| row.key.dimension != Dimension::Fate);
+    let mut windows: Vec<SiteWindow> = exported.map(window).collect();
+    windows.sort_unstable();
+    windows.dedup();
+    windows
 }
 
 /// Reads the records: groups by visitor, and in `changes` the edges' positions and the newest stamp.

@@ -184,6 +184,7 @@ async fn a_store_that_fails_delays_the_figures_and_changes_nothing_about_them() 
         stats: Arc::new(Stats::default()),
         board: Arc::new(Board::new(log.end(), 0, offsets, 0)),
         letters: None,
+        pending: None,
         _lock: Arc::new(FolderLock::take(dir.path()).unwrap()),
     });
     let config = Config {

@@ -169,6 +169,9 @@ impl<S: StateStore, L: EventLog> Worker<S, L> {
             }
             let progress = self.shared.store.load(partition).await;
             let progress = progress.map_err(|error| (partition, error.into()))?;
+            if let Some(pending) = &self.shared.pending {
+                pending.forget(partition..partition + 1);
+            }
             let (at, stamp_ms) = (progress.next_offset, progress.stamp_ms);
             if at < place.reach {
                 tracing::warn!(

@@ -13,6 +13,7 @@ mod dashboard;
 mod doors;
 mod edge;
 mod http;
+mod influx;
 mod ingest;
 mod ledger;
 mod query;

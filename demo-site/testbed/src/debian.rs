@@ -10,6 +10,11 @@ use anyhow::{Context as _, bail};
 
 static INSTALLING: Mutex<()> = Mutex::new(());
 
+/// Whether what is missing may be installed.
+pub(crate) fn may_install() -> bool {
+    std::env::var_os("WAKELINE_TESTBED_INSTALL").is_some_and(|value| value == "1")
+}
+
 /// Path of `program`, which `packages` contain; installs them if that is allowed.
 pub(crate) fn program(program: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
     if let Some(path) = find(program) {
@@ -19,7 +24,7 @@ pub(crate) fn program(program: &str, packages: &[&str]) -> anyhow::Result<PathBu
         "apt-get install -y --no-install-recommends {}",
         packages.join(" ")
     );
-    if std::env::var_os("WAKELINE_TESTBED_INSTALL").is_none_or(|value| value != "1") {
+    if !may_install() {
         bail!(
             "{program} is missing. Install it with `{command}`, or set WAKELINE_TESTBED_INSTALL=1 to have that done"
         );

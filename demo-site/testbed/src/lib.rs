@@ -1,11 +1,13 @@
 //! Starts the real browsers and servers that tests need.
 //!
-//! What is missing is installed where `WAKELINE_TESTBED_INSTALL=1` allows it (Debian packages, as root), and is otherwise
-//! an error that names the command. Nothing is ever skipped silently. Everything that is started is ended on drop.
+//! What is missing is installed where `WAKELINE_TESTBED_INSTALL=1` allows it (Debian packages, as root; InfluxDB, built
+//! into a cache), and is otherwise an error that names the command. Nothing is ever skipped silently. Everything that is started is ended on drop.
 
 mod browser;
+mod cache;
 mod debian;
 mod demo;
+mod influx;
 mod nginx;
 mod process;
 mod redis;
@@ -14,6 +16,7 @@ mod stack;
 
 pub use browser::Browser;
 pub use demo::Demo;
+pub use influx::Influx;
 pub use nginx::Nginx;
 pub use process::{Process, binary};
 pub use redis::Redis;

@@ -1,0 +1,258 @@
+//! Which windows differ from what InfluxDB has: the marks of the state, in memory.
+//!
+//! A window is dirty from the commit that changed it until its rows are written. Marks that are not known here, because
+//! the process is new, a commit's outcome was unknown or memory was short, are in the state: partitions with such marks
+//! are listed, and while there is one nobody can tell what is clean.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use wakeline_engine::Grain;
+
+use crate::state::{Mark, SiteWindow};
+
+/// Offsets at which partitions changed a window; ascending by partition.
+pub(crate) type Marks = Vec<(u16, u64)>;
+
+/// The marks of all partitions.
+pub(crate) struct Pending {
+    /// Marks that are kept in memory; others stay in the state until there is room.
+    limit: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    windows: BTreeMap<SiteWindow, Marks>,
+    marks: usize,
+    /// On their way to InfluxDB: still dirty.
+    taken: BTreeSet<SiteWindow>,
+    /// Partitions with marks that may not be in `windows`, and the number of the event that brought them here.
+    unknown: HashMap<u16, u64>,
+    events: u64,
+}
+
+impl Pending {
+    /// Of a process that is new: the marks of all partitions are still to be read.
+    pub(crate) fn new(partitions: u16, limit: usize) -> Self {
+        let pending = Self {
+            limit,
+            inner: Mutex::default(),
+        };
+        pending.forget(0..partitions);
+        pending
+    }
+
+    /// A commit of `partition` changed windows.
+    pub(crate) fn changed(&self, partition: u16, windows: &[SiteWindow], offset: u64) {
+        let mut inner = self.lock();
+        for window in windows {
+            self.add(&mut inner, partition, *window, offset);
+        }
+    }
+
+    /// What is marked in partitions is not known any more.
+    pub(crate) fn forget(&self, partitions: Range<u16>) {
+        let mut inner = self.lock();
+        for partition in partitions {
+            inner.unknown(partition);
+        }
+    }
+
+    /// Partitions whose marks have to be read from the state.
+    pub(crate) fn unknown(&self) -> Vec<(u16, u64)> {
+        let inner = self.lock();
+        inner
+            .unknown
+            .iter()
+            .map(|(at, event)| (*at, *event))
+            .collect()
+    }
+
+    /// Whether there is room for marks that are read from the state.
+    pub(crate) fn room(&self) -> usize {
+        (self.limit / 2).saturating_sub(self.lock().marks)
+    }
+
+    /// Marks that the state has. `all`: no other; unless something happened after `event`.
+    pub(crate) fn read(&self, partition: u16, event: u64, marks: Vec<Mark>, all: bool) {
+        let mut inner = self.lock();
+        for (window, offset) in marks {
+            self.add(&mut inner, partition, window, offset);
+        }
+        if all && inner.unknown.get(&partition) == Some(&event) {
+            inner.unknown.remove(&partition);
+        }
+    }
+
+    fn add(&self, inner: &mut Inner, partition: u16, window: SiteWindow, offset: u64) {
+        if inner.marks >= self.limit && !inner.windows.contains_key(&window) {
+            inner.unknown(partition); // it is in the state
+            return;
+        }
+        let marks = inner.windows.entry(window).or_default();
+        match marks.binary_search_by_key(&partition, |(partition, _)| *partition) {
+            Ok(at) => marks[at].1 = marks[at].1.max(offset),
+            Err(at) => {
+                marks.insert(at, (partition, offset));
+                inner.marks += 1;
+            }
+        }
+    }
+
+    /// At most `most` of the windows that are `due`, taken until [`finished`](Self::finished).
+    pub(crate) fn take(
+        &self,
+        most: usize,
+        mut due: impl FnMut(&SiteWindow) -> bool,
+    ) -> Vec<(SiteWindow, Marks)> {
+        let mut inner = self.lock();
+        let windows = inner.windows.keys().copied();
+        let chosen: Vec<SiteWindow> = windows.filter(|window| due(window)).take(most).collect();
+        let mut taken = Vec::with_capacity(chosen.len());
+        for window in chosen {
+            if let Some(marks) = inner.windows.remove(&window) {
+                inner.marks -= marks.len();
+                inner.taken.insert(window);
+                taken.push((window, marks));
+            }
+        }
+        taken
+    }
+
+    /// Windows that were taken are written, and are clean unless they were changed meanwhile; or they are not, and are
+    /// dirty as before.
+    pub(crate) fn finished(&self, windows: Vec<(SiteWindow, Marks)>, written: bool) {
+        let mut inner = self.lock();
+        for (window, marks) in windows {
+            inner.taken.remove(&window);
+            if !written {
+                for (partition, offset) in marks {
+                    self.add(&mut inner, partition, window, offset);
+                }
+            }
+        }
+    }
+
+    /// The dirty ones of a site's windows, ascending; `None` if that can't be told.
+    pub(crate) fn dirty(&self, site: u64, grain: Grain, windows: &Range<i64>) -> Option<Vec<i64>> {
+        let inner = self.lock();
+        if !inner.unknown.is_empty() {
+            return None;
+        }
+        if windows.is_empty() {
+            return Some(Vec::new());
+        }
+        let at = |window| SiteWindow {
+            site,
+            grain,
+            window,
+        };
+        let range = at(windows.start)..at(windows.end);
+        let changed = inner.windows.range(range.clone()).map(|(at, _)| at.window);
+        let taken = inner.taken.range(range).map(|at| at.window);
+        let mut dirty: Vec<i64> = changed.chain(taken).collect();
+        dirty.sort_unstable();
+        dirty.dedup();
+        Some(dirty)
+    }
+
+    /// How many windows are known to be dirty.
+    pub(crate) fn len(&self) -> usize {
+        let inner = self.lock();
+        inner.windows.len() + inner.taken.len()
+    }
+
+    /// Whether all that is marked is known, and nothing is.
+    pub(crate) fn is_drained(&self) -> bool {
+        let inner = self.lock();
+        inner.windows.is_empty() && inner.taken.is_empty() && inner.unknown.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn unknown(&mut self, partition: u16) {
+        self.events += 1;
+        self.unknown.insert(partition, self.events);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Grain, Pending, SiteWindow};
+
+    fn minute(window: i64) -> SiteWindow {
+        SiteWindow {
+            site: 1,
+            grain: Grain::Minute,
+            window,
+        }
+    }
+
+    fn dirty(pending: &Pending) -> Option<Vec<i64>> {
+        pending.dirty(1, Grain::Minute, &(0..100))
+    }
+
+    #[test]
+    fn nobody_can_tell_what_is_clean_before_all_marks_are_read() {
+        let pending = Pending::new(2, 100);
+        assert_eq!(dirty(&pending), None);
+        for (partition, event) in pending.unknown() {
+            pending.read(
+                partition,
+                event,
+                vec![(minute(i64::from(partition)), 3)],
+                true,
+            );
+        }
+        assert_eq!(dirty(&pending), Some(vec![0, 1]));
+        let (partition, before) = (1, pending.unknown().len());
+        assert_eq!(before, 0);
+        pending.forget(1..2);
+        let event = pending.unknown()[0].1;
+        pending.forget(1..2);
+        pending.read(partition, event, Vec::new(), true);
+        assert_eq!(dirty(&pending), None, "forgotten again while it was read");
+    }
+
+    #[test]
+    fn a_window_is_dirty_until_it_is_written_as_it_is() {
+        let pending = Pending::new(0, 100);
+        pending.changed(0, &[minute(5)], 10);
+        pending.changed(1, &[minute(5)], 11);
+        pending.changed(0, &[minute(5)], 12);
+        let taken = pending.take(10, |_| true);
+        assert_eq!(taken, [(minute(5), vec![(0, 12), (1, 11)])]);
+        assert_eq!(dirty(&pending), Some(vec![5]), "not written yet");
+        pending.changed(0, &[minute(5)], 13);
+        pending.finished(taken, true);
+        assert_eq!(dirty(&pending), Some(vec![5]), "changed meanwhile");
+        let taken = pending.take(10, |_| true);
+        assert_eq!(taken, [(minute(5), vec![(0, 13)])]);
+        pending.finished(taken, false);
+        let taken = pending.take(10, |_| true);
+        assert_eq!(taken, [(minute(5), vec![(0, 13)])]);
+        pending.finished(taken, true);
+        assert_eq!(dirty(&pending), Some(Vec::new()));
+        assert!(pending.is_drained());
+    }
+
+    #[test]
+    fn what_has_no_room_is_read_from_the_state_later() {
+        let pending = Pending::new(0, 2);
+        pending.changed(0, &[minute(1), minute(2), minute(3)], 10);
+        assert_eq!(dirty(&pending), None);
+        assert_eq!(pending.room(), 0);
+        let taken = pending.take(10, |_| true);
+        assert_eq!(taken.len(), 2);
+        pending.finished(taken, true);
+        let (partition, event) = pending.unknown()[0];
+        pending.read(partition, event, vec![(minute(3), 10)], true);
+        assert_eq!(dirty(&pending), Some(vec![3]));
+    }
+}
