@@ -241,6 +241,7 @@ impl Client {
             Reply::Accepted(body) => {
                 if let Some(fates) = reply::fates(&body, ids.len()) {
                     self.retry.succeeded();
+                    self.widen();
                     for (id, fate) in core::iter::zip(ids, fates) {
                         self.settle(id, fate);
                     }
@@ -515,6 +516,16 @@ impl Client {
             self.split = Some((entries.len() / 2, bytes / 2));
             self.queue.put_back(entries);
         }
+    }
+
+    /// The server takes batches of this size: the next ones may be a quarter larger, up to what the configuration says.
+    fn widen(&mut self) {
+        self.split = self.split.and_then(|(events, bytes)| {
+            let wider = (events + events / 4 + 1, bytes + bytes / 4 + 1);
+            let (most, most_bytes) = (self.config.max_batch_events, self.config.max_batch_bytes);
+            (wider.0 < most || wider.1 < most_bytes)
+                .then_some((wider.0.min(most), wider.1.min(most_bytes)))
+        });
     }
 
     /// The batch can't be read: the next one is half of it, until the event that spoils it stands alone.

@@ -203,6 +203,34 @@ fn a_batch_that_is_too_large_is_split_down_to_the_event() {
 }
 
 #[test]
+fn batches_grow_again_when_the_server_takes_more() {
+    let mut client = client();
+    for _ in 0..2_000 {
+        record(&mut client, Event::custom("add"), at(0));
+    }
+    let mut now = 2_000;
+    let mut requests = 0;
+    while !client.is_empty() {
+        match client.next_step(at(now)) {
+            Step::Send { batch, bytes } => {
+                requests += 1;
+                let events = crate::drive::read(&bytes).len();
+                let answer = if events > 10 && requests <= 20 {
+                    Reply::of_status(413, None, b"")
+                } else {
+                    reply(events, &[])
+                };
+                client.on_reply(batch, answer, at(now));
+            }
+            Step::WaitUntil(at) => now = at,
+            Step::Idle => panic!("events are left"),
+        }
+    }
+    assert_eq!(count(&client, Fate::Accepted), 2_000);
+    assert!(requests < 60, "{requests}: ten events each would be 200");
+}
+
+#[test]
 fn the_event_that_spoils_batches_is_found_and_dropped() {
     let mut client = client();
     for i in 0..40 {
