@@ -10,6 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
@@ -42,6 +43,12 @@ impl Default for ServeOptions {
     }
 }
 
+/// After the shutdown began connections are accepted until none has come for this long: those that wait in the system's
+/// queue would be reset otherwise, and who made them believes that they are served.
+const QUIET: Duration = Duration::from_millis(10);
+/// Longest time for that; then as long again is left to new connections to send their request.
+const LAST_CONNECTIONS: Duration = Duration::from_millis(250);
+
 /// Serves `router` on `listener` until `shutdown` fires and the requests in progress have ended.
 pub async fn serve(
     listener: TcpListener,
@@ -56,18 +63,27 @@ pub async fn serve(
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout);
+    let mut closing: Option<Instant> = None;
     loop {
         let accepted = async {
             let permit = Arc::clone(&room).acquire_owned().await.ok()?;
             Some((listener.accept().await, permit))
         };
-        let (accepted, permit) = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => break,
-            accepted = accepted => match accepted {
-                Some(accepted) => accepted,
-                None => break,
+        let accepted = match closing {
+            None => tokio::select! {
+                accepted = accepted => accepted,
+                () = shutdown.cancelled() => {
+                    closing = Some(Instant::now() + LAST_CONNECTIONS);
+                    continue;
+                }
             },
+            Some(until) if Instant::now() < until => {
+                tokio::time::timeout(QUIET, accepted).await.ok().flatten()
+            }
+            Some(_) => None,
+        };
+        let Some((accepted, permit)) = accepted else {
+            break;
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -95,6 +111,8 @@ pub async fn serve(
         });
     }
     drop(listener);
+    // A connection without a request yet is closed by what follows.
+    tokio::time::sleep(LAST_CONNECTIONS).await;
     if tokio::time::timeout(options.drain, graceful.shutdown())
         .await
         .is_err()

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use wakeline_demo_site::simulate::{self, Options};
-use wakeline_testbed::{Redis, Stack};
+use wakeline_testbed::{Nginx, Redis, Stack};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const VISITORS_PER_SECOND: u64 = 200;
@@ -103,6 +103,42 @@ async fn totals_are_exact_though_each_process_is_killed_and_stopped_in_turn() ->
         "only {strikes} faults struck: too short to show anything"
     );
     load.expect(&stack).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_fails_behind_nginx_though_each_part_is_restarted_in_turn() -> anyhow::Result<()>
+{
+    let mut redis = Redis::start(&[])?;
+    let mut stack = stack_on(&redis, 2).await?;
+    let nginx = Nginx::start(&stack.collector_urls)?;
+    let load = Load::start(&nginx.url, &stack.write_key);
+    let mut restarts = 0_u32;
+    while load.goes_on() {
+        match restarts % 4 {
+            0 => stack.cycle_collector(0).await?,
+            1 => tokio::task::block_in_place(|| stack.cycle_aggregator())?,
+            2 => stack.cycle_collector(1).await?,
+            _ => tokio::task::block_in_place(|| redis.restart())?,
+        }
+        restarts += 1;
+    }
+    ensure!(
+        restarts >= 4,
+        "only {restarts} restarts: too short to show anything"
+    );
+    load.expect(&stack).await?;
+    let statuses = nginx.statuses()?;
+    let failed: Vec<_> = statuses
+        .iter()
+        .filter(|line| !line.starts_with('2'))
+        .collect();
+    ensure!(
+        failed.is_empty(),
+        "of {} requests: {failed:?}",
+        statuses.len()
+    );
+    ensure!(!statuses.is_empty(), "no request went through nginx");
+    Ok(())
 }
 
 /// An aggregator that stands still for longer than its lease is replaced from a copy of its folder; when it goes on it
