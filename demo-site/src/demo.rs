@@ -1,6 +1,10 @@
 //! The demo: the SDK's build, both servers and the shop, in one process.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow};
 use serde_json::Value;
@@ -11,6 +15,7 @@ use wakeline_aggregator::{
     admin::{AdminRequest, CreateSite, KeyRequest, SiteRequest, TokenRequest},
 };
 use wakeline_collector::{Collector, ServeOptions};
+use wakeline_testbed::{Influx, Redis};
 
 use crate::shop::{self, Shop};
 
@@ -26,6 +31,8 @@ pub struct Options {
     pub data: PathBuf,
     /// Folder for the built SDK.
     pub sdk: PathBuf,
+    /// Whether state is in a real Redis and metrics in a real InfluxDB, started for the demo with their files in `data`.
+    pub real: bool,
 }
 
 /// Where everything is, once it runs.
@@ -39,6 +46,40 @@ pub struct Addresses {
     pub write_key: String,
     /// The key that servers send with.
     pub server_key: String,
+    /// Servers that were started beside: name and what is worth knowing.
+    pub servers: Vec<(&'static str, String)>,
+}
+
+/// Servers that are ended when the demo is.
+struct Real {
+    influx: Influx,
+    redis: Redis,
+}
+
+impl Real {
+    async fn start(data: &Path) -> anyhow::Result<Self> {
+        // InfluxDB first: of two demos on one folder, its lock stops the second.
+        let influx = Influx::start_in(&data.join("influxdb"))
+            .await
+            .context("start InfluxDB")?;
+        let redis = Redis::start_in(&data.join("redis")).context("start Redis")?;
+        Ok(Self { influx, redis })
+    }
+
+    fn configure(&self, config: &mut wakeline_aggregator::config::Config) {
+        config.state.url = Some(self.redis.url());
+        config.metrics.url = Some(self.influx.url());
+        self.influx.org().clone_into(&mut config.metrics.org);
+        config.metrics.token = Some(self.influx.token().to_owned());
+    }
+
+    fn servers(&self) -> Vec<(&'static str, String)> {
+        let (influx, token) = (self.influx.url(), self.influx.token());
+        vec![
+            ("redis", self.redis.url()),
+            ("influxdb", format!("{influx}  token {token}")),
+        ]
+    }
 }
 
 /// Builds the SDK, starts everything, tells `ready` where it is, and runs until `shutdown` fires.
@@ -75,6 +116,13 @@ pub async fn run(
         .http
         .collector_url
         .get_or_insert_with(|| shop.trim_end_matches('/').to_owned());
+    let real = if options.real {
+        let real = Real::start(&options.data).await?;
+        real.configure(&mut centre);
+        Some(real)
+    } else {
+        None
+    };
     let aggregator = Aggregator::start(centre).await?;
 
     edge.data = options.data.join("collector");
@@ -83,7 +131,8 @@ pub async fn run(
     let serve = ServeOptions::from(&edge.http);
     let collector = Collector::start(edge).await?;
 
-    let addresses = addresses(&aggregator, shop).await?;
+    let mut addresses = addresses(&aggregator, shop).await?;
+    addresses.servers = real.as_ref().map_or_else(Vec::new, Real::servers);
     let pages = shop::router(Shop {
         write_key: addresses.write_key.clone(),
         dashboard: addresses.dashboard.clone(),
@@ -152,6 +201,7 @@ async fn addresses(aggregator: &Aggregator, shop: String) -> anyhow::Result<Addr
         dashboard: format!("{}#token={token}", url(aggregator.http_addr())),
         write_key,
         server_key,
+        servers: Vec::new(),
     })
 }
 

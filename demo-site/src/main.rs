@@ -37,6 +37,10 @@ struct Serve {
     /// Folder for the built browser SDK.
     #[arg(long, default_value_os_t = default_sdk())]
     sdk: PathBuf,
+    /// Keep state in a real Redis and metrics in a real InfluxDB, which are started for the demo. What is missing is
+    /// installed or built where `WAKELINE_TESTBED_INSTALL=1` is set.
+    #[arg(long)]
+    real: bool,
 }
 
 #[derive(Args)]
@@ -120,12 +124,16 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
     let options = demo::Options {
         data: options.data,
         sdk: options.sdk,
+        real: options.real,
     };
     demo::run(options, shutdown, |at| {
         println!("shop        {}", at.shop);
         println!("dashboard   {}", at.dashboard);
         println!("write key   {}", at.write_key);
         println!("server key  {}", at.server_key);
+        for (name, told) in &at.servers {
+            println!("{name:<11} {told}");
+        }
         println!("Click around the shop and watch the dashboard. Ctrl-C ends it.");
     })
     .await

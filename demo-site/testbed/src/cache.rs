@@ -65,7 +65,15 @@ pub(crate) fn program(
 /// If it fails; with what it printed.
 pub(crate) fn run(folder: &Path, env: &[(&str, &Path)], command: &[&str]) -> anyhow::Result<()> {
     let (program, arguments) = command.split_first().context("no command")?;
-    let output = Command::new(program)
+    let mut command_line = Command::new(program);
+    // What cargo tells tests, and where it builds them, is not for builds of other programs.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO") && name != "CARGO_HOME" {
+            command_line.env_remove(&*name);
+        }
+    }
+    let output = command_line
         .args(arguments)
         .envs(env.iter().copied())
         .current_dir(folder)

@@ -10,6 +10,7 @@ use crate::{Process, binary};
 
 /// The first start builds the SDK, which takes minutes on a machine that never did.
 const STARTS: Duration = Duration::from_secs(1_200);
+const STOPS: Duration = Duration::from_secs(60);
 
 /// `wakeline-demo-site`, with its own folder and ports.
 pub struct Demo {
@@ -31,7 +32,8 @@ impl Demo {
     pub fn start() -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
         let any = "127.0.0.1:0";
-        let (process, [shop, dashboard, write_key]) = start(folder.path().join("data"), any, any)?;
+        let (process, [shop, dashboard, write_key]) =
+            start(folder.path().join("data"), any, any, &[])?;
         Ok(Self {
             shop,
             dashboard,
@@ -39,6 +41,37 @@ impl Demo {
             process,
             folder,
         })
+    }
+
+    /// Starts it with `--real`; gives the addresses of Redis and of InfluxDB, too, and a token for InfluxDB.
+    ///
+    /// # Errors
+    /// If it does not do that; with what it printed.
+    pub fn start_real() -> anyhow::Result<(Self, [String; 3])> {
+        let folder = TempDir::new()?;
+        let any = "127.0.0.1:0";
+        let (mut process, [shop, dashboard, write_key]) =
+            start(folder.path().join("data"), any, any, &["--real"])?;
+        let redis = printed(&mut process, "redis ")?;
+        let influx = printed(&mut process, "influxdb ")?;
+        let (influx, token) = influx.split_once("  token ").context("no token")?;
+        let servers = [redis, influx.to_owned(), token.to_owned()];
+        let demo = Self {
+            shop,
+            dashboard,
+            write_key,
+            process,
+            folder,
+        };
+        Ok((demo, servers))
+    }
+
+    /// Asks it to end, and waits for that.
+    ///
+    /// # Errors
+    /// If it does not do that; with what it printed.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        self.process.stop(STOPS)
     }
 
     /// Process id.
@@ -68,7 +101,7 @@ impl Demo {
         };
         let (shop, dashboard) = (address(&self.shop), address(&self.dashboard));
         let (process, [shop, dashboard, _]) =
-            start(self.folder.path().join("data"), &shop, &dashboard)?;
+            start(self.folder.path().join("data"), &shop, &dashboard, &[])?;
         (self.process, self.shop, self.dashboard) = (process, shop, dashboard);
         Ok(())
     }
@@ -99,22 +132,29 @@ impl Demo {
     }
 }
 
-fn start(data: PathBuf, shop: &str, dashboard: &str) -> anyhow::Result<(Process, [String; 3])> {
+fn start(
+    data: PathBuf,
+    shop: &str,
+    dashboard: &str,
+    more: &[&str],
+) -> anyhow::Result<(Process, [String; 3])> {
     let mut command = Command::new(binary("wakeline-demo-site")?);
-    command.arg("serve").arg("--data").arg(data);
+    command.arg("serve").arg("--data").arg(data).args(more);
     command.env("WAKELINE_COLLECTOR__HTTP__LISTEN", shop);
     command.env("WAKELINE_AGGREGATOR__HTTP__LISTEN", dashboard);
     command.env("WAKELINE_AGGREGATOR__GRPC__LISTEN", "127.0.0.1:0");
     let mut process = Process::start("wakeline-demo-site", &mut command)?;
-    let mut printed = |name: &'static str| {
-        process.wait_for(STARTS, |line| {
-            Some(line.strip_prefix(name)?.trim().to_owned())
-        })
-    };
     let addresses = [
-        printed("shop ")?,
-        printed("dashboard ")?,
-        printed("write key ")?,
+        printed(&mut process, "shop ")?,
+        printed(&mut process, "dashboard ")?,
+        printed(&mut process, "write key ")?,
     ];
     Ok((process, addresses))
+}
+
+/// What the demo tells under a name.
+fn printed(process: &mut Process, name: &str) -> anyhow::Result<String> {
+    process.wait_for(STARTS, |line| {
+        Some(line.strip_prefix(name)?.trim().to_owned())
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -26,7 +27,7 @@ pub struct Influx {
     port: u16,
     process: Option<Process>,
     data: PathBuf,
-    _temporary: Option<TempDir>,
+    temporary: Option<TempDir>,
 }
 
 impl Influx {
@@ -52,7 +53,7 @@ impl Influx {
             port: 0,
             process: None,
             data,
-            _temporary: temporary,
+            temporary,
         };
         let mut result = Ok(());
         for _ in 0..TRIES {
@@ -78,6 +79,9 @@ impl Influx {
             .arg(self.data.join("engine"))
             .args(["--http-bind-address", &self.address().to_string()])
             .args(["--reporting-disabled", "--log-level", "info"]);
+        if self.temporary.is_none() {
+            command.process_group(0); // Ctrl-C is for who uses it
+        }
         let mut process = Process::start("influxd", &mut command)?;
         process.wait_for(STARTS, |line| {
             (line.contains("service=tcp-listener") && line.contains("msg=Listening")).then_some(())

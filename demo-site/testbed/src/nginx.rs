@@ -36,8 +36,9 @@ impl Nginx {
             .map(|server| format!("server {server} max_fails=0;"))
             .collect();
         let servers = servers.concat();
+        // One process: a worker would outlive a master that is killed.
         let config = format!(
-            "daemon off; worker_processes 1; pid {at}/pid; error_log {at}/errors warn;
+            "daemon off; master_process off; pid {at}/pid; error_log {at}/errors warn;
             events {{ worker_connections 1024; }}
             http {{
                 log_format status '$status $upstream_status';

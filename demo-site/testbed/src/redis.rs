@@ -3,7 +3,8 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -17,12 +18,13 @@ const STARTS: Duration = Duration::from_secs(30);
 /// Ports are looked for and then taken by the server: another process may be quicker.
 const TRIES: usize = 5;
 
-/// A server on loopback; its files go with it.
+/// A server on loopback.
 pub struct Redis {
     port: u16,
     options: Vec<String>,
     process: Option<Process>,
-    data: TempDir,
+    data: PathBuf,
+    temporary: Option<TempDir>,
 }
 
 /// A server that takes TLS.
@@ -38,16 +40,35 @@ pub struct Tls {
 
 impl Redis {
     /// Starts a server that writes an append-only file once a second, with further `options`, such as
-    /// `["--requirepass", "SECRET"]`.
+    /// `["--requirepass", "SECRET"]`. Its files go with it.
     ///
     /// # Errors
     /// If it is missing and may not be installed, or does not start.
     pub fn start(options: &[&str]) -> anyhow::Result<Self> {
+        let data = TempDir::new()?;
+        Self::start_with(data.path().to_owned(), Some(data), options)
+    }
+
+    /// Starts a server that keeps its files in a folder, or goes on with them.
+    ///
+    /// # Errors
+    /// If it is missing and may not be installed, or does not start.
+    pub fn start_in(data: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(data)?;
+        Self::start_with(data.to_owned(), None, &[])
+    }
+
+    fn start_with(
+        data: PathBuf,
+        temporary: Option<TempDir>,
+        options: &[&str],
+    ) -> anyhow::Result<Self> {
         let mut redis = Self {
             port: 0,
             options: options.iter().map(|&option| option.to_owned()).collect(),
             process: None,
-            data: TempDir::new()?,
+            data,
+            temporary,
         };
         let mut result = Ok(());
         for _ in 0..TRIES {
@@ -67,8 +88,11 @@ impl Redis {
             .args(["--save", "", "--appendonly", "yes"])
             .args(["--appendfsync", "everysec", "--daemonize", "no"])
             .arg("--dir")
-            .arg(self.data.path())
+            .arg(&self.data)
             .args(&self.options);
+        if self.temporary.is_none() {
+            command.process_group(0); // Ctrl-C is for who uses it
+        }
         let mut process = Process::start("redis-server", &mut command)?;
         process.wait_for(STARTS, |line| {
             line.contains("Ready to accept connections").then_some(())

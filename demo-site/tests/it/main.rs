@@ -3,4 +3,5 @@
 mod browser;
 mod faults;
 mod ledger;
+mod real;
 mod stores;
