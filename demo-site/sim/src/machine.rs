@@ -4,7 +4,7 @@
 //! the standard library and C code included: nothing that is simulated needs to know of it. Until [`start`] they ask
 //! the kernel. A simulation is a process of its own, so there is one machine.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "functions of libc are defined here")]
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};

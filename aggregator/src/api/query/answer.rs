@@ -149,6 +149,7 @@ fn currency(site: &str, rows: &Rows) -> (Currency, BTreeSet<Currency>) {
         .collect();
     let chosen = match all.first() {
         Some(only) if all.len() == 1 => *only,
+        // XXX is ISO 4217's code where no currency is involved.
         _ => money::currency(site).unwrap_or(*b"XXX"),
     };
     all.remove(&chosen);
