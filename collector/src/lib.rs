@@ -19,7 +19,6 @@ mod http;
 pub mod inspect;
 mod judge;
 mod keys;
-mod rules;
 mod serve;
 pub mod snapshot;
 mod stats;
@@ -34,6 +33,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use wakeline_rules as rules;
 use wakeline_spool::{OpenError, Options, SegmentLog};
 
 pub use config::{Config, ConfigError};

@@ -40,11 +40,13 @@ pub enum Reason {
     NotSampled,
     /// The properties don't fit the site's schema of the event.
     SchemaMismatch,
+    /// The whole request is over a limit of its site. Counted by requests, of which each may come again; not kept.
+    RateLimited,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Malformed,
         Self::TooLarge,
         Self::InvalidVisitor,
@@ -63,6 +65,7 @@ impl Reason {
         Self::BlockedPath,
         Self::NotSampled,
         Self::SchemaMismatch,
+        Self::RateLimited,
     ];
 
     /// The name on the wire and in metrics.
@@ -86,12 +89,16 @@ impl Reason {
             Self::BlockedPath => "blocked_path",
             Self::NotSampled => "not_sampled",
             Self::SchemaMismatch => "schema_mismatch",
+            Self::RateLimited => "rate_limited",
         }
     }
 
     /// Whether an event that is refused for it is kept, as a dead letter; else it is only counted.
     pub const fn is_kept(self) -> bool {
-        !matches!(self, Self::NoConsent | Self::UnknownKey | Self::NotSampled)
+        !matches!(
+            self,
+            Self::NoConsent | Self::UnknownKey | Self::NotSampled | Self::RateLimited
+        )
     }
 
     /// The reason of that name.

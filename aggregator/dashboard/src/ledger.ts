@@ -51,6 +51,7 @@ export const FATE_NAMES: Readonly<Record<Fate, readonly [name: string, meaning: 
   counted: ["Counted", "In the figures."],
   duplicate: ["Duplicate", "Sent again after it had been counted: no harm, nothing to do."],
   late: ["Late", "Its day was closed when it came: it shows after the next rebuild."],
+  rate_limited: ["Over a limit", "Whole requests over a limit of the site, counted by requests: most senders come again later. The site's rules have the limits."],
   unreadable: ["Unreadable", "In a record of the log that can't be read: look at the aggregator's log."],
   rejected: ["Refused", "Not counted, for the reasons below."],
 };

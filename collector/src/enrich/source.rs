@@ -4,7 +4,7 @@
 //! (<https://support.google.com/analytics/answer/9756891>), with a channel of AI assistants before referrals. What GA4 calls
 //! "Unassigned" is a referral here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use url::{Host, Url};
@@ -38,13 +38,6 @@ struct Table {
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| table(include_str!("sources.txt")));
-static SPAM: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
-    include_str!("spam.txt")
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .collect()
-});
-
 /// Parameters of clicks on advertisements, and the channel of a visit that has no other mark.
 const CLICK_IDS: &[(&str, &str)] = &[
     ("gclid", "Paid Search"),
@@ -129,23 +122,6 @@ impl Table {
             }
         }
         None
-    }
-}
-
-/// Whether the referrer is known for made-up visits.
-pub(crate) fn is_spam(referrer: &str) -> bool {
-    let Some(host) = host_of(referrer) else {
-        return false;
-    };
-    let mut rest = host.as_str();
-    loop {
-        if SPAM.contains(rest) {
-            return true;
-        }
-        match rest.split_once('.') {
-            Some((_, parent)) => rest = parent,
-            None => return false,
-        }
     }
 }
 
@@ -476,7 +452,7 @@ mod tests {
         let text = include_str!("sources.txt");
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert!(lines.len() >= 300, "{}", lines.len());
-        let mut seen = HashSet::new();
+        let mut seen = std::collections::HashSet::new();
         for line in &lines {
             let columns: Vec<_> = line.split('|').map(str::trim).collect();
             assert!((3..=4).contains(&columns.len()), "{line}");
@@ -490,19 +466,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn spam_is_known_by_its_host_and_below() {
-        assert!(is_spam("http://semalt.com/project"));
-        assert!(is_spam("https://www.semalt.com/"));
-        assert!(!is_spam("https://notsemalt.com/"));
-        assert!(!is_spam("") && !is_spam("semalt.com"));
-    }
-
     proptest! {
         #[test]
         fn no_url_or_referrer_panics(url in "(https?://)?[a-z.]{0,12}[/?&=%#a-z_\\PC]{0,60}", referrer in "(https?://|android-app://)?[a-z.]{0,20}[/?\\PC]{0,20}") {
             acquisition(&url, &referrer, "shop.example");
-            is_spam(&referrer);
         }
     }
 }

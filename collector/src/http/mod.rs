@@ -137,6 +137,7 @@ impl Doors {
             self.stats.refused(&refusal);
             match &refusal {
                 Refusal::Key => self.tallies.add(UNKNOWN_SITE, Reason::UnknownKey),
+                Refusal::Limited(reached) => self.tallies.add(reached.site, Reason::RateLimited),
                 Refusal::Spool(error) => tracing::error!(%error, "events can't be stored"),
                 other => tracing::debug!(refusal = %other, "refused"),
             }

@@ -16,12 +16,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wakeline_proto::{Reason, v1};
+use wakeline_proto::v1;
 
 use groups::Groups;
 pub(crate) use time::Claim;
 
 use crate::enrich::{Enricher, Origin, Sender};
+pub(crate) use crate::rules::Refused;
 use crate::rules::SiteRules;
 use crate::rules::limits::Payer;
 
@@ -61,29 +62,6 @@ pub(crate) struct Draft<'a> {
     pub(crate) sender: Option<Sender>,
     /// Without time, place and passive; `referrer` is as the client sent it.
     pub(crate) event: v1::Event,
-}
-
-/// Why one event is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
-    pub(crate) reason: Reason,
-    /// For people, in English.
-    pub(crate) detail: Cow<'static, str>,
-}
-
-/// Longest detail, in characters: it may quote what the client sent.
-const MAX_DETAIL_CHARS: usize = 200;
-
-impl Refused {
-    pub(crate) fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
-        let mut detail = detail.into();
-        if detail.len() > MAX_DETAIL_CHARS && detail.chars().count() > MAX_DETAIL_CHARS {
-            let mut cut: String = detail.chars().take(MAX_DETAIL_CHARS).collect();
-            cut.push('…');
-            detail = Cow::Owned(cut);
-        }
-        Self { reason, detail }
-    }
 }
 
 /// A refused event, for the answer.

@@ -13,7 +13,6 @@ use wakeline_proto::v1::{Consent, EventType};
 use wakeline_proto::{Reason, v1};
 
 use super::{Context, Draft, Judge, Refused, time};
-use crate::enrich::Bot;
 use crate::rules::{Fit, SiteRules};
 
 type Outcome = Result<(), Refused>;
@@ -46,13 +45,7 @@ pub(super) fn visitor(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
 
 /// Before the origin: the same visitors at all collectors, bots or not.
 pub(super) fn sample(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
-    if judge.context.rules.samples(&draft.visitor) {
-        return Ok(());
-    }
-    Err(Refused::new(
-        Reason::NotSampled,
-        "the site keeps a sample of its visitors",
-    ))
+    judge.context.rules.check_visitor(&draft.visitor)
 }
 
 /// Whose software it is. Once for a request, and for an event only where a server passes its sender on.
@@ -61,27 +54,15 @@ pub(super) fn origin(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
         Some(sender) => judge.context.enricher.origin(sender),
         None => Arc::clone(&judge.origin),
     };
-    match judge.current.bot {
-        Some(bot) if judge.context.rules.refuses(bot) => {
-            let detail = match bot {
-                Bot::Crawler => "the user agent is a crawler's, a monitor's or the like",
-                Bot::Automation => "the user agent is of a browser that a program steers",
-                Bot::Library => "the user agent is a library's or a tool's",
-            };
-            Err(Refused::new(Reason::Bot, detail))
-        }
-        _ => Ok(()),
-    }
+    judge.context.rules.check_bot(judge.current.bot)
 }
 
 pub(super) fn spam(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
-    if judge.context.rules.refuse_spam && judge.places.is_spam(&draft.event.referrer) {
-        return Err(Refused::new(
-            Reason::Spam,
-            "the referrer is known for made-up visits",
-        ));
-    }
-    Ok(())
+    let Judge {
+        context, places, ..
+    } = judge;
+    let rules = &context.rules;
+    rules.check_referrer(|| places.is_spam(&draft.event.referrer))
 }
 
 /// What brought the visitor, by URL and referrer as they came: what is kept of them says less.
@@ -286,22 +267,9 @@ pub(super) fn place(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
         if kind == EventType::PageView && !draft.url.contains("://") {
             return Err(Refused::new(Reason::InvalidUrl, "the URL is not absolute"));
         }
-        let rules = &judge.context.rules;
-        if !judge.context.trusted
-            && !place.hostname.is_empty()
-            && !rules.allows_host(&place.hostname)
-        {
-            return Err(Refused::new(
-                Reason::ForeignHost,
-                "the site does not take events of pages of this host",
-            ));
-        }
-        if rules.blocks(&place.path) {
-            return Err(Refused::new(
-                Reason::BlockedPath,
-                "the site takes nothing of this path",
-            ));
-        }
+        let context = &judge.context;
+        let rules = &context.rules;
+        rules.check_page(&place.hostname, &place.path, context.trusted)?;
         (event.hostname, event.path, event.query) = (place.hostname, place.path, place.query);
         return Ok(());
     }

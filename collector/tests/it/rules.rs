@@ -184,6 +184,14 @@ async fn who_sends_too_much_is_told_when_to_come_again() {
     let detail = problem(response, 429).await;
     assert!(detail.contains("this address"), "{detail}");
     assert_eq!(edge.metric("events_received_total").await, 3);
+    // The ledger shows the refused request, by its reason.
+    let groups = edge.groups().await;
+    let tallies: Vec<_> = groups.iter().flat_map(|group| &group.tallies).collect();
+    assert_eq!(tallies.len(), 1, "{tallies:?}");
+    assert_eq!(
+        (tallies[0].reason.as_str(), tallies[0].count),
+        ("rate_limited", 1)
+    );
 }
 
 #[tokio::test]

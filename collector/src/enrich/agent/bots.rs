@@ -5,16 +5,7 @@
 
 use std::sync::LazyLock;
 
-/// Kinds of software that send without a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Bot {
-    /// A crawler, monitor, link preview, scanner or feed reader.
-    Crawler,
-    /// A browser that a program steers, and says so.
-    Automation,
-    /// A library or a tool for HTTP: a program of whomever.
-    Library,
-}
+pub(crate) use crate::rules::Bot;
 
 /// Lines of a kind and a name in lower case; `^`: the user agent begins with it.
 static NAMES: LazyLock<Vec<(Bot, &str)>> = LazyLock::new(|| {

@@ -1,10 +1,14 @@
-//! What a site refuses, changes and limits: its rules as the control store has them, made for judging.
+//! What a site refuses, changes and limits: its rules as the control store has them, made for judging. Pure: no I/O, no
+//! clock. A collector judges by it, and the aggregator shows by it what other rules would have refused.
 //!
 //! They come with the config snapshot, so they hold within seconds everywhere and survive a restart without the aggregator;
 //! the snapshot's version is kept with each group of events that was judged by it.
 
-pub(crate) mod limits;
-pub(crate) mod redact;
+pub mod limits;
+pub mod place;
+pub mod redact;
+mod refused;
+pub mod spam;
 
 use std::collections::HashMap;
 
@@ -12,52 +16,41 @@ use wakeline_proto::schema::Schema as Properties;
 use wakeline_proto::v1;
 use wakeline_proto::v1::value::Kind;
 
-use crate::enrich::Bot;
 use redact::Redactions;
+use wakeline_proto::Reason;
+
+pub use place::Cleaning;
+pub use refused::Refused;
+
+/// Kinds of software that send without a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bot {
+    /// A crawler, monitor, link preview, scanner or feed reader.
+    Crawler,
+    /// A browser that a program steers, and says so.
+    Automation,
+    /// A library or a tool for HTTP: a program of whomever.
+    Library,
+}
 
 /// The rules of one site.
 #[derive(Debug)]
-pub(crate) struct SiteRules {
+pub struct SiteRules {
     /// The site's domain; empty if it is not known.
-    pub(crate) domain: String,
+    pub domain: String,
     refused_bots: [Option<Bot>; 3],
-    pub(crate) refuse_spam: bool,
+    refuse_spam: bool,
     hosts: Vec<String>,
     blocked_paths: Vec<String>,
     /// Of 100 visitors.
     sample_percent: u32,
-    pub(crate) limits: limits::Limits,
-    pub(crate) cleaning: Cleaning,
-    pub(crate) redactions: Redactions,
+    /// How many events it takes.
+    pub limits: limits::Limits,
+    /// What is kept of its URLs.
+    pub cleaning: Cleaning,
+    /// What is done to personal data.
+    pub redactions: Redactions,
     schemas: HashMap<String, Schema>,
-}
-
-/// What is kept of URLs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Cleaning {
-    /// Query parameters besides those that are always kept.
-    pub(crate) parameters: Vec<String>,
-    pub(crate) trim_trailing_slash: bool,
-    pub(crate) lower_case_paths: bool,
-}
-
-impl Cleaning {
-    /// The path as it is kept.
-    pub(crate) fn path(&self, path: &str) -> String {
-        let trimmed = path.trim_end_matches('/');
-        let path = if !self.trim_trailing_slash {
-            path
-        } else if trimmed.is_empty() {
-            "/"
-        } else {
-            trimmed
-        };
-        if self.lower_case_paths {
-            path.to_lowercase()
-        } else {
-            path.to_owned()
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -69,7 +62,8 @@ struct Schema {
 
 /// How properties fit the schema of their event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fit {
+pub enum Fit {
+    /// They do, or nobody says what they must be.
     Fits,
     /// The site only wants to know.
     Warn,
@@ -140,13 +134,72 @@ impl SiteRules {
         }
     }
 
-    /// Whether events of such software are refused.
-    pub(crate) fn refuses(&self, bot: Bot) -> bool {
-        self.refused_bots.contains(&Some(bot))
+    /// Refuses what software sends that is no person's.
+    pub fn check_bot(&self, bot: Option<Bot>) -> Result<(), Refused> {
+        let detail = match bot.filter(|bot| self.refused_bots.contains(&Some(*bot))) {
+            None => return Ok(()),
+            Some(Bot::Crawler) => "the user agent is a crawler's, a monitor's or the like",
+            Some(Bot::Automation) => "the user agent is of a browser that a program steers",
+            Some(Bot::Library) => "the user agent is a library's or a tool's",
+        };
+        Err(Refused::new(Reason::Bot, detail))
+    }
+
+    /// Refuses visitors that are not of the sample.
+    pub fn check_visitor(&self, visitor: &str) -> Result<(), Refused> {
+        if self.samples(visitor) {
+            return Ok(());
+        }
+        Err(Refused::new(
+            Reason::NotSampled,
+            "the site keeps a sample of its visitors",
+        ))
+    }
+
+    /// Refuses made-up visits; `is_spam` tells whether the referrer is known for them.
+    pub fn check_referrer(&self, is_spam: impl FnOnce() -> bool) -> Result<(), Refused> {
+        if self.refuse_spam && is_spam() {
+            return Err(Refused::new(
+                Reason::Spam,
+                "the referrer is known for made-up visits",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses pages that the site does not take. A server of the site is `trusted` to name any host.
+    pub fn check_page(&self, hostname: &str, path: &str, trusted: bool) -> Result<(), Refused> {
+        if !trusted && !hostname.is_empty() && !self.allows_host(hostname) {
+            return Err(Refused::new(
+                Reason::ForeignHost,
+                "the site does not take events of pages of this host",
+            ));
+        }
+        if self.blocks(path) {
+            return Err(Refused::new(
+                Reason::BlockedPath,
+                "the site takes nothing of this path",
+            ));
+        }
+        Ok(())
+    }
+
+    /// What these rules say of an event as it was kept, in the order in which a collector asks: sample, schema, referrer,
+    /// page. What is not kept of an event (the user agent, the address, who vouches for it) says nothing.
+    pub fn check_kept(&self, visitor: &str, event: &v1::Event) -> Result<(), Refused> {
+        self.check_visitor(visitor)?;
+        if let Fit::Reject(what) = self.fit(event) {
+            return Err(Refused::new(Reason::SchemaMismatch, what));
+        }
+        self.check_referrer(|| spam::is_spam(&event.referrer))?;
+        if event.hostname.is_empty() {
+            return Ok(());
+        }
+        self.check_page(&event.hostname, &self.cleaning.path(&event.path), false)
     }
 
     /// Whether pages may be of `host`, with or without a port. Also of the site's own, if it names any.
-    pub(crate) fn allows_host(&self, host: &str) -> bool {
+    pub fn allows_host(&self, host: &str) -> bool {
         let bare = match host.rsplit_once(':') {
             Some((bare, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => bare,
             _ => host,
@@ -165,20 +218,20 @@ impl SiteRules {
     }
 
     /// Whether nothing is taken of `path`.
-    pub(crate) fn blocks(&self, path: &str) -> bool {
+    fn blocks(&self, path: &str) -> bool {
         self.blocked_paths
             .iter()
             .any(|pattern| matches(pattern, path))
     }
 
     /// Whether the visitor is of the sample; the same at all times and collectors.
-    pub(crate) fn samples(&self, visitor: &str) -> bool {
+    fn samples(&self, visitor: &str) -> bool {
         self.sample_percent >= 100
             || xxhash_rust::xxh3::xxh3_64(visitor.as_bytes()) % 100 < u64::from(self.sample_percent)
     }
 
     /// How the event's properties fit its schema, if there is one.
-    pub(crate) fn fit(&self, event: &v1::Event) -> Fit {
+    pub fn fit(&self, event: &v1::Event) -> Fit {
         if self.schemas.is_empty() {
             return Fit::Fits;
         }
@@ -365,8 +418,10 @@ mod tests {
     #[test]
     fn by_default_crawlers_and_spam_are_refused_and_no_one_else() {
         let rules = SiteRules::default();
-        assert!(rules.refuses(Bot::Crawler) && rules.refuse_spam);
-        assert!(!rules.refuses(Bot::Automation) && !rules.refuses(Bot::Library));
+        assert!(rules.check_bot(Some(Bot::Crawler)).is_err() && rules.refuse_spam);
+        for other in [None, Some(Bot::Automation), Some(Bot::Library)] {
+            assert_eq!(rules.check_bot(other), Ok(()));
+        }
         assert_eq!(rules.redactions.email, v1::Redaction::Off);
     }
 }

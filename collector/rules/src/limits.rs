@@ -18,7 +18,7 @@ const DAY_MS: u64 = 86_400_000;
 
 /// The limits of a site; 0 = none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub struct Limits {
     ip_per_minute: u32,
     key_per_minute: u32,
     site_per_minute: u32,
@@ -38,8 +38,9 @@ impl From<&v1::SiteRules> for Limits {
 
 /// Who sends, as buckets know it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Payer {
-    pub(crate) limits: Limits,
+pub struct Payer {
+    /// What they may send.
+    pub limits: Limits,
     site: u64,
     key: u64,
     ip: Option<u64>,
@@ -47,7 +48,7 @@ pub(crate) struct Payer {
 
 impl Payer {
     /// Of a request; neither key nor address can be told from it.
-    pub(crate) fn new(limits: Limits, site: u64, key: &str, ip: Option<IpAddr>) -> Self {
+    pub fn new(limits: Limits, site: u64, key: &str, ip: Option<IpAddr>) -> Self {
         let ip = ip.map(|ip| match ip {
             IpAddr::V4(ip) => xxh3_64_with_seed(&ip.octets(), site),
             // Whoever has one address of IPv6 has the /64 around it.
@@ -64,16 +65,18 @@ impl Payer {
 
 /// A limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reached {
+pub struct Reached {
     /// For people.
-    pub(crate) what: &'static str,
+    pub what: &'static str,
+    /// Whose limit.
+    pub site: u64,
     /// Seconds after which it is worth to come again.
-    pub(crate) retry_after: u32,
+    pub retry_after: u32,
 }
 
 /// What was sent so far.
 #[derive(Debug)]
-pub(crate) struct Buckets {
+pub struct Buckets {
     /// By kind and identity: when the bucket is full again, in ms since 1970-01-01 UTC, times its rate.
     full_at: Cache<u64, u64>,
     /// By site: the day and its events.
@@ -92,7 +95,7 @@ impl Default for Buckets {
 impl Buckets {
     /// Takes `events` at `now` (ms since 1970-01-01 UTC) from all buckets, or from none. 0 events: asks whether one would
     /// pass.
-    pub(crate) fn take(&self, payer: &Payer, events: u64, now: u64) -> Result<(), Reached> {
+    pub fn take(&self, payer: &Payer, events: u64, now: u64) -> Result<(), Reached> {
         let limits = payer.limits;
         if limits == Limits::default() {
             return Ok(());
@@ -131,6 +134,7 @@ impl Buckets {
                 let wait = cost.min(MINUTE_MS) - room;
                 return Err(Reached {
                     what,
+                    site: payer.site,
                     retry_after: wait.div_ceil(1_000).max(1) as u32,
                 });
             }
@@ -159,6 +163,7 @@ impl Buckets {
             let retry_after = ((today + 1) * DAY_MS - now).div_ceil(1_000) as u32;
             return Err(Reached {
                 what: "this site has had its events of the day",
+                site: payer.site,
                 retry_after,
             });
         }

@@ -8,12 +8,15 @@ use wakeline_proto::v1::Redaction;
 
 /// What is done to each kind of personal data.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Redactions {
-    pub(crate) email: Redaction,
-    pub(crate) card: Redaction,
-    pub(crate) phone: Redaction,
+pub struct Redactions {
+    /// To e-mail addresses.
+    pub email: Redaction,
+    /// To card numbers.
+    pub card: Redaction,
+    /// To phone numbers.
+    pub phone: Redaction,
     /// Hashed along, so that a hash says nothing at another site.
-    pub(crate) salt: String,
+    pub salt: String,
 }
 
 /// Digits of card numbers (ISO/IEC 7812).
@@ -23,14 +26,14 @@ const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
 
 impl Redactions {
     /// Whether nothing is to be done.
-    pub(crate) fn are_off(&self) -> bool {
+    pub fn are_off(&self) -> bool {
         [self.email, self.card, self.phone]
             .iter()
             .all(|what| *what == Redaction::Off)
     }
 
     /// The text without what must not be in it.
-    pub(crate) fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let found = self.find(text);
         if found.is_empty() {
             return Cow::Borrowed(text);
@@ -51,7 +54,7 @@ impl Redactions {
     }
 
     /// Whether the text has something that makes its property be left out.
-    pub(crate) fn drops(&self, text: &str) -> bool {
+    pub fn drops(&self, text: &str) -> bool {
         self.find(text)
             .iter()
             .any(|(_, _, redaction)| *redaction == Redaction::Drop)
