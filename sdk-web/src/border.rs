@@ -148,10 +148,17 @@ pub extern "C" fn beaconed(index: usize, mono: f64, wall: f64) {
     with(|core, _, _| core.beaconed(index, now(mono, wall)));
 }
 
-/// See [`Core::snapshot`].
+/// See [`Core::snapshot`]; gives the length, or its complement (`!length`) if there are older events.
 #[unsafe(no_mangle)]
-pub extern "C" fn snapshot(mono: f64, wall: f64) -> usize {
-    bytes(|core, _| core.snapshot(now(mono, wall)))
+pub extern "C" fn snapshot(max_bytes: usize, mono: f64, wall: f64) -> isize {
+    let mut whole = true;
+    let length = bytes(|core, _| {
+        let (bytes, all) = core.snapshot(max_bytes, now(mono, wall));
+        whole = all;
+        bytes
+    });
+    let length = length as isize;
+    if whole { length } else { !length }
 }
 
 /// See [`Core::waiting`].

@@ -99,7 +99,7 @@ impl Core {
     /// monotonic clock. An `identify` has the user as its name. Gives the name of the reason for which it was refused, or an empty text.
     pub fn record(&mut self, passed: &[u8], seq: u64, at: u64, now: Now) -> &'static str {
         let Some(Passed { page, mut event }) = Passed::read(passed) else {
-            return Reason::Malformed.as_str();
+            return name(Reason::Malformed);
         };
         for (_, value) in &mut event.properties {
             match value {
@@ -115,7 +115,7 @@ impl Core {
         } else {
             self.client.adopt(seq, event, at, now)
         };
-        result.map_or_else(|refused| refused.reason.as_str(), |_| "")
+        result.map_or_else(|refused| name(refused.reason), |_| "")
     }
 
     /// Sends what is queued as soon as the server allows.
@@ -168,9 +168,9 @@ impl Core {
         }
     }
 
-    /// What the next page needs.
-    pub fn snapshot(&self, now: Now) -> Vec<u8> {
-        self.client.snapshot(now)
+    /// What the next page needs: the newest events, of `max_bytes` at most, and whether that is all of them.
+    pub fn snapshot(&self, max_bytes: usize, now: Now) -> (Vec<u8>, bool) {
+        self.client.snapshot_of_newest(max_bytes, now)
     }
 
     /// Events that wait or are in flight.
@@ -200,6 +200,11 @@ impl Core {
         }
         lines
     }
+}
+
+/// The reason's name, from the same table as the fates'.
+fn name(reason: Reason) -> &'static str {
+    Fate::Rejected(Some(reason)).as_str()
 }
 
 #[expect(clippy::float_cmp, reason = "whole numbers are exact")]
@@ -293,7 +298,8 @@ mod tests {
         assert_eq!(left.leave(60_000, at(20)), 1);
         assert!(!left.beacon(0).is_empty() && left.beacon(1).is_empty());
         left.beaconed(0, at(20));
-        let snapshot = left.snapshot(at(20));
+        let (snapshot, whole) = left.snapshot(usize::MAX, at(20));
+        assert!(whole);
         let mut next = Core::new("wk\x000000000000000001".as_bytes(), 0, 0, 0, at(0));
         assert_eq!(next.restore(&snapshot, at(100)), 1);
         assert!(next.step(&mut Vec::new(), at(100)) > 29_000.0);

@@ -14,6 +14,9 @@ use crate::{
     process::{self, Process},
 };
 
+/// What a browser may take for something that it does at once on a machine that is not busy.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
 /// A browser with an empty profile. One window at a time; a new session has a new profile.
 pub struct Browser {
     /// The WebDriver session.
@@ -28,9 +31,24 @@ impl Browser {
     /// # Errors
     /// If Chromium or its driver are missing and may not be installed, or don't start.
     pub async fn start(width: u32, height: u32) -> anyhow::Result<Self> {
+        Self::open(TempDir::new()?, width, height).await
+    }
+
+    /// Closes the browser as a person does, and starts it again with the same profile.
+    ///
+    /// # Errors
+    /// If it does not close or start.
+    pub async fn restart(mut self, width: u32, height: u32) -> anyhow::Result<Self> {
+        self.page.clone().close().await?;
+        self.driver.kill()?;
+        let profile = std::mem::replace(&mut self.profile, TempDir::new()?);
+        drop(self);
+        Self::open(profile, width, height).await
+    }
+
+    async fn open(profile: TempDir, width: u32, height: u32) -> anyhow::Result<Self> {
         let chromium = debian::program("chromium", &["chromium"])?;
         let chromedriver = debian::program("chromedriver", &["chromium-driver"])?;
-        let profile = TempDir::new()?;
         let (driver, port) = start_driver(&chromedriver)?;
         let options = json!({
             "binary": chromium,
@@ -55,6 +73,11 @@ impl Browser {
             driver,
             profile,
         })
+    }
+
+    /// The driver's process id.
+    pub(crate) fn driver(&self) -> u32 {
+        self.driver.id()
     }
 
     /// Runs JavaScript in the page and gives what it returns.

@@ -1,4 +1,4 @@
-//! Programs that no package has, built once into a folder outside the checkout: `WAKELINE_CACHE`, or
+//! What no Debian package has, made once in a folder outside the checkout: `WAKELINE_CACHE`, or
 //! `~/.cache/wakeline`.
 
 use std::{
@@ -12,7 +12,11 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::debian;
 
-fn folder() -> anyhow::Result<PathBuf> {
+/// The cache's folder.
+///
+/// # Errors
+/// If nothing says where it is.
+pub(crate) fn folder() -> anyhow::Result<PathBuf> {
     if let Some(folder) = std::env::var_os("WAKELINE_CACHE") {
         return Ok(folder.into());
     }

@@ -52,6 +52,50 @@ pub(crate) fn with_argument(argument: &str) -> Vec<Pid> {
         .collect()
 }
 
+/// The processes that a process has started, and they, with their command lines.
+///
+/// # Errors
+/// If the system does not tell.
+pub(crate) fn descendants(of: u32) -> anyhow::Result<Vec<(Pid, String)>> {
+    let mut parents = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let path = entry?.path();
+        // `id (name) state parent …`; the name may have any characters.
+        let parent: Option<i32> = std::fs::read_to_string(path.join("stat"))
+            .ok()
+            .and_then(|stat| stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok());
+        let id: Option<i32> = path
+            .file_name()
+            .and_then(|name| name.to_str()?.parse().ok());
+        parents.extend(id.zip(parent)); // others, and those that have ended meanwhile, have none
+    }
+    let mut found: Vec<i32> = vec![i32::try_from(of)?];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        let children = parents.iter().filter(|(_, of)| *of == parent);
+        found.extend(children.map(|(id, _)| *id));
+        next += 1;
+    }
+    let with_command = |id: i32| {
+        let line = std::fs::read(format!("/proc/{id}/cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        Some((Pid::from_raw(id)?, line))
+    };
+    Ok(found.into_iter().skip(1).filter_map(with_command).collect())
+}
+
+/// Memory that a process has in use; 0 if it has ended.
+pub(crate) fn resident_bytes(id: Pid) -> u64 {
+    let status = format!("/proc/{}/status", id.as_raw_nonzero());
+    let kib = std::fs::read_to_string(status).ok().and_then(|status| {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().trim_end_matches(" kB").parse::<u64>().ok()
+    });
+    kib.unwrap_or(0) << 10
+}
+
 /// A child process, killed on drop. Its output is kept for error messages.
 pub struct Process {
     name: String,

@@ -115,10 +115,15 @@ fn order(order: &Order) -> Result<(), Refused> {
 
 pub(crate) fn ensure(fine: bool, reason: Reason, detail: &'static str) -> Result<(), Refused> {
     if fine {
-        Ok(())
-    } else {
-        Err(Refused { reason, detail })
+        return Ok(());
     }
+    // A browser's console says the reason only, and its users download no more.
+    let detail = if cfg!(target_arch = "wasm32") {
+        ""
+    } else {
+        detail
+    };
+    Err(Refused { reason, detail })
 }
 
 /// `text`, cut to at most `max` bytes between characters.

@@ -323,6 +323,22 @@ impl Client {
     /// All that the next page needs: what is queued or in flight, with wall-clock times, and this stream's last
     /// number. Bounded like the queue. Worth storing even if nothing is queued.
     pub fn snapshot(&self, now: Now) -> Vec<u8> {
+        self.snapshot_of_newest(usize::MAX, now).0
+    }
+
+    /// The same with the newest events only, as many as weigh `max_bytes` at most, for a store that has no more room;
+    /// and whether that is all of them. The snapshot has no more bytes than its events weigh, but for a hundred.
+    pub fn snapshot_of_newest(&self, max_bytes: usize, now: Now) -> (Vec<u8>, bool) {
+        let mut entries: Vec<&Entry> = self.entries().collect();
+        let mut left = max_bytes;
+        let fits = |entry: &&&Entry| {
+            let rest = left.checked_sub(entry.weight);
+            left = rest.unwrap_or(left);
+            rest.is_some()
+        };
+        let kept = entries.iter().rev().take_while(fits).count();
+        let older = entries.len() - kept;
+        entries.drain(..older);
         let own = self.next_seq.checked_sub(1).map(|seq| self.id(seq));
         let wait = self.retry.asked_wait(now.mono_ms);
         let head = Head {
@@ -330,7 +346,7 @@ impl Client {
             last: own.or(self.predecessor),
             wait_until: wait.map_or(0, |at| now.wall_ms.saturating_add(at - now.mono_ms)),
         };
-        snapshot::write(head, self.entries().collect(), now)
+        (snapshot::write(head, entries, now), older == 0)
     }
 
     /// Whether a snapshot would hold no events.

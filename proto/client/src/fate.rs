@@ -14,6 +14,7 @@ pub enum Fate {
 
 impl Fate {
     /// A name for people and metrics: `accepted`, or the name of the reason.
+    #[inline(never)] // each copy would bring all names into the browser SDK once more
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
@@ -58,7 +59,7 @@ impl DropReason {
 pub struct Refused {
     /// The same names as a collector's.
     pub reason: Reason,
-    /// For people, in English.
+    /// For people, in English; empty in browsers.
     pub detail: &'static str,
 }
 

@@ -18,7 +18,7 @@ interface Exports {
   leave(maxBytes: number, mono: number, wall: number): number;
   beacon(index: number): number;
   beaconed(index: number, mono: number, wall: number): void;
-  snapshot(mono: number, wall: number): number;
+  snapshot(maxBytes: number, mono: number, wall: number): number;
   waiting(): number;
   lost(): number;
   fates(): number;
@@ -154,8 +154,14 @@ export const connect = async (url: URL, texts: string[], firstDay: number, width
     leave: (maxBytes: number) => wasm.leave(maxBytes, ...clock()),
     beacon: (index: number) => taken(wasm.beacon(index)),
     beaconed: (index: number) => wasm.beaconed(index, ...clock()),
-    /** A text with a character for each byte, as `localStorage` takes it. */
-    snapshot: () => said(wasm.snapshot(...clock())),
+    /**
+     * The newest events of so many bytes (−1: all), as a text with a character for each byte, as `localStorage` takes
+     * it, and whether these are all.
+     */
+    snapshot(maxBytes: number): [text: string, whole: boolean] {
+      const length = wasm.snapshot(maxBytes, ...clock());
+      return [said(length < 0 ? ~length : length), length >= 0];
+    },
     waiting: wasm.waiting,
     lost: () => said(wasm.lost()),
     fates: () => said(wasm.fates()),

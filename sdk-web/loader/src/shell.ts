@@ -3,6 +3,7 @@
 import { connect } from "./border";
 import type { Entry, Setup, Sink } from "./event";
 import { openJournal } from "./journal";
+import { willOf } from "./later";
 import { warn } from "./values";
 
 /** Name of the built WebAssembly file beside this module. */
@@ -16,6 +17,8 @@ const MAX_BEACON_BYTES = 60 << 10;
 const MAX_KEEPALIVE_BYTES = 30 << 10;
 /** An unanswered request is given up, in ms. */
 const TIMEOUT = 30_000;
+/** Between an event and what the browser would send if the page died, in ms. */
+const WILL_AFTER = 100;
 /** With more events waiting, the journal is written once for all events of a task. */
 const WRITE_EACH = 64;
 
@@ -77,18 +80,22 @@ export const start = async (setup: Setup): Promise<Sink> => {
     screen.width,
     screen.height,
   );
-  const journal = openJournal(setup.key, setup.stream);
+  const journal = openJournal(setup.key, setup.stream, core.snapshot);
   const address = `${setup.collector}1/batch`;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let writing = false;
+  const will = willOf(address);
+  let willing: typeof timer;
 
   const write = () => {
     writing = false;
+    willing ??= setTimeout(safely(() => {
+      willing = undefined;
+      will(core.leave(MAX_KEEPALIVE_BYTES) ? core.beacon(0) : undefined);
+    }), WILL_AFTER);
     const lost = core.lost();
     if (lost) warn("events were lost", lost);
-    const stored = journal.store(core.snapshot());
-    if (!stored) warn("can't store events, which are lost if the page goes before they are sent", address);
-    return stored;
+    journal.store();
   };
   const writeSoon = () => {
     if (core.waiting() <= WRITE_EACH) write();
@@ -140,6 +147,9 @@ export const start = async (setup: Setup): Promise<Sink> => {
   };
 
   const leave = () => {
+    clearTimeout(willing);
+    willing = undefined;
+    will();
     const beacons = core.leave(MAX_BEACON_BYTES);
     for (let i = 0; i < beacons; i++) {
       const body = new Blob([core.beacon(i)], { type: "text/plain" });
@@ -156,10 +166,7 @@ export const start = async (setup: Setup): Promise<Sink> => {
     drive();
   };
 
-  await journal.inherit((snapshot) => {
-    core.restore(snapshot);
-    return write();
-  });
+  await journal.inherit(core.restore);
   write();
   drive();
 

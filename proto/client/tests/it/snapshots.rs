@@ -68,6 +68,29 @@ fn the_next_page_sends_what_is_left_with_its_ids_times_and_pages() {
 }
 
 #[test]
+fn a_store_with_little_room_gets_the_newest_events() {
+    let mut old = client();
+    for seq in 0..100 {
+        record(&mut old, Event::custom("e").with("n", seq), at(1_000));
+    }
+    send(&mut old, at(4_000)); // what is in flight is older
+    record(&mut old, order("o1"), at(4_500));
+    let (all, whole) = old.snapshot_of_newest(usize::MAX, at(5_000));
+    assert!(whole);
+    assert_eq!(all, old.snapshot(at(5_000)));
+    for room in [0, 300, 5_000] {
+        let (newest, whole) = old.snapshot_of_newest(room, at(5_000));
+        assert!(!whole && newest.len() <= room + 100, "{}", newest.len());
+        let (mut next, restored) = next_page(&newest, at(6_000));
+        assert_eq!(restored.events > 0, room > 0);
+        let seen = deliver(&mut next, at(10_000));
+        let first = 101 - restored.events as u64;
+        let expected: Vec<_> = (first..101).map(|seq| (1, seq)).collect();
+        assert_eq!(ids(&seen), expected);
+    }
+}
+
+#[test]
 fn a_stream_names_its_predecessor_even_if_that_left_no_event_and_one_in_between_gave_no_number() {
     let mut first = left_behind();
     deliver(&mut first, at(4_000));

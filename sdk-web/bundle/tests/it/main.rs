@@ -70,7 +70,7 @@ fn sdk_does_not_grow_unnoticed() {
 }
 
 /// Loader, glue and WebAssembly together, in bytes by brotli. The aim is 18,000.
-const MAX_SDK_BROTLI: usize = 23_200;
+const MAX_SDK_BROTLI: usize = 23_400;
 
 #[test]
 fn build_with_nothing_changed_is_instant() {

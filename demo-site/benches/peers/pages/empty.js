@@ -1,0 +1,2 @@
+// What a page costs without a client.
+export const load = () => () => ({ view() {}, track() {} });

@@ -1,0 +1,343 @@
+//! What the browser SDK delivers when pages, browsers, networks and servers end: all of it, once, at a real collector and
+//! a real aggregator.
+
+mod lab;
+
+use std::time::{Duration, Instant};
+
+use axum::http::StatusCode;
+use fantoccini::Locator;
+use serde_json::Value;
+use wakeline_testbed::{Browser, eventually};
+
+use lab::{Lab, Way, track};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const DOWN: Way = Way::Refused(StatusCode::SERVICE_UNAVAILABLE, "1");
+
+/// Leaves no room in `localStorage`, not even for a short text.
+const FILL: &str = "
+    try { for (let n = 0; ; n += 1) localStorage['fill' + n] = 'x'.repeat(100_000) } catch {}
+    try { for (let n = 0; ; n += 1) localStorage['more' + n] = 'x' } catch {}";
+
+/// Whether `IndexedDB` has a page's events: as many bytes as there are events, at least.
+fn kept(bytes: usize) -> String {
+    format!(
+        "return new Promise((done) => {{
+            indexedDB.open('wakeline').onsuccess = ({{ target }}) => {{
+                const left = target.result.transaction('left').objectStore('left').getAll();
+                left.onsuccess = () => done(left.result.some((text) => text.length > {bytes}));
+            }};
+        }})"
+    )
+}
+
+/// Waits until a script of the page gives `true`.
+async fn says(browser: &Browser, what: &str, script: &str) -> anyhow::Result<()> {
+    eventually(what, LIMIT, || async {
+        Ok((browser.run(script).await? == Value::Bool(true)).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_is_left_at_once_loses_nothing() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    let leave = format!("{}location.href = 'about:blank'", track("left", 20));
+    browser.run(&leave).await?;
+    lab.counts(1, 20).await?;
+    // The next page sends it again, since nobody saw the beacon's answer.
+    lab.goto(&browser, "/").await?;
+    lab.copies(20).await?;
+    lab.counts(2, 20).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_is_left_before_the_client_is_loaded_loses_nothing() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = Browser::start(800, 600).await?;
+    lab.goto(&browser, "/early").await?;
+    lab.counts(1, 20).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tab_that_is_closed_at_once_loses_nothing() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    let other = browser.page.new_window(true).await?;
+    browser.run(&track("closed", 20)).await?;
+    browser.page.close_window().await?;
+    browser.page.switch_to_window(other.handle).await?;
+    lab.counts(1, 20).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_link_loses_nothing_of_a_page_that_is_left() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    lab.set(Way::Slow(Duration::from_secs(1)));
+    browser.run(&track("slow", 20)).await?;
+    let leave = format!("{}location.href = 'about:blank'", track("slow", 20));
+    browser.run(&leave).await?;
+    lab.counts(1, 40).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renderer_that_is_killed_a_second_later_loses_nothing() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    let other = browser.page.new_window(true).await?;
+    lab.set(DOWN);
+    browser.run(&track("killed", 20)).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await; // what the fault gives the browser
+    browser.kill_renderer().await?;
+    browser.page.switch_to_window(other.handle).await?;
+    lab.set(Way::Open);
+    lab.goto(&browser, "/").await?;
+    lab.counts(2, 20).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_recorded_offline_is_sent_as_soon_as_there_is_a_network() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    browser.set_offline(true).await?;
+    browser.run(&track("offline", 20)).await?;
+    says(&browser, "offline", "return !navigator.onLine").await?;
+    let known = lab.seen().len();
+    browser.set_offline(false).await?;
+    lab.asked(known).await?;
+    lab.counts(1, 20).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_dies_and_comes_back_in_the_middle_of_a_page_costs_nothing()
+-> anyhow::Result<()> {
+    let mut lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    for _ in 0..2 {
+        // Some of it is on its way by then.
+        browser.run(&track("dies", 10)).await?;
+        tokio::task::block_in_place(|| lab.stack.restart_collector())?;
+    }
+    lab.counts(1, 20).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_that_outlives_the_page_loses_nothing() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    lab.set(DOWN);
+    let known = lab.seen().len();
+    browser.run(&track("outage", 20)).await?;
+    lab.asked(known).await?;
+    browser.page.goto("about:blank").await?;
+    lab.set(Way::Open);
+    lab.goto(&browser, "/").await?;
+    lab.counts(2, 20).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_never_come_cost_copies_and_no_events() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    lab.set(Way::Deaf);
+    let known = lab.seen().len();
+    browser.run(&track("deaf", 20)).await?;
+    lab.asked(known).await?;
+    lab.set(Way::Open);
+    lab.copies(20).await?;
+    lab.counts(1, 20).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_that_is_closed_during_an_outage_sends_what_it_kept_when_it_is_back()
+-> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    lab.set(DOWN);
+    browser.run(&track("days", 20)).await?;
+    let browser = browser.restart(800, 600).await?;
+    lab.set(Way::Open);
+    lab.goto(&browser, "/").await?;
+    lab.counts(2, 20).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_comes_back_from_the_cache_goes_on_where_it_was() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    browser
+        .run("addEventListener('pageshow', (event) => { window.back = event.persisted })")
+        .await?;
+    browser.run(&track("before", 10)).await?;
+    lab.goto(&browser, "/other").await?;
+    browser.page.back().await?;
+    says(&browser, "a page from the cache", "return window.back").await?;
+    browser.run(&track("after", 10)).await?;
+    // The first page, the other one, and the first one again.
+    lab.counts(3, 20).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_is_prepared_is_viewed_when_it_is_shown() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = Browser::start(800, 600).await?;
+    lab.open(&browser, "/before").await?;
+    lab.prerendered().await?;
+    browser.page.find(Locator::Css("title")).await?;
+    browser.run("location.href = '/after'").await?;
+    says(
+        &browser,
+        "the prepared page",
+        "return performance.getEntriesByType('navigation')[0].activationStart > 0",
+    )
+    .await?;
+    lab.counts(2, 20).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_tabs_send_what_each_has_and_what_a_third_one_left_once() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    lab.set(DOWN);
+    browser.run(&track("left", 20)).await?;
+    browser.page.goto("about:blank").await?;
+    lab.goto(&browser, "/").await?;
+    let first = browser.page.window().await?;
+    let second = browser.page.new_window(true).await?;
+    browser.page.switch_to_window(second.handle).await?;
+    lab.goto(&browser, "/").await?;
+    browser.run(&track("second", 20)).await?;
+    browser.page.switch_to_window(first).await?;
+    browser.run(&track("first", 20)).await?;
+    lab.set(Way::Open);
+    lab.counts(3, 60).await?;
+    let ledger = lab.stack.ledger("shop.example", "day").await?;
+    assert_eq!(ledger["total"]["duplicate"], 0, "one tab has what was left");
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_storage_loses_nothing_while_the_page_lives() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    browser.run(FILL).await?;
+    lab.set(DOWN);
+    browser.run(&track("full", 10)).await?;
+    lab.set(Way::Open);
+    lab.counts(1, 10).await?;
+    let leave = format!("{}location.href = 'about:blank'", track("full", 10));
+    browser.run(&leave).await?;
+    lab.counts(1, 20).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_full_storage_has_no_room_for_outlives_the_browser() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    browser.run(FILL).await?;
+    lab.set(DOWN);
+    browser.run(&track("full", 20)).await?;
+    says(&browser, "the store", &kept(21)).await?;
+    let browser = browser.restart(800, 600).await?;
+    lab.set(Way::Open);
+    lab.goto(&browser, "/").await?;
+    lab.counts(2, 20).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_events_that_wait_outlive_the_browser() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    lab.set(DOWN);
+    browser.run(&track("backlog", 5_000)).await?;
+    says(&browser, "the store", &kept(5_000)).await?;
+    let browser = browser.restart(800, 600).await?;
+    lab.set(Way::Open);
+    lab.goto(&browser, "/").await?;
+    lab.counts(2, 5_000).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clocks_that_jump_move_no_event() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    for jump in ["365 * 86_400_000", "-730 * 86_400_000"] {
+        let events = track("jump", 10);
+        let script = format!("const now = Date.now; Date.now = () => now() + {jump}; {events}");
+        browser.run(&script).await?;
+    }
+    lab.counts(1, 20).await?;
+    browser.close().await
+}
+
+/// Twenty events at a server that asks to wait two seconds.
+async fn waits(status: StatusCode) -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    lab.set(Way::Refused(status, "2"));
+    let known = lab.seen().len();
+    browser.run(&track("asked", 10)).await?;
+    let refused: Instant = lab.asked(known).await?.at;
+    lab.set(Way::Open);
+    browser.run(&track("asked", 10)).await?;
+    lab.counts(1, 20).await?;
+    let waited = lab.seen()[known + 1].at - refused;
+    assert!(waited >= Duration::from_secs(2), "{waited:?}");
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_too_busy_is_left_alone_as_long_as_it_asks() -> anyhow::Result<()> {
+    waits(StatusCode::SERVICE_UNAVAILABLE).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_limits_the_rate_is_left_alone_as_long_as_it_asks() -> anyhow::Result<()> {
+    waits(StatusCode::TOO_MANY_REQUESTS).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_is_too_large_for_the_server_is_split_until_it_fits() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    lab.set(Way::AtMost(4_000));
+    browser
+        .run(
+            "for (let n = 0; n < 20; n += 1) {
+                const text = Array.from({ length: 500 }, () => Math.random().toString(36).slice(2, 4)).join('');
+                wakeline.track('large', { text });
+            }",
+        )
+        .await?;
+    lab.counts(1, 20).await?;
+    let too_large = lab.seen().iter().filter(|seen| seen.bytes > 4_000).count();
+    assert!(too_large > 0, "{:?}", lab.seen());
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_thousand_calls_in_a_task_all_arrive() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    browser.run(&track("many", 5_000)).await?;
+    lab.counts(1, 5_000).await?;
+    browser.close().await
+}
