@@ -56,7 +56,13 @@ pub struct GrpcConfig {
     pub listen: SocketAddr,
     /// What collectors have to show as `authorization: Bearer …`; none: whoever reaches the port may push.
     pub token: Option<String>,
-    /// Listen on other addresses than loopback although there is no TLS.
+    /// PEM file of the certificate and those that lead to it; none: without TLS.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of that certificate's key.
+    pub key_file: Option<PathBuf>,
+    /// PEM file of the certificates that collectors' own have to lead to (mTLS); none: collectors show none.
+    pub client_ca_file: Option<PathBuf>,
+    /// Listen on other addresses than loopback although there is no TLS, or nothing that collectors have to show.
     pub insecure: bool,
 }
 
@@ -179,6 +185,9 @@ impl Default for GrpcConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
             token: None,
+            cert_file: None,
+            key_file: None,
+            client_ca_file: None,
             insecure: false,
         }
     }
@@ -189,6 +198,9 @@ impl fmt::Debug for GrpcConfig {
         f.debug_struct("GrpcConfig")
             .field("listen", &self.listen)
             .field("token", &self.token.as_ref().map(|_| "…"))
+            .field("cert_file", &self.cert_file)
+            .field("key_file", &self.key_file)
+            .field("client_ca_file", &self.client_ca_file)
             .field("insecure", &self.insecure)
             .finish()
     }
@@ -329,12 +341,7 @@ impl Config {
     /// What types can't say.
     pub(crate) fn check(&self) -> Vec<KeyError> {
         let mut errors = Vec::new();
-        if !self.grpc.listen.ip().is_loopback() && !self.grpc.insecure {
-            errors.push(key_error(
-                "grpc.listen",
-                "without TLS only a loopback address, unless grpc.insecure = true",
-            ));
-        }
+        errors.extend(self.check_grpc());
         if !(1..=1_000_000).contains(&self.http.max_connections) {
             errors.push(key_error("http.max_connections", "from 1 to 1000000"));
         }
@@ -351,9 +358,6 @@ impl Config {
                 "http.collector_url",
                 "http:// or https:// and a host, such as https://collect.example",
             ));
-        }
-        if self.grpc.token.as_ref().is_some_and(String::is_empty) {
-            errors.push(key_error("grpc.token", "empty; leave it out for none"));
         }
         if !(1 << 20..=1 << 32).contains(&self.log.segment_bytes) {
             errors.push(key_error(
@@ -389,6 +393,38 @@ impl Config {
         errors.extend(self.check_metrics());
         if self.workers > 1024 {
             errors.push(key_error("workers", "from 0 to 1024"));
+        }
+        errors
+    }
+
+    fn check_grpc(&self) -> Vec<KeyError> {
+        let grpc = &self.grpc;
+        let mut errors = Vec::new();
+        let tls = grpc.cert_file.is_some();
+        let secret = grpc.token.is_some() || grpc.client_ca_file.is_some();
+        let open = !grpc.listen.ip().is_loopback() && !grpc.insecure;
+        if open && !tls {
+            errors.push(key_error(
+                "grpc.listen",
+                "without TLS (grpc.cert_file) only a loopback address, unless grpc.insecure = true",
+            ));
+        } else if open && !secret {
+            errors.push(key_error(
+                "grpc.listen",
+                "whoever reaches it may push: set grpc.token or grpc.client_ca_file, or grpc.insecure = true",
+            ));
+        }
+        if tls != grpc.key_file.is_some() {
+            errors.push(key_error(
+                "grpc.cert_file",
+                "needs grpc.key_file, and the other way round",
+            ));
+        }
+        if grpc.client_ca_file.is_some() && !tls {
+            errors.push(key_error("grpc.client_ca_file", "only with grpc.cert_file"));
+        }
+        if grpc.token.as_ref().is_some_and(String::is_empty) {
+            errors.push(key_error("grpc.token", "empty; leave it out for none"));
         }
         errors
     }
@@ -659,6 +695,27 @@ mod tests {
         assert_eq!(wrong_keys(load(open, &[], &[])), ["grpc.listen"]);
         let wanted = load(open, &[], &[("grpc.insecure", "true")]).unwrap();
         assert!(wanted.grpc.insecure);
+        let tls = [("grpc.cert_file", "a.pem"), ("grpc.key_file", "a.key")];
+        assert_eq!(
+            wrong_keys(load(open, &[], &tls)),
+            ["grpc.listen"],
+            "whoever reaches it may push"
+        );
+        for secret in [("grpc.client_ca_file", "ca.pem"), ("grpc.token", "t")] {
+            assert!(load(open, &[], &[tls[0], tls[1], secret]).is_ok());
+        }
+    }
+
+    #[test]
+    fn certificate_and_key_come_together() {
+        for key in ["grpc.cert_file", "grpc.key_file"] {
+            assert_eq!(
+                wrong_keys(load("", &[], &[(key, "a.pem")])),
+                ["grpc.cert_file"]
+            );
+        }
+        let ca = [("grpc.client_ca_file", "ca.pem")];
+        assert_eq!(wrong_keys(load("", &[], &ca)), ["grpc.client_ca_file"]);
     }
 
     #[test]

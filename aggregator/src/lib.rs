@@ -29,6 +29,7 @@ mod values;
 
 pub use config::Config;
 pub use generations::{RebuildError, Rebuilt, Step};
+pub use grpc::TlsError;
 pub use lock::{FolderLock, LockError};
 pub use process::RecoverError;
 pub use server::{Aggregator, StartError};

@@ -14,10 +14,10 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{self, AdminError, AdminRequest, AdminSocket};
 use crate::api::{self, ApiState};
 use crate::causes::Causes;
-use crate::config::{Config, ConfigError, HttpConfig};
+use crate::config::{Config, ConfigError, GrpcConfig, HttpConfig};
 use crate::control::{Control, ControlError};
 use crate::generations::Generations;
-use crate::grpc::Services;
+use crate::grpc::{self, Services, TlsError};
 use crate::health::ServerHealth;
 use crate::influx::ExportError;
 use crate::ledger::backlog::Backlog;
@@ -106,6 +106,9 @@ pub enum StartError {
     /// An address can't be listened on.
     #[error("listen on {0}")]
     Listen(String, #[source] io::Error),
+    /// A certificate or key of collectors' door can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The gRPC services can't be put together.
     #[error("make the gRPC services")]
     Grpc(#[from] tonic_reflection::server::Error),
@@ -199,6 +202,7 @@ impl Aggregator {
         let stop = HaltOnDrop(Some(Arc::clone(&generations)));
         generations.start().await?;
 
+        let grpc_server = grpc_server(&config.grpc)?;
         let grpc = listen(config.grpc.listen).await?;
         let http = listen(config.http.listen).await?;
         let local = |listener: &TcpListener| listener.local_addr().map_err(StartError::Data);
@@ -221,7 +225,8 @@ impl Aggregator {
             token: config.grpc.token.clone(),
             shutdown: close.clone(),
         };
-        doors.spawn(serve_grpc(grpc, services.routes().await?, close.clone()));
+        let routes = services.routes().await?;
+        doors.spawn(serve_grpc(grpc_server, grpc, routes, close.clone()));
         let api = ApiState {
             control: Arc::clone(&generations.control),
             metrics: Arc::clone(&metrics),
@@ -357,21 +362,30 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
         .map_err(|error| StartError::Listen(address.to_string(), error))
 }
 
+fn grpc_server(config: &GrpcConfig) -> Result<tonic::transport::Server, TlsError> {
+    let server = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE));
+    match grpc::tls(config, GRPC_PATIENCE)? {
+        Some(tls) => server.tls_config(tls).map_err(TlsError::Unusable),
+        None => Ok(server),
+    }
+}
+
 async fn serve_grpc(
+    mut server: tonic::transport::Server,
     listener: TcpListener,
     routes: tonic::service::Routes,
     close: CancellationToken,
 ) {
-    let served = tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE))
+    let ended = server
         .add_routes(routes)
         .serve_with_incoming_shutdown(
             serve::http2_connections(listener, GRPC_CONNECTIONS, GRPC_PATIENCE),
             close.cancelled_owned(),
         )
         .await;
-    if let Err(error) = served {
+    if let Err(error) = ended {
         tracing::error!(error = %Causes(&error), "serve gRPC");
     }
 }

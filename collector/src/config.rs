@@ -3,6 +3,7 @@
 //! `wakeline-collector.toml` beside this crate shows every key with its default; a test keeps them equal.
 //! Unknown keys are refused, and all that is wrong is reported at once, each with its key.
 
+mod check;
 mod load;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -50,6 +51,17 @@ pub struct HttpConfig {
     pub max_connections: usize,
     /// How long requests in progress may take to end after SIGTERM, in ms.
     pub drain_ms: u64,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
+    /// PEM file of the certificate and those that lead to it; none: without TLS.
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of that certificate's key.
+    pub key_file: Option<PathBuf>,
+    /// How long browsers are to come by TLS only, in seconds (`Strict-Transport-Security`, of the host with all its
+    /// ports); 0: not said.
+    pub hsts_seconds: u64,
+    /// `Authorization: Bearer TOKEN` that reads `/metrics` from other machines; empty: only this machine may.
+    pub metrics_token: Secret,
 }
 
 /// Where the aggregator is and how to speak to it.
@@ -68,6 +80,8 @@ pub struct UpstreamConfig {
     pub key_file: Option<PathBuf>,
     /// Allow `http://` to other machines.
     pub insecure: bool,
+    /// Longest time for the aggregator to acknowledge something of what it was sent, in ms; then a new stream begins.
+    pub ack_timeout_ms: u64,
 }
 
 /// Settings of the spool.
@@ -104,6 +118,9 @@ pub struct EnrichConfig {
     pub source: bool,
     /// Database of places in the MaxMind format; none: `country.mmdb` in the data folder, if it is there.
     pub geoip_database: Option<PathBuf>,
+    /// Database of networks (autonomous systems) in the MaxMind format, by which datacentres are told; none:
+    /// `networks.mmdb` in the data folder, if it is there.
+    pub network_database: Option<PathBuf>,
     /// The header in which the proxies in front name the visitor's address (`x-forwarded-for`, `forwarded`,
     /// `cf-connecting-ip`, …); empty: the connection's address is the visitor's.
     pub client_ip_header: String,
@@ -171,6 +188,11 @@ impl Default for HttpConfig {
             body_timeout_ms: 30_000,
             max_connections: 10_000,
             drain_ms: 10_000,
+            head_bytes: 64 << 10,
+            cert_file: None,
+            key_file: None,
+            hsts_seconds: 0,
+            metrics_token: Secret::default(),
         }
     }
 }
@@ -196,6 +218,7 @@ impl Default for UpstreamConfig {
             cert_file: None,
             key_file: None,
             insecure: false,
+            ack_timeout_ms: 30_000,
         }
     }
 }
@@ -226,6 +249,7 @@ impl Default for EnrichConfig {
             place: true,
             source: true,
             geoip_database: None,
+            network_database: None,
             client_ip_header: String::new(),
             trusted_hops: 1,
         }

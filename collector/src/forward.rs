@@ -4,6 +4,7 @@
 //!   `complete_to`. An Ack of it lets the spool delete what is below.
 //! - Up to eight rounds of 2 MiB are on their way. The first event of an idle connection leaves at once. While rounds
 //!   are on their way, the next one waits until it is worth a round or until an Ack comes: there is no timer.
+//! - An aggregator that takes blocks and acknowledges none of them is given up in time.
 //! - After any failure, sending starts again at the last acknowledged position. What is sent twice the aggregator
 //!   skips by edge id and position, so the position file may be old or missing.
 //! - Each opening of the spool has its own edge id, and each stream is of one edge: once all of an older opening is
@@ -12,14 +13,14 @@
 mod round;
 #[cfg(test)]
 mod tests;
+mod window;
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -30,6 +31,7 @@ use wakeline_spool::SegmentLog;
 
 use crate::edges::Edges;
 use crate::forward::round::{RoundError, Rounds};
+use crate::forward::window::{Sent, Window};
 use crate::snapshot::RulesWatch;
 use crate::upstream::Upstream;
 
@@ -110,6 +112,8 @@ enum SessionError {
     Status(#[from] tonic::Status),
     #[error("the aggregator ended the stream")]
     Ended,
+    #[error("the aggregator acknowledged nothing for {0:?}")]
+    Silent(Duration),
     #[error("the number of partitions has changed")]
     Partitions,
     #[error("all of an older opening is acknowledged")]
@@ -127,31 +131,21 @@ pub(crate) struct Forwarder {
     upstream: Upstream,
     rules: RulesWatch,
     data: PathBuf,
+    ack_timeout: Duration,
     stats: Arc<ForwardStats>,
-}
-
-/// A round on its way.
-struct Sent {
-    complete_to: u64,
-    events: u64,
-}
-
-/// The rounds on their way, oldest first.
-#[derive(Default)]
-struct Window {
-    rounds: Mutex<VecDeque<Sent>>,
-    acked: Notify,
 }
 
 impl Forwarder {
     /// The folder `data` keeps what was acknowledged, if it could be kept. The number of partitions comes with `rules`:
-    /// nothing is sent before there are some.
+    /// nothing is sent before there are some. An aggregator that acknowledges nothing of what it has for `ack_timeout` is
+    /// connected to anew.
     pub(crate) fn new(
         log: SegmentLog,
         edges: Edges,
         upstream: Upstream,
         rules: RulesWatch,
         data: PathBuf,
+        ack_timeout: Duration,
     ) -> Self {
         Self {
             log,
@@ -159,6 +153,7 @@ impl Forwarder {
             upstream,
             rules,
             data,
+            ack_timeout,
             stats: Arc::default(),
         }
     }
@@ -245,6 +240,7 @@ impl Forwarder {
             result = self.receive(edge, blocks, &window) => result,
             result = self.send(outbox, &window, partitions, border) => result,
             Ok(_) = other_partitions => Err(SessionError::Partitions),
+            () = window.overdue(self.ack_timeout) => Err(SessionError::Silent(self.ack_timeout)),
         }
     }
 
@@ -279,7 +275,7 @@ impl Forwarder {
                 }
                 tokio::select! {
                     Ok(()) = durable.changed() => {}
-                    () = window.acked.notified() => {}
+                    () = window.acknowledged() => {}
                 }
             };
             let (back, round) = wakeline_spool::work::spawn_blocking(move || {
@@ -360,32 +356,6 @@ impl Forwarder {
             .await?;
         }
         Err(SessionError::Ended)
-    }
-}
-
-impl Window {
-    fn len(&self) -> usize {
-        lock(&self.rounds).len()
-    }
-
-    fn push(&self, sent: Sent) {
-        lock(&self.rounds).push_back(sent);
-    }
-
-    /// Takes out the rounds up to `position`: the end of the last of them, and their events. `None` if it ends none.
-    fn acknowledge(&self, position: u64) -> Option<(u64, u64)> {
-        let mut rounds = lock(&self.rounds);
-        let mut done = None;
-        let mut events = 0;
-        while let Some(round) = rounds.front()
-            && round.complete_to <= position
-        {
-            done = Some(round.complete_to);
-            events += round.events;
-            rounds.pop_front();
-        }
-        self.acked.notify_one();
-        done.map(|position| (position, events))
     }
 }
 

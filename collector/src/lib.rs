@@ -23,6 +23,7 @@ mod serve;
 pub mod snapshot;
 mod stats;
 mod tallies;
+mod tls;
 pub mod upstream;
 
 use std::os::unix::fs::DirBuilderExt as _;
@@ -38,6 +39,7 @@ use wakeline_spool::{OpenError, Options, SegmentLog};
 
 pub use config::{Config, ConfigError};
 pub use serve::{ServeOptions, serve};
+pub use tls::{Tls, TlsError};
 
 use edges::Edges;
 use enrich::Enricher;
@@ -45,6 +47,7 @@ pub use enrich::geo::{FetchError, fetch as fetch_places};
 use forward::Forwarder;
 use http::Doors;
 use http::body::Budget;
+use http::guard::{self, hsts};
 use http::problem::Refusal;
 use http::sdk_files::SdkFiles;
 use keys::Keys;
@@ -118,7 +121,6 @@ impl Collector {
             edges,
             sdk,
             enricher,
-            places_seen,
         } = opened.await.map_err(|error| StartError::Io {
             path: config.data.clone(),
             source: std::io::Error::other(error),
@@ -135,12 +137,13 @@ impl Collector {
             upstream.clone(),
             rules.clone(),
             config.data.clone(),
+            Duration::from_millis(config.upstream.ack_timeout_ms),
         );
         let forward = forwarder.stats();
         tasks.spawn(forwarder.run(stop.clone()));
         let tallies = Arc::<Tallies>::default();
         tasks.spawn(Arc::clone(&tallies).run(log.clone(), stop.clone()));
-        tasks.spawn(Arc::clone(&enricher.geo).follow(places_seen, stop.clone()));
+        enricher.follow(&tasks, &stop);
         let doors = Arc::new(Doors {
             tallies,
             keys: Keys::new(rules, upstream),
@@ -155,6 +158,8 @@ impl Collector {
             limits: config.limits,
             spool: config.spool,
             body_timeout: Duration::from_millis(config.http.body_timeout_ms),
+            hsts: hsts(config.http.hsts_seconds),
+            metrics_token: config.http.metrics_token,
         });
         Ok(Self {
             doors,
@@ -172,8 +177,11 @@ impl Collector {
     /// [`Collector::router`], answering other paths with 404: for a server that has nothing else.
     pub fn alone(&self) -> axum::Router {
         let doors = Arc::clone(&self.doors);
-        self.router()
-            .fallback(async move || doors.answer(Err(Refusal::NotFound)))
+        self.router().fallback(async move || {
+            let mut response = doors.answer(Err(Refusal::NotFound));
+            guard::say(&doors, &mut response);
+            response
+        })
     }
 
     /// Why nothing is forwarded right now; none while the aggregator takes events.
@@ -208,7 +216,6 @@ struct Opened {
     edges: Edges,
     sdk: SdkFiles,
     enricher: Enricher,
-    places_seen: Option<std::time::SystemTime>,
 }
 
 impl Opened {
@@ -254,13 +261,12 @@ impl Opened {
             segments = recovery.segments,
             "spool opened"
         );
-        let (enricher, places_seen) = Enricher::open(&config.enrich, &config.data);
+        let enricher = Enricher::open(&config.enrich, &config.data);
         Ok(Self {
             log,
             edges,
             sdk,
             enricher,
-            places_seen,
         })
     }
 }

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use wakeline_collector::inspect::InspectError;
 use wakeline_collector::{
-    Collector, Config, ConfigError, ServeOptions, StartError, fetch_places, inspect, serve,
+    Collector, Config, ConfigError, ServeOptions, StartError, TlsError, fetch_places, inspect,
+    serve,
 };
 
 /// Takes hits at the edge, makes them durable and forwards them to the aggregator.
@@ -100,6 +101,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<ConfigError>() {
         return 2;
     }
+    if error.is::<TlsError>() {
+        return 2;
+    }
     match error.downcast_ref() {
         Some(StartError::Config(_) | StartError::Upstream(_)) => return 2,
         Some(StartError::InUse(_)) => return 3,
@@ -149,13 +153,14 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
 async fn run(config: Config) -> anyhow::Result<()> {
     let terminated = termination()?;
     let listen = config.http.listen;
-    let options = ServeOptions::from(&config.http);
+    let options = ServeOptions::open(&config.http)?;
+    let (scheme, drain) = (options.scheme(), options.drain);
     let collector = Collector::start(config).await?;
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("listen at {listen}"))?;
     let address = listener.local_addr().context("own address")?;
-    writeln!(std::io::stdout(), "listening at http://{address}/")?;
+    writeln!(std::io::stdout(), "listening at {scheme}://{address}/")?;
 
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(serve(
@@ -168,7 +173,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!("shutting down");
     shutdown.cancel();
     serving.await.context("server task")?;
-    collector.shutdown(options.drain).await;
+    collector.shutdown(drain).await;
     Ok(())
 }
 

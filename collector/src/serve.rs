@@ -1,45 +1,67 @@
-//! An HTTP/1.1 server with the limits that axum's own does not have.
+//! An HTTP server with the limits that axum's own does not have, with or without TLS.
+//!
+//! Without TLS it speaks HTTP/1.1; with TLS also HTTP/2, where the client asks for it. What a connection may hold is
+//! bounded either way: the handshake and a request's head have to come in time, a connection that says nothing is
+//! closed, heads and HTTP/2's windows have a size.
 
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::response::Response;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use hyper::rt::{Read, Write};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use crate::config::HttpConfig;
+use crate::tls::{H2, Tls, TlsError};
 
-/// Limits of [`serve`].
-#[derive(Clone, Copy, Debug)]
+/// Limits of [`serve`], and its certificate.
+#[derive(Clone, Debug)]
 pub struct ServeOptions {
-    /// Longest time for a request's head to arrive; also how long an idle connection is kept.
+    /// Longest time for a TLS handshake and for a request's head to arrive; also how long an idle connection is kept.
     pub header_timeout: Duration,
+    /// Bytes of a request's head.
+    pub head_bytes: usize,
     /// Connections at a time; more wait to be accepted.
     pub max_connections: usize,
     /// How long requests in progress may take to end after the shutdown began; then they are cut.
     pub drain: Duration,
+    /// None: without TLS.
+    pub tls: Option<Tls>,
 }
 
-impl From<&HttpConfig> for ServeOptions {
-    fn from(config: &HttpConfig) -> Self {
-        Self {
+impl ServeOptions {
+    /// As configured; reads certificate and key if there are some.
+    pub fn open(config: &HttpConfig) -> Result<Self, TlsError> {
+        let files = config.cert_file.as_ref().zip(config.key_file.as_ref());
+        let tls = files.map(|(cert, key)| Tls::open(cert, key)).transpose()?;
+        Ok(Self {
             header_timeout: config.header_timeout(),
+            head_bytes: config.head_bytes,
             max_connections: config.max_connections,
             drain: config.drain(),
-        }
+            tls,
+        })
     }
-}
 
-impl Default for ServeOptions {
-    fn default() -> Self {
-        Self::from(&HttpConfig::default())
+    /// How URLs of the server begin.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 }
 
@@ -48,6 +70,11 @@ impl Default for ServeOptions {
 const QUIET: Duration = Duration::from_millis(10);
 /// Longest time for that; then as long again is left to new connections to send their request.
 const LAST_CONNECTIONS: Duration = Duration::from_millis(250);
+/// Requests at a time on one connection of HTTP/2.
+const MAX_STREAMS: u32 = 64;
+/// What a client of HTTP/2 may send before it is read, in bytes: of one request, and of all of its connection.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
 
 /// Serves `router` on `listener` until `shutdown` fires and the requests in progress have ended.
 pub async fn serve(
@@ -59,10 +86,17 @@ pub async fn serve(
     let room = Arc::new(Semaphore::new(
         options.max_connections.min(Semaphore::MAX_PERMITS),
     ));
-    let graceful = GracefulShutdown::new();
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(options.header_timeout);
+    let connections = TaskTracker::new();
+    if let Some(tls) = options.tls.clone() {
+        tokio::spawn(tls.follow(shutdown.clone()));
+    }
+    let drain = options.drain;
+    let server = Arc::new(Server {
+        router,
+        options,
+        closing: CancellationToken::new(),
+        cut: CancellationToken::new(),
+    });
     let mut closing: Option<Instant> = None;
     loop {
         let accepted = async {
@@ -94,29 +128,188 @@ pub async fn serve(
                 continue;
             }
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "set TCP_NODELAY");
-        }
-        let router = router.clone();
-        let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            router.clone().call(request)
-        });
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
+        let server = Arc::clone(&server);
+        connections.spawn(async move {
+            if let Err(error) = server.connection(stream, peer).await {
                 tracing::debug!(%error, "connection");
             }
             drop(permit);
         });
     }
     drop(listener);
+    connections.close();
     // A connection without a request yet is closed by what follows.
     tokio::time::sleep(LAST_CONNECTIONS).await;
-    if tokio::time::timeout(options.drain, graceful.shutdown())
+    server.closing.cancel();
+    if tokio::time::timeout(drain, connections.wait())
         .await
         .is_err()
     {
         tracing::warn!("requests were cut at the drain deadline");
+        server.cut.cancel();
+    }
+}
+
+/// Why a connection did not end well: the peer's doing, mostly.
+#[derive(Debug, thiserror::Error)]
+enum ConnectionError {
+    #[error("no TLS handshake in time")]
+    Slow,
+    #[error("TLS handshake: {0}")]
+    Handshake(std::io::Error),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+/// What all connections share.
+struct Server {
+    router: Router,
+    options: ServeOptions,
+    /// Requests in progress are the last ones.
+    closing: CancellationToken,
+    /// Nothing is waited for any longer.
+    cut: CancellationToken,
+}
+
+impl Server {
+    async fn connection(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), ConnectionError> {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "set TCP_NODELAY");
+        }
+        let Some(tls) = &self.options.tls else {
+            return self.http1(TokioIo::new(stream), peer).await;
+        };
+        // Apart, so that connections without TLS do not take the memory of those with it.
+        Box::pin(self.over_tls(tls, stream, peer)).await
+    }
+
+    async fn over_tls(
+        &self,
+        tls: &Tls,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Result<(), ConnectionError> {
+        let accepted = tokio::time::timeout(self.options.header_timeout, tls.accept(stream));
+        let stream = accepted
+            .await
+            .map_err(|_| ConnectionError::Slow)?
+            .map_err(ConnectionError::Handshake)?;
+        if stream.get_ref().1.alpn_protocol() == Some(H2) {
+            self.http2(TokioIo::new(stream), peer).await
+        } else {
+            self.http1(TokioIo::new(stream), peer).await
+        }
+    }
+
+    async fn http1(
+        &self,
+        io: impl Read + Write + Unpin + 'static,
+        peer: SocketAddr,
+    ) -> Result<(), ConnectionError> {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(self.options.header_timeout)
+            .max_buf_size(self.options.head_bytes);
+        let service = service_fn(|request| self.answer(request, peer));
+        // It looks after its silence itself.
+        let connection = http.serve_connection(io, service);
+        Ok(self.drive(connection, std::future::pending()).await?)
+    }
+
+    async fn http2(
+        &self,
+        io: impl Read + Write + Unpin + 'static,
+        peer: SocketAddr,
+    ) -> Result<(), ConnectionError> {
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.timer(TokioTimer::new())
+            .keep_alive_interval(self.options.header_timeout)
+            .keep_alive_timeout(self.options.header_timeout)
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(self.options.head_bytes.try_into().unwrap_or(u32::MAX))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW);
+        let requests = watch::Sender::new(0_usize);
+        let silence = silence(requests.subscribe(), self.options.header_timeout);
+        let router = self.router.clone();
+        let service = service_fn(move |request| {
+            let running = Running::new(&requests);
+            let answer = answer(router.clone(), request, peer);
+            async move {
+                let _running = running;
+                answer.await
+            }
+        });
+        let connection = http.serve_connection(io, service);
+        Ok(self.drive(connection, silence).await?)
+    }
+
+    fn answer(
+        &self,
+        request: hyper::Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
+        answer(self.router.clone(), request, peer)
+    }
+
+    /// Serves a connection to its end; from `silence` on, or once the server closes, only what is in progress.
+    async fn drive<C: GracefulConnection>(
+        &self,
+        connection: C,
+        silence: impl Future<Output = ()>,
+    ) -> Result<(), C::Error> {
+        let mut connection = pin!(connection);
+        let patience = tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = self.closing.cancelled() => self.options.drain,
+            () = silence => self.options.header_timeout,
+        };
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            ended = connection => ended,
+            () = tokio::time::sleep(patience) => Ok(()),
+            () = self.cut.cancelled() => Ok(()),
+        }
+    }
+}
+
+/// The router's answer to a request of `peer`.
+async fn answer(
+    mut router: Router,
+    mut request: hyper::Request<Incoming>,
+    peer: SocketAddr,
+) -> Result<Response, Infallible> {
+    request.extensions_mut().insert(ConnectInfo(peer));
+    router.call(request).await
+}
+
+/// A request in progress.
+struct Running(watch::Sender<usize>);
+
+impl Running {
+    fn new(requests: &watch::Sender<usize>) -> Self {
+        requests.send_modify(|running| *running += 1);
+        Self(requests.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.send_modify(|running| *running -= 1);
+    }
+}
+
+/// Ends once there was no request for as long.
+async fn silence(mut requests: watch::Receiver<usize>, longest: Duration) {
+    loop {
+        if requests.wait_for(|running| *running == 0).await.is_err() {
+            return;
+        }
+        if tokio::time::timeout(longest, requests.changed())
+            .await
+            .is_err()
+        {
+            return;
+        }
     }
 }

@@ -103,7 +103,8 @@ pub async fn run(
     let listener = TcpListener::bind(edge.http.listen)
         .await
         .with_context(|| format!("listen on {}", edge.http.listen))?;
-    let shop = url(listener.local_addr()?);
+    let serve = ServeOptions::open(&edge.http)?;
+    let shop = format!("{}://{}/", serve.scheme(), listener.local_addr()?);
 
     let mut centre = wakeline_aggregator::config::Config::load(
         None,
@@ -128,7 +129,6 @@ pub async fn run(
     edge.data = options.data.join("collector");
     edge.upstream.url = format!("http://{}", aggregator.grpc_addr());
     edge.sdk.dir = Some(package.serve);
-    let serve = ServeOptions::from(&edge.http);
     let collector = Collector::start(edge).await?;
 
     let mut addresses = addresses(&aggregator, shop).await?;

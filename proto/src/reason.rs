@@ -42,11 +42,13 @@ pub enum Reason {
     SchemaMismatch,
     /// The whole request is over a limit of its site. Counted by requests, of which each may come again; not kept.
     RateLimited,
+    /// The address is of a datacentre's network.
+    Datacentre,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
         Self::TooLarge,
         Self::InvalidVisitor,
@@ -66,6 +68,7 @@ impl Reason {
         Self::NotSampled,
         Self::SchemaMismatch,
         Self::RateLimited,
+        Self::Datacentre,
     ];
 
     /// The name on the wire and in metrics.
@@ -90,6 +93,7 @@ impl Reason {
             Self::NotSampled => "not_sampled",
             Self::SchemaMismatch => "schema_mismatch",
             Self::RateLimited => "rate_limited",
+            Self::Datacentre => "datacentre",
         }
     }
 

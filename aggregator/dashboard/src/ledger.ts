@@ -74,6 +74,7 @@ const REASONS: Readonly<Record<string, readonly [name: string, advice: string]>>
   spam: ["Spam", "The referrer is known for spam. The site's rules can let it be counted."],
   foreign_host: ["Another host", "The page's host is not on the site's list. If it is yours, add it to the rules, then replay."],
   blocked_path: ["Blocked path", "The site's rules take nothing from this path."],
+  datacentre: ["Datacentre", "It came from a network that rents out machines, which the site's rules refuse. People behind a VPN come from there, too."],
   not_sampled: ["Not sampled", "The visitor is not among the share that the site's rules take. Only counted, as it should be."],
   schema_mismatch: ["Not as its schema says", "Mend the sender, or the schema in the site's rules, then replay."],
   unreadable: ["Unreadable", "In a record of the log that can't be read: look at the aggregator's log."],

@@ -61,6 +61,7 @@ impl Default for SiteRules {
 }
 
 /// Which software is refused; refused events are kept for some days with the reason `bot`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BotRules {
@@ -70,6 +71,9 @@ pub struct BotRules {
     pub automation: bool,
     /// Libraries and tools for HTTP. Default: false, since apps and servers use them.
     pub libraries: bool,
+    /// Whatever comes from a datacentre's network, where a collector has a database of networks; refused with the reason
+    /// `datacentre`. Default: false, since people behind a VPN come from there, too.
+    pub datacentres: bool,
 }
 
 impl Default for BotRules {
@@ -78,6 +82,7 @@ impl Default for BotRules {
             crawlers: true,
             automation: false,
             libraries: false,
+            datacentres: false,
         }
     }
 }
@@ -108,16 +113,26 @@ pub struct UrlRules {
     pub lower_case_paths: bool,
 }
 
-/// What is done to each kind of personal data. Default: nothing.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+/// What is done to each kind of personal data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedactRules {
-    /// E-mail addresses.
+    /// E-mail addresses. Default: `mask`.
     pub email: Redaction,
-    /// Card numbers: 13 to 19 digits whose check digit is right.
+    /// Card numbers: as long as a network's that begin so, with the right check digit. Default: `mask`.
     pub card: Redaction,
-    /// Phone numbers with `+` and their country's code.
+    /// Phone numbers with `+` and their country's code. Default: `off`, since in a URL `+` is a space before any number.
     pub phone: Redaction,
+}
+
+impl Default for RedactRules {
+    fn default() -> Self {
+        Self {
+            email: Redaction::Mask,
+            card: Redaction::Mask,
+            phone: Redaction::Off,
+        }
+    }
 }
 
 /// What is done.
@@ -237,6 +252,7 @@ impl From<&SiteRules> for v1::SiteRules {
             refuse_crawlers: rules.bots.crawlers,
             refuse_automation: rules.bots.automation,
             refuse_libraries: rules.bots.libraries,
+            refuse_datacentres: rules.bots.datacentres,
             refuse_spam: rules.spam,
             hosts: rules.hosts.clone(),
             blocked_paths: rules.blocked_paths.clone(),

@@ -3,6 +3,7 @@
 mod config;
 mod ingest;
 mod sessions;
+mod tls;
 
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ use wakeline_proto::v1::ingest_server::IngestServer;
 use self::config::ConfigService;
 use self::ingest::{IngestService, MAX_MESSAGE_BYTES};
 use self::sessions::Sessions;
+pub use self::tls::TlsError;
+pub(crate) use self::tls::tls;
 use crate::control::Control;
 use crate::ledger::backlog::Backlog;
 use crate::log::EventLog;

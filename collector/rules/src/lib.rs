@@ -39,6 +39,7 @@ pub struct SiteRules {
     /// The site's domain; empty if it is not known.
     pub domain: String,
     refused_bots: [Option<Bot>; 3],
+    refuse_datacentres: bool,
     refuse_spam: bool,
     hosts: Vec<String>,
     blocked_paths: Vec<String>,
@@ -79,6 +80,8 @@ impl Default for SiteRules {
                 refuse_crawlers: true,
                 refuse_spam: true,
                 sample_percent: 100,
+                email: v1::Redaction::Mask.into(),
+                card: v1::Redaction::Mask.into(),
                 ..v1::SiteRules::default()
             },
         )
@@ -105,6 +108,7 @@ impl SiteRules {
                 rules.refuse_automation.then_some(Bot::Automation),
                 rules.refuse_libraries.then_some(Bot::Library),
             ],
+            refuse_datacentres: rules.refuse_datacentres,
             refuse_spam: rules.refuse_spam,
             hosts: rules
                 .hosts
@@ -143,6 +147,17 @@ impl SiteRules {
             Some(Bot::Library) => "the user agent is a library's or a tool's",
         };
         Err(Refused::new(Reason::Bot, detail))
+    }
+
+    /// Refuses what comes from a datacentre's network, which is only asked for where it matters.
+    pub fn check_network(&self, is_datacentre: impl FnOnce() -> bool) -> Result<(), Refused> {
+        if !self.refuse_datacentres || !is_datacentre() {
+            return Ok(());
+        }
+        Err(Refused::new(
+            Reason::Datacentre,
+            "the address is of a datacentre's network",
+        ))
     }
 
     /// Refuses visitors that are not of the sample.
@@ -416,12 +431,17 @@ mod tests {
     }
 
     #[test]
-    fn by_default_crawlers_and_spam_are_refused_and_no_one_else() {
+    fn by_default_crawlers_and_spam_are_refused_and_no_one_else_and_people_are_taken_out_of_texts()
+    {
         let rules = SiteRules::default();
         assert!(rules.check_bot(Some(Bot::Crawler)).is_err() && rules.refuse_spam);
         for other in [None, Some(Bot::Automation), Some(Bot::Library)] {
             assert_eq!(rules.check_bot(other), Ok(()));
         }
-        assert_eq!(rules.redactions.email, v1::Redaction::Off);
+        assert_eq!(rules.check_network(|| true), Ok(()));
+        let redact = rules
+            .redactions
+            .redact("/u/me@mail.example?card=4111111111111111");
+        assert_eq!(redact, "/u/[email]?card=[card]");
     }
 }

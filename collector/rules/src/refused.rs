@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use wakeline_proto::Reason;
 
+use crate::redact::Redactions;
+
 /// Why one event is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -26,5 +28,18 @@ impl Refused {
             detail = Cow::Owned(cut);
         }
         Self { reason, detail }
+    }
+
+    /// As it is kept: the detail may quote what a site wants to be taken out.
+    #[must_use]
+    pub fn redacted(&self, redactions: &Redactions) -> Self {
+        let detail = match redactions.redact(&self.detail) {
+            Cow::Owned(redacted) => Cow::Owned(redacted),
+            Cow::Borrowed(_) => self.detail.clone(),
+        };
+        Self {
+            reason: self.reason,
+            detail,
+        }
     }
 }

@@ -6,21 +6,26 @@
 
 pub(crate) mod agent;
 mod client_ip;
+mod database;
 pub(crate) mod geo;
+mod networks;
 pub(crate) mod source;
 
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hyper::HeaderMap;
+use hyper::header::ACCEPT_LANGUAGE;
 use quick_cache::sync::Cache;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use wakeline_proto::v1;
 use xxhash_rust::xxh3::Xxh3Default;
 
 pub(crate) use agent::Bot;
 use client_ip::Proxies;
-use geo::Geo;
+use database::Database;
 
 use crate::config::EnrichConfig;
 
@@ -58,6 +63,15 @@ pub(crate) struct Hints {
     pub(crate) platform_version: String,
     /// `Sec-CH-UA-Model`.
     pub(crate) model: String,
+    /// The request says no `Accept-Language`, as every browser with a person before it does.
+    pub(crate) no_language: bool,
+}
+
+impl Hints {
+    /// A browser that says no language has nobody before it.
+    fn bot(&self, user_agent: &str) -> Option<Bot> {
+        (self.no_language && user_agent.starts_with("Mozilla/")).then_some(Bot::Automation)
+    }
 }
 
 /// What was made of a [`Sender`]: the part of it that is kept with its events.
@@ -83,32 +97,60 @@ struct Known {
 pub(crate) struct Enricher {
     /// By a hash of user agent and hints, so that no text of a sender is kept.
     agents: Cache<u128, Arc<Known>>,
-    pub(crate) geo: Arc<Geo>,
+    places: Arc<Database>,
+    networks: Arc<Database>,
     proxies: Proxies,
     steps: EnrichConfig,
 }
 
 impl Enricher {
-    /// With the database in the data folder, unless the configuration names another; also when that file was written.
-    pub(crate) fn open(
-        config: &EnrichConfig,
-        data: &Path,
-    ) -> (Self, Option<std::time::SystemTime>) {
-        let path = config
-            .geoip_database
-            .clone()
-            .unwrap_or_else(|| data.join(geo::FETCHED));
-        let (geo, seen) = Geo::open(path);
-        let enricher = Self {
+    /// With the databases in the data folder, unless the configuration names others.
+    pub(crate) fn open(config: &EnrichConfig, data: &Path) -> Self {
+        let open = |named: &Option<PathBuf>, usual| {
+            let path = named.clone().unwrap_or_else(|| data.join(usual));
+            Arc::new(Database::open(path))
+        };
+        let places = open(&config.geoip_database, geo::FETCHED);
+        if !places.is_loaded() {
+            tracing::info!("no database of countries: `wakeline-collector geoip` fetches one");
+        }
+        Self {
             agents: Cache::new(MAX_AGENTS),
-            geo: Arc::new(geo),
+            places,
+            networks: open(&config.network_database, networks::FILE),
             proxies: Proxies {
                 header: config.client_ip_header.to_ascii_lowercase(),
                 hops: config.trusted_hops,
             },
             steps: config.clone(),
-        };
-        (enricher, seen)
+        }
+    }
+
+    /// Looks after the files that it reads.
+    pub(crate) fn follow(&self, tasks: &TaskTracker, stop: &CancellationToken) {
+        for database in [&self.places, &self.networks] {
+            tasks.spawn(Arc::clone(database).follow(stop.clone()));
+        }
+    }
+
+    /// Whether there is a database of places.
+    pub(crate) fn knows_places(&self) -> bool {
+        self.places.is_loaded()
+    }
+
+    /// Whether there is a database of networks.
+    pub(crate) fn knows_networks(&self) -> bool {
+        self.networks.is_loaded()
+    }
+
+    /// Whether the address is of a datacentre's network.
+    pub(crate) fn is_datacentre(&self, ip: IpAddr) -> bool {
+        networks::is_datacentre(&self.networks, ip)
+    }
+
+    /// Whether a request has the header that our proxies write.
+    pub(crate) fn came_through_a_proxy(&self, headers: &HeaderMap) -> bool {
+        !self.proxies.header.is_empty() && headers.contains_key(self.proxies.header.as_str())
     }
 
     /// The sender of a request that came from `peer`.
@@ -130,6 +172,7 @@ impl Enricher {
                 platform: text("sec-ch-ua-platform"),
                 platform_version: text("sec-ch-ua-platform-version"),
                 model: text("sec-ch-ua-model"),
+                no_language: !headers.contains_key(ACCEPT_LANGUAGE),
             },
         }
     }
@@ -144,7 +187,7 @@ impl Enricher {
                 v1::Agent::default()
             },
             location: match sender.ip {
-                Some(ip) if self.steps.place => self.geo.locate(ip),
+                Some(ip) if self.steps.place => geo::locate(&self.places, ip),
                 _ => v1::Location::default(),
             },
             bot: known.bot,
@@ -170,13 +213,14 @@ impl Enricher {
             hasher.update(text.as_bytes());
             hasher.update(&[0xff]);
         }
+        hasher.update(&[u8::from(hints.no_language)]);
         let key = hasher.digest128();
         if let Some(known) = self.agents.get(&key) {
             return known;
         }
         let agent = agent::parse(&sender.user_agent, hints);
         let known = Arc::new(Known {
-            bot: agent.bot,
+            bot: agent.bot.or_else(|| hints.bot(&sender.user_agent)),
             agent: v1::Agent::from(&agent),
         });
         self.agents.insert(key, Arc::clone(&known));

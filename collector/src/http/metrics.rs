@@ -1,4 +1,4 @@
-//! `GET /metrics`: the Prometheus text format.
+//! `GET /metrics`: the Prometheus text format, for this machine and for whoever has the token.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -7,9 +7,15 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use hyper::header::CONTENT_TYPE;
 
-use super::Doors;
+use super::problem::Refusal;
+use super::{Doors, Head, guard};
 
-pub(crate) async fn door(State(doors): State<Arc<Doors>>) -> Response {
+pub(crate) async fn door(State(doors): State<Arc<Doors>>, head: Head) -> Response {
+    if !guard::may_read_metrics(&doors, &head) {
+        return doors.answer(Err(Refusal::Forbidden(
+            "metrics are for this machine, and for whoever shows http.metrics_token",
+        )));
+    }
     let headers = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (headers, render(&doors)).into_response()
 }
@@ -36,13 +42,18 @@ fn render(doors: &Doors) -> String {
 }
 
 /// As [`singles`], of rules and enrichment.
-fn enrichment(doors: &Doors) -> [(&'static str, &'static str, u64); 2] {
+fn enrichment(doors: &Doors) -> [(&'static str, &'static str, u64); 3] {
     let stats = &doors.stats;
     [
         (
             "geoip_loaded",
             "Whether a database of places is in use.",
-            doors.enricher.geo.is_loaded().into(),
+            doors.enricher.knows_places().into(),
+        ),
+        (
+            "networks_loaded",
+            "Whether a database of networks is in use.",
+            doors.enricher.knows_networks().into(),
         ),
         (
             "events_schema_warnings_total",

@@ -13,6 +13,7 @@
 
 pub(crate) mod body;
 mod doors;
+pub(crate) mod guard;
 mod metrics;
 pub(crate) mod problem;
 pub(crate) mod sdk_files;
@@ -39,7 +40,7 @@ use tokio::sync::Semaphore;
 use wakeline_proto::Reason;
 use wakeline_spool::SegmentLog;
 
-use crate::config::{LimitsConfig, SpoolConfig};
+use crate::config::{LimitsConfig, Secret, SpoolConfig};
 use crate::enrich::{Enricher, Sender};
 use crate::forward::ForwardStats;
 use crate::judge::Verdict;
@@ -98,6 +99,10 @@ pub(crate) struct Doors {
     pub(crate) limits: LimitsConfig,
     pub(crate) spool: SpoolConfig,
     pub(crate) body_timeout: Duration,
+    /// `Strict-Transport-Security`, if it is said.
+    pub(crate) hsts: Option<HeaderValue>,
+    /// Reads `/metrics` from other machines.
+    pub(crate) metrics_token: Secret,
 }
 
 impl Doors {
@@ -128,6 +133,10 @@ impl Doors {
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics::door))
+            .layer(middleware::from_fn_with_state(
+                Arc::clone(&self),
+                guard::headers,
+            ))
             .with_state(self)
     }
 
@@ -139,7 +148,8 @@ impl Doors {
                 Refusal::Key => self.tallies.add(UNKNOWN_SITE, Reason::UnknownKey),
                 Refusal::Limited(reached) => self.tallies.add(reached.site, Reason::RateLimited),
                 Refusal::Spool(error) => tracing::error!(%error, "events can't be stored"),
-                other => tracing::debug!(refusal = %other, "refused"),
+                // No more than its name: the text may quote what was sent.
+                other => tracing::debug!(refusal = other.label(), "refused"),
             }
             refusal.into_response()
         })

@@ -110,10 +110,6 @@ impl SdkFiles {
         let headers = response.headers_mut();
         headers.insert(ETAG, variant.etag.clone());
         headers.insert(CACHE_CONTROL, HeaderValue::from_static(file.cache));
-        headers.insert(
-            "x-content-type-options",
-            HeaderValue::from_static("nosniff"),
-        );
         headers.append(VARY, HeaderValue::from_static("accept-encoding"));
         Ok(response)
     }

@@ -182,7 +182,8 @@ impl Judge {
         self.received += 1;
         if refused.reason.is_kept() {
             let payload = steps::redacted(payload(&self.context), &self.context.rules);
-            self.groups.reject(visitor, consent, &refused, payload);
+            let kept = refused.redacted(&self.context.rules.redactions);
+            self.groups.reject(visitor, consent, &kept, payload);
         } else {
             self.groups.tally(refused.reason);
         }

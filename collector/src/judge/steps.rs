@@ -54,7 +54,15 @@ pub(super) fn origin(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
         Some(sender) => judge.context.enricher.origin(sender),
         None => Arc::clone(&judge.origin),
     };
-    judge.context.rules.check_bot(judge.current.bot)
+    judge.context.rules.check_bot(judge.current.bot)?;
+    // The connection's address too: what a public key says of another one anybody could say.
+    let event = draft.sender.as_ref().and_then(|sender| sender.ip);
+    let mut addresses = [judge.context.sender.ip, event].into_iter().flatten();
+    let enricher = &judge.context.enricher;
+    judge
+        .context
+        .rules
+        .check_network(|| addresses.any(|ip| enricher.is_datacentre(ip)))
 }
 
 pub(super) fn spam(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {

@@ -13,7 +13,7 @@ use crate::harness::{WRITE_KEY, keep_snapshot, nowhere, snapshot};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn collector(data: &Path) -> Command {
+pub(crate) async fn collector(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wakeline-collector"));
     command
         .arg("--data")
@@ -31,6 +31,12 @@ async fn serving(data: &Path) -> (Child, String) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let address = listening(&mut child).await;
+    (child, address)
+}
+
+/// The address that a collector says it listens at.
+pub(crate) async fn listening(child: &mut Child) -> String {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = tokio::time::timeout(PATIENCE, lines.next_line())
         .await
@@ -41,7 +47,7 @@ async fn serving(data: &Path) -> (Child, String) {
         .strip_prefix("listening at http://")
         .and_then(|rest| rest.strip_suffix('/'))
         .unwrap();
-    (child, address.to_owned())
+    address.to_owned()
 }
 
 async fn inspect(data: &Path) -> Value {
@@ -59,7 +65,7 @@ async fn inspect(data: &Path) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let id = child.id().unwrap().to_string();
     let status = std::process::Command::new("kill")
         .args([name, &id])

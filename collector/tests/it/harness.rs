@@ -156,6 +156,7 @@ pub(crate) fn keep_snapshot(data: &Path, snapshot: &v1::Snapshot) {
 /// A collector on a port of its own.
 pub(crate) struct Edge {
     pub(crate) address: SocketAddr,
+    scheme: &'static str,
     pub(crate) http: reqwest::Client,
     pub(crate) data: TempDir,
     collector: Collector,
@@ -194,7 +195,12 @@ impl Edge {
             ..Config::default()
         };
         change(&mut config);
-        let options = ServeOptions::from(&config.http);
+        let scheme = if config.http.cert_file.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let options = ServeOptions::open(&config.http).unwrap();
         let collector = Collector::start(config).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -202,6 +208,7 @@ impl Edge {
         let serving = tokio::spawn(serve(listener, collector.alone(), options, stop.clone()));
         Self {
             address,
+            scheme,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             data,
             collector,
@@ -211,7 +218,7 @@ impl Edge {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     pub(crate) fn get(&self, path: &str) -> reqwest::RequestBuilder {

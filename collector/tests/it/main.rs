@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod bad_events;
 mod bad_input;
 mod binary;
 mod doors;
@@ -10,6 +11,10 @@ mod fuzz;
 mod harness;
 mod keys;
 mod limits;
+mod mmdb;
+mod networks;
+mod privacy;
 mod rules;
 mod sdk_files;
+mod tls;
 mod trackers;

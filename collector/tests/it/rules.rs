@@ -9,7 +9,7 @@ use crate::harness::{
     Edge, FakeAggregator, SERVER_KEY, WRITE_KEY, eventually, keep_snapshot, problem, site, snapshot,
 };
 
-fn with_rules(version: u64, change: impl FnOnce(&mut v1::SiteRules)) -> v1::Snapshot {
+pub(crate) fn with_rules(version: u64, change: impl FnOnce(&mut v1::SiteRules)) -> v1::Snapshot {
     let mut rules = v1::SiteRules {
         refuse_crawlers: true,
         refuse_spam: true,
@@ -34,7 +34,7 @@ async fn edge(change: impl FnOnce(&mut v1::SiteRules)) -> Edge {
     Edge::start_in(data, |config| config.upstream.url = url).await
 }
 
-fn reason(reply: &Value) -> &str {
+pub(crate) fn reason(reply: &Value) -> &str {
     reply["rejected"][0]["reason"]
         .as_str()
         .unwrap_or("accepted")
@@ -103,15 +103,22 @@ async fn a_site_may_refuse_programs_too_and_take_crawlers() {
         rules.refuse_libraries = true;
     })
     .await;
-    for (agent, expected) in [
-        ("Googlebot/2.1", "accepted"),
-        ("curl/8.5.0", "bot"),
-        ("Mozilla/5.0 HeadlessChrome/120.0.0.0 Safari/537.36", "bot"),
+    let chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36";
+    let headless = "Mozilla/5.0 HeadlessChrome/120.0.0.0 Safari/537.36";
+    for (agent, language, expected) in [
+        ("Googlebot/2.1", "", "accepted"),
+        ("curl/8.5.0", "", "bot"),
+        (headless, "en", "bot"),
+        (chrome, "en", "accepted"),
+        (chrome, "", "bot"),
     ] {
-        let request = edge.post(
+        let mut request = edge.post(
             &format!("/w/1/events?k={WRITE_KEY}"),
             view("https://shop.example/").to_string(),
         );
+        if !language.is_empty() {
+            request = request.header("accept-language", language);
+        }
         let reply: Value = request
             .header("user-agent", agent)
             .send()
@@ -251,6 +258,34 @@ async fn personal_data_is_taken_out_of_urls_titles_and_properties_also_of_refuse
         .map(|property| property.name.as_str())
         .collect();
     assert_eq!(names, ["note"]);
+}
+
+#[tokio::test]
+async fn addresses_and_cards_in_urls_are_masked_unless_a_site_says_otherwise() {
+    let edge = Edge::start().await;
+    let event =
+        view("https://shop.example/u/jane%40mail.example/4111111111111111?ref=jane@mail.example");
+    edge.events(&event).await;
+    // What quotes it in saying what is wrong is kept without it, too.
+    let property =
+        json!({"type": "click", "visitor": "v", "properties": {"jane@mail.example": null}});
+    edge.events(&property).await;
+    let groups = edge.groups().await;
+    let event = &groups[0].events[0];
+    assert_eq!(
+        (event.path.as_str(), event.query.as_str()),
+        ("/u/[email]/[card]", "ref=[email]")
+    );
+    let all = format!("{groups:?}");
+    assert!(!all.contains("jane") && !all.contains("4111"), "{all}");
+
+    let edge = self::edge(|_| {}).await;
+    edge.events(&view("https://shop.example/u/jane@mail.example"))
+        .await;
+    assert_eq!(
+        edge.groups().await[0].events[0].path,
+        "/u/jane@mail.example"
+    );
 }
 
 #[tokio::test]

@@ -172,6 +172,7 @@ fn agent(fixture: &Fixture) -> Agent {
         platform: header("sec-ch-ua-platform"),
         platform_version: header("sec-ch-ua-platform-version"),
         model: header("sec-ch-ua-model"),
+        no_language: false,
     };
     parse(&get("user_agent"), &hints)
 }

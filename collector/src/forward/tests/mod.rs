@@ -111,6 +111,9 @@ impl Expected {
     }
 }
 
+/// Longer than any test waits for an acknowledgement.
+const LONG: Duration = Duration::from_secs(600);
+
 struct Running {
     stats: Arc<ForwardStats>,
     shutdown: CancellationToken,
@@ -134,6 +137,17 @@ impl Running {
         url: String,
         rules: &watch::Sender<Option<Arc<Rules>>>,
     ) -> Self {
+        Self::start_waiting(edges, dir, log, url, rules, LONG)
+    }
+
+    fn start_waiting(
+        edges: Edges,
+        dir: &Path,
+        log: &SegmentLog,
+        url: String,
+        rules: &watch::Sender<Option<Arc<Rules>>>,
+        ack_timeout: Duration,
+    ) -> Self {
         let upstream = Upstream::new(&UpstreamConfig {
             url,
             token: Secret::new("s3cret"),
@@ -146,6 +160,7 @@ impl Running {
             upstream,
             rules.subscribe(),
             dir.to_owned(),
+            ack_timeout,
         );
         let stats = forwarder.stats();
         let shutdown = CancellationToken::new();
@@ -327,6 +342,35 @@ async fn rounds_on_their_way_are_bounded_while_acks_do_not_come() {
     aggregator.release_acks();
     running.drained(&log).await;
     assert_eq!(aggregator.most_unacknowledged(), super::MAX_ROUNDS as u64);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_aggregator_that_takes_blocks_and_acknowledges_none_is_given_up_and_sent_all_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = open(dir.path());
+    let aggregator = Aggregator::start(PARTITIONS, Behaviour::HoldsAcks).await;
+    let rules = watch::Sender::new(Some(rules(1, PARTITIONS)));
+    let mut expected = Expected::new(PARTITIONS);
+    expected.append(&log, 0..20).await;
+    let running = Running::start_waiting(
+        Edges::only(EDGE),
+        dir.path(),
+        &log,
+        aggregator.url(),
+        &rules,
+        Duration::from_millis(100),
+    );
+    until("another stream begins", || aggregator.streams() > 1).await;
+    until("it is said why", || {
+        let error = running.stats.last_error();
+        error.is_none_or(|error| error.contains("acknowledged nothing"))
+    })
+    .await;
+    assert_eq!(running.stats.acked(), 0);
+    aggregator.release_acks();
+    running.drained(&log).await;
+    assert_eq!(aggregator.logged(), expected.logged);
     running.stop().await;
 }
 

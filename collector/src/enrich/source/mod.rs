@@ -1,43 +1,16 @@
 //! What brought a visitor: source, channel, campaign.
 //!
-//! Hosts and tags are in `sources.txt`. The rules of channels are those of GA4's default channel group
-//! (<https://support.google.com/analytics/answer/9756891>), with a channel of AI assistants before referrals. What GA4 calls
-//! "Unassigned" is a referral here.
+//! A link's own marks come before its referrer; of click ids only the name is kept.
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
+mod channel;
+mod table;
 
 use url::{Host, Url};
 use wakeline_proto::{limits, lists, v1};
 
-/// Kinds of sources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Search,
-    Social,
-    Video,
-    Mail,
-    Shopping,
-    Assistant,
-}
+use channel::channel;
+use table::TABLE;
 
-#[derive(Clone, Copy, Debug)]
-struct Source {
-    kind: Kind,
-    name: &'static str,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    /// By host.
-    hosts: HashMap<&'static str, Source>,
-    /// By the label before a country's ending.
-    anywhere: HashMap<&'static str, Source>,
-    /// By what links are tagged with.
-    tags: HashMap<&'static str, Source>,
-}
-
-static TABLE: LazyLock<Table> = LazyLock::new(|| table(include_str!("sources.txt")));
 /// Parameters of clicks on advertisements, and the channel of a visit that has no other mark.
 const CLICK_IDS: &[(&str, &str)] = &[
     ("gclid", "Paid Search"),
@@ -61,70 +34,6 @@ const CLICK_IDS: &[(&str, &str)] = &[
     ("irclickid", "Affiliates"),
 ];
 
-fn table(text: &'static str) -> Table {
-    let mut table = Table::default();
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let mut columns = line.split('|').map(str::trim);
-        let (Some(kind), Some(name), Some(hosts)) =
-            (columns.next(), columns.next(), columns.next())
-        else {
-            continue;
-        };
-        let kind = match kind {
-            "search" => Kind::Search,
-            "social" => Kind::Social,
-            "video" => Kind::Video,
-            "mail" => Kind::Mail,
-            "shopping" => Kind::Shopping,
-            _ => Kind::Assistant,
-        };
-        let source = Source { kind, name };
-        for host in hosts.split_whitespace() {
-            match host.strip_suffix(".*") {
-                Some(label) => table.anywhere.insert(label, source),
-                None => table.hosts.insert(host, source),
-            };
-        }
-        for tag in columns
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .filter_map(|mark| mark.strip_prefix('='))
-        {
-            table.tags.insert(tag, source);
-        }
-    }
-    table
-}
-
-impl Table {
-    /// The source at `host` or above it.
-    fn of_host(&self, host: &str) -> Option<Source> {
-        let mut rest = host;
-        loop {
-            if let Some(source) = self.hosts.get(rest).or_else(|| self.of_label(rest)) {
-                return Some(*source);
-            }
-            (_, rest) = rest.split_once('.')?;
-        }
-    }
-
-    /// `google.co.uk` by `google.*`.
-    fn of_label(&self, host: &str) -> Option<&Source> {
-        let mut ending = host.len();
-        for _ in 0..2 {
-            ending = host[..ending].rfind('.')?;
-            let short = host[ending + 1..]
-                .split('.')
-                .all(|label| (2..=3).contains(&label.len()));
-            if let Some(source) = self.anywhere.get(&host[..ending]).filter(|_| short) {
-                return Some(source);
-            }
-        }
-        None
-    }
-}
-
 /// What brought a visitor to `url`; `None` if nothing did, as far as is known. `site`: the site's domain, from which and
 /// from below which nobody is brought.
 pub(crate) fn acquisition(url: &str, referrer: &str, site: &str) -> Option<v1::Acquisition> {
@@ -139,14 +48,7 @@ pub(crate) fn acquisition(url: &str, referrer: &str, site: &str) -> Option<v1::A
         return None;
     }
     let known = match (tag, &host) {
-        (Some(tag), _) => {
-            let tag = tag.to_ascii_lowercase();
-            TABLE
-                .tags
-                .get(tag.as_str())
-                .copied()
-                .or_else(|| TABLE.of_host(&tag))
-        }
+        (Some(tag), _) => TABLE.of_tag(&tag.to_ascii_lowercase()),
         (None, Some(host)) => TABLE.of_host(host),
         (None, None) => None,
     };
@@ -233,81 +135,6 @@ fn fitting(text: &str) -> String {
         end -= 1;
     }
     text[..end].to_owned()
-}
-
-fn channel(kind: Option<Kind>, marks: &Marks, referred: bool) -> &'static str {
-    let medium = marks.medium.to_ascii_lowercase();
-    let campaign = marks.campaign.to_ascii_lowercase();
-    let source = marks.source.to_ascii_lowercase();
-    let is = |kinds: &[&str]| kinds.contains(&medium.as_str());
-    let paid = medium.contains("cp") && !medium.contains("cpm")
-        || is(&["ppc", "retargeting"])
-        || medium.starts_with("paid");
-    let shop = kind == Some(Kind::Shopping) || campaign_shops(&campaign);
-    let mail = ["email", "e-mail", "e_mail", "e mail"];
-    if campaign.contains("cross-network") {
-        "Cross-network"
-    } else if paid {
-        match kind {
-            _ if shop => "Paid Shopping",
-            Some(Kind::Search) => "Paid Search",
-            Some(Kind::Social) => "Paid Social",
-            Some(Kind::Video) => "Paid Video",
-            _ => "Paid Other",
-        }
-    } else if is(&["display", "banner", "expandable", "interstitial", "cpm"]) {
-        "Display"
-    } else if mail.contains(&source.as_str()) || is(&mail) {
-        "Email"
-    } else if is(&["affiliate", "affiliates"]) {
-        "Affiliates"
-    } else if is(&["audio"]) {
-        "Audio"
-    } else if source == "sms" || is(&["sms"]) {
-        "SMS"
-    } else if medium.ends_with("push")
-        || medium.contains("mobile")
-        || medium.contains("notification")
-        || source == "firebase"
-    {
-        "Mobile Push Notifications"
-    } else if is(&[
-        "social",
-        "social-network",
-        "social-media",
-        "sm",
-        "social network",
-        "social media",
-    ]) {
-        "Organic Social"
-    } else if medium.contains("video") {
-        "Organic Video"
-    } else if let (Some((_, channel)), true) =
-        (marks.click, medium.is_empty() && marks.source.is_empty())
-    {
-        channel
-    } else {
-        match kind {
-            _ if shop => "Organic Shopping",
-            Some(Kind::Social) => "Organic Social",
-            Some(Kind::Video) => "Organic Video",
-            Some(Kind::Search) => "Organic Search",
-            Some(Kind::Mail) => "Email",
-            Some(Kind::Assistant) => "AI Assistants",
-            _ if is(&["organic"]) => "Organic Search",
-            _ if referred || !marks.is_empty() => "Referral",
-            _ => "Direct",
-        }
-    }
-}
-
-/// GA4's `^(.*(([^a-df-z]|^)shop|shopping).*)$`: a word that begins with "shop", not "workshop".
-fn campaign_shops(campaign: &str) -> bool {
-    campaign.contains("shopping")
-        || campaign.match_indices("shop").any(|(at, _)| {
-            let before = campaign[..at].chars().next_back();
-            before.is_none_or(|before| !before.is_ascii_lowercase() || before == 'e')
-        })
 }
 
 /// The host of a URL, in lower case and without its port. Of an Android app: its name.
@@ -445,25 +272,6 @@ mod tests {
             "",
             "Paid Social:  (ttclid)",
         );
-    }
-
-    #[test]
-    fn the_table_has_hundreds_of_sources_and_names_no_host_twice() {
-        let text = include_str!("sources.txt");
-        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
-        assert!(lines.len() >= 300, "{}", lines.len());
-        let mut seen = std::collections::HashSet::new();
-        for line in &lines {
-            let columns: Vec<_> = line.split('|').map(str::trim).collect();
-            assert!((3..=4).contains(&columns.len()), "{line}");
-            assert!(
-                ["search", "social", "video", "mail", "shopping", "ai"].contains(&columns[0]),
-                "{line}"
-            );
-            for host in columns[2].split_whitespace() {
-                assert!(host.contains('.') && seen.insert(host), "{line}: {host}");
-            }
-        }
     }
 
     proptest! {
