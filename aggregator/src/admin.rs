@@ -65,6 +65,9 @@ pub enum DeadLetterRequest {
 pub enum RebuildRequest {
     /// Visitors and rollups, from the log: into a new generation, which takes the place of the old one when it is complete.
     State,
+    /// All figures in InfluxDB, from the state: under a new generation, which readers are told to read when it is complete.
+    /// Needs a running server.
+    Metrics,
 }
 
 /// Where to replay from.
@@ -330,6 +333,10 @@ pub(crate) async fn carry_out(
             Ok(json!(running()?.replay(&request).await?))
         }
         AdminRequest::Rebuild(RebuildRequest::State) => Ok(json!(generations.rebuild(tell).await?)),
+        AdminRequest::Rebuild(RebuildRequest::Metrics) => {
+            running()?;
+            Ok(json!(generations.rebuild_metrics(tell).await?))
+        }
         AdminRequest::Replay(replay) => self::replay(generations, &replay, tell).await,
         request => {
             let control = Arc::clone(&generations.control);
@@ -373,7 +380,10 @@ async fn replay(
 
 /// Whether `request` needs more of the folder than its control store.
 pub(crate) const fn needs_state(request: &AdminRequest) -> bool {
-    matches!(request, AdminRequest::Rebuild(_) | AdminRequest::Replay(_))
+    matches!(
+        request,
+        AdminRequest::Rebuild(RebuildRequest::State) | AdminRequest::Replay(_)
+    )
 }
 
 /// Sees to it that somebody can sign in: takes `given` as an admin token, else makes the first one if there is none.

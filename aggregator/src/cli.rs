@@ -193,15 +193,24 @@ fn log_to_stderr(filter: &str) {
 
 /// How far a long command is. What is printed at its end goes to stdout, this does not.
 fn show(step: Step, as_json: bool) {
-    let Step { applied, log_end } = step;
+    let mut err = io::stderr();
     let _ = if as_json {
-        writeln!(io::stderr(), "{}", json!({ "step": step }))
+        writeln!(err, "{}", json!({ "step": step }))
     } else {
-        let percent = applied * 100 / log_end.max(1);
-        writeln!(
-            io::stderr(),
-            "{applied} of {log_end} of the log, {percent} %"
-        )
+        match step {
+            Step::State { applied, log_end } => {
+                let percent = applied * 100 / log_end.max(1);
+                writeln!(err, "{applied} of {log_end} of the log, {percent} %")
+            }
+            Step::Metrics {
+                written,
+                waiting,
+                trouble,
+            } => {
+                let trouble = trouble.map_or_else(String::new, |why| format!("; {why}"));
+                writeln!(err, "{written} windows written, {waiting} wait{trouble}")
+            }
+        }
     };
 }
 

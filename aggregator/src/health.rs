@@ -131,6 +131,15 @@ fn write_export(out: &mut String, report: &MetricsReport) {
     let failing = "1 while figures can't be written to InfluxDB.";
     let fails = u64::from(report.write_trouble.is_some());
     write(out, "gauge", "influx_failing", failing, fails);
+    let now_ms = crate::server::now_ms();
+    let behind = report
+        .behind_since_ms
+        .map_or(0, |since| (now_ms - since).max(0) as u64 / 1_000);
+    let help = "How long InfluxDB has lacked figures that should be there; 0: it does not.";
+    write(out, "gauge", "influx_behind_seconds", help, behind);
+    let help = "The generation that is written to InfluxDB.";
+    let generation = u64::from(report.generation.unwrap_or(0));
+    write(out, "gauge", "influx_generation", help, generation);
     for (name, help, value) in [
         ("lines", "Lines written to InfluxDB.", report.lines_written),
         ("writes", "Writes that InfluxDB took.", report.writes),

@@ -15,7 +15,7 @@ use wakeline_aggregator::{
     admin::{AdminRequest, CreateSite, KeyRequest, SiteRequest, TokenRequest},
 };
 use wakeline_collector::{Collector, ServeOptions};
-use wakeline_testbed::{Influx, Redis};
+use wakeline_testbed::{Grafana, Influx, Redis};
 
 use crate::shop::{self, Shop};
 
@@ -52,6 +52,7 @@ pub struct Addresses {
 
 /// Servers that are ended when the demo is.
 struct Real {
+    grafana: Option<Grafana>,
     influx: Influx,
     redis: Redis,
 }
@@ -63,7 +64,13 @@ impl Real {
             .await
             .context("start InfluxDB")?;
         let redis = Redis::start_in(&data.join("redis")).context("start Redis")?;
-        Ok(Self { influx, redis })
+        let bucket = wakeline_aggregator::config::MetricsConfig::default().bucket;
+        let grafana = Grafana::start_in(&data.join("grafana"), &influx, &bucket);
+        Ok(Self {
+            grafana: grafana.context("start Grafana")?,
+            influx,
+            redis,
+        })
     }
 
     fn configure(&self, config: &mut wakeline_aggregator::config::Config) {
@@ -75,9 +82,14 @@ impl Real {
 
     fn servers(&self) -> Vec<(&'static str, String)> {
         let (influx, token) = (self.influx.url(), self.influx.token());
+        let grafana = self.grafana.as_ref().map_or_else(
+            || "not started: grafana-server and grafana are not on PATH".to_owned(),
+            Grafana::url,
+        );
         vec![
             ("redis", self.redis.url()),
             ("influxdb", format!("{influx}  token {token}")),
+            ("grafana", grafana),
         ]
     }
 }

@@ -37,8 +37,8 @@ struct Serve {
     /// Folder for the built browser SDK.
     #[arg(long, default_value_os_t = default_sdk())]
     sdk: PathBuf,
-    /// Keep state in a real Redis and metrics in a real InfluxDB, which are started for the demo. What is missing is
-    /// installed or built where `WAKELINE_TESTBED_INSTALL=1` is set.
+    /// Keep state in a real Redis and metrics in a real InfluxDB, which are started for the demo, with Grafana on top where
+    /// that is installed. What else is missing is installed or built where `WAKELINE_TESTBED_INSTALL=1` is set.
     #[arg(long)]
     real: bool,
 }

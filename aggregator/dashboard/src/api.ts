@@ -1,4 +1,5 @@
 /** The aggregator's HTTP API, as far as the dashboard uses it. The session is a cookie that scripts can't read. */
+import type { ExportStatus } from "./export";
 import type { Ledger, Letter, Step } from "./ledger";
 import type { DateRange } from "./period";
 
@@ -46,6 +47,8 @@ export const keys = (site: number): Promise<Key[]> => call<Key[]>("GET", `/api/v
 export const query = (body: Query, signal: AbortSignal): Promise<Answer> => call<Answer>("POST", "/api/v2/query", body, signal);
 export const ledger = (site: string, interval: Step, signal: AbortSignal): Promise<Ledger> =>
   call<Ledger>("GET", `/api/v1/ledger?${new URLSearchParams({ site_id: site, interval })}`, undefined, signal);
+
+export const status = (signal: AbortSignal): Promise<{ readonly metrics: ExportStatus }> => call("GET", "/api/v1/status", undefined, signal);
 
 export interface LetterPage {
   readonly letters: readonly Letter[];

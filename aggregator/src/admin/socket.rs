@@ -140,7 +140,7 @@ async fn answer(stream: UnixStream, generations: &Arc<Generations>, desk: &Desk)
                 return write_line(&mut write, answer).await;
             }
             Ok(()) = steps.changed() => {
-                let step = *steps.borrow_and_update();
+                let step = steps.borrow_and_update().clone();
                 if let Some(step) = step {
                     // Whoever asked may be gone: what was begun is finished.
                     let _ = write_line(&mut write, Answer::Step(step)).await;

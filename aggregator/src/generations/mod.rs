@@ -200,7 +200,7 @@ impl Generations {
         board: Arc<Board>,
         pending: Option<Arc<Pending>>,
     ) {
-        let (metrics, exporting) = self.export(&store, &board, pending.as_ref());
+        let (metrics, exporting) = self.export(number, &store, &board, pending.as_ref());
         let fates = StateFates {
             store: Arc::clone(&store),
             partitions: self.partitions(),
@@ -230,6 +230,7 @@ impl Generations {
     /// What queries of a generation are answered from, and what exports it.
     fn export(
         &self,
+        number: u32,
         store: &Arc<Store>,
         board: &Arc<Board>,
         pending: Option<&Arc<Pending>>,
@@ -249,6 +250,8 @@ impl Generations {
             control: Arc::clone(&self.control),
             stats: Arc::clone(&self.stats),
             partitions: self.partitions(),
+            state: number,
+            log: self.owner.log.clone(),
             clock: crate::server::now_ms,
         };
         match influx.start(pending, sources, state(), Arc::clone(&self.lock)) {

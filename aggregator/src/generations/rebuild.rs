@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Generations;
 use crate::control::ControlError;
-use crate::influx::Pending;
+use crate::influx::{Pending, Written};
 use crate::log::{EventLog as _, LogError, LogReader as _};
 use crate::process::{Board, Processing};
 use crate::server::StartError;
@@ -27,6 +27,14 @@ pub enum RebuildError {
     /// One at a time.
     #[error("the state is being rebuilt already")]
     Running,
+    /// The same of figures.
+    #[error("the figures in InfluxDB are being written anew already")]
+    WritingAgain,
+    /// There is no InfluxDB.
+    #[error(
+        "metrics.url is not set: figures are in the state only, and `rebuild state` makes that anew"
+    )]
+    NoMetrics,
     /// There is nothing to replay from.
     #[error("the log ends at offset {end}: there is nothing at {from} or above")]
     NothingThere {
@@ -56,12 +64,26 @@ pub enum RebuildError {
 }
 
 /// How far a rebuild is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
-    /// Every record of the log below this offset is in the new state.
-    pub applied: u64,
-    /// Offset after the newest record of the log.
-    pub log_end: u64,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Step {
+    /// Of state.
+    State {
+        /// Every record of the log below this offset is in the new state.
+        applied: u64,
+        /// Offset after the newest record of the log.
+        log_end: u64,
+    },
+    /// Of figures in InfluxDB.
+    Metrics {
+        /// Windows written so far.
+        written: u64,
+        /// Windows that are known to wait.
+        waiting: u64,
+        /// Why it does not go on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trouble: Option<String>,
+    },
 }
 
 /// What a rebuild did.
@@ -146,6 +168,49 @@ impl Generations {
         })
     }
 
+    /// Has all figures written to InfluxDB as a new generation, and waits until readers have it. The old one is deleted.
+    pub(crate) async fn rebuild_metrics(
+        &self,
+        tell: impl Fn(Step),
+    ) -> Result<Written, RebuildError> {
+        let begun = Instant::now();
+        let influx = self.influx.as_ref().ok_or(RebuildError::NoMetrics)?;
+        let before = influx.report().windows_written;
+        if !influx.write_again() {
+            return Err(RebuildError::WritingAgain);
+        }
+        let mut told = Instant::now();
+        loop {
+            let report = influx.report();
+            let written = report.windows_written - before;
+            if let Some(generation) = influx.settled() {
+                return Ok(Written {
+                    generation,
+                    windows: written,
+                    took_ms: begun.elapsed().as_millis() as u64,
+                });
+            }
+            if told.elapsed() >= TELL_EVERY {
+                told = Instant::now();
+                tell(Step::Metrics {
+                    written,
+                    waiting: report.pending_windows,
+                    trouble: report.write_trouble,
+                });
+            }
+            self.pause().await?;
+        }
+    }
+
+    /// Waits for a moment, unless the server ends.
+    async fn pause(&self) -> Result<(), RebuildError> {
+        tokio::select! {
+            () = self.end.cancelled() => Err(RebuildError::Stopped),
+            () = self.failed.cancelled() => Err(RebuildError::Stopped),
+            () = tokio::time::sleep(LOOK_EVERY) => Ok(()),
+        }
+    }
+
     async fn make(
         self: &Arc<Self>,
         number: u32,
@@ -202,16 +267,12 @@ impl Generations {
             }
             if told.elapsed() >= TELL_EVERY {
                 told = Instant::now();
-                tell(Step {
+                tell(Step::State {
                     applied: at.applied,
                     log_end: at.log_end,
                 });
             }
-            tokio::select! {
-                () = self.end.cancelled() => return Err(RebuildError::Stopped),
-                () = self.failed.cancelled() => return Err(RebuildError::Stopped),
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
+            self.pause().await?;
         }
     }
 

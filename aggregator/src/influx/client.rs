@@ -1,35 +1,36 @@
-//! InfluxDB's HTTP: writes, queries, buckets.
+//! InfluxDB's HTTP: writes, deletions, buckets; queries in [`query`].
 //!
 //! Writes go through `reqwest`, because what to do next is in the answer's headers; the rest through `influxdb2`. That
 //! crate panics on an answer that is no CSV, so what it does runs in a task of its own. It knows no time limit either.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+mod query;
+
 use std::io::Write as _;
-use std::ops::Range;
 use std::time::Duration;
 
-use fallible_iterator::FallibleIterator as _;
 use flate2::{Compression, write::GzEncoder};
 use influxdb2::api::buckets::ListBucketsRequest;
 use influxdb2::api::organization::ListOrganizationRequest;
 use influxdb2::models::health::Status;
-use influxdb2::models::{PostBucketRequest, Query, RetentionRule, retention_rule};
-use influxdb2_structmap::value::Value;
+use influxdb2::models::{PostBucketRequest, RetentionRule, retention_rule};
 use reqwest::{StatusCode, header};
-use wakeline_engine::{Grain, Row};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::GENERATION;
-use super::known::Fields;
-use super::points;
+pub(super) use self::query::Pointer;
 use crate::config::MetricsConfig;
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 /// Longest wait for the answer to a write, or to a request for buckets.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Longest wait for the answer to a query: the state has it, too.
-const QUERY: Duration = Duration::from_secs(3);
+/// Longest wait for a deletion.
+const DELETION: Duration = Duration::from_secs(300);
+/// What InfluxDB can date.
+const EARLIEST: &str = "1677-09-22T00:00:00Z";
+const LATEST: &str = "2262-04-11T00:00:00Z";
+/// How a 422 begins that speaks of retention, and not of what is wrong with points (`tsdb.PartialWriteError`, InfluxDB 2.7).
+const EXPIRED: &str = "points beyond retention policy";
 /// Longest pause that a server may ask for.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 const DAY_SECONDS: i32 = 86_400;
@@ -54,6 +55,20 @@ pub(crate) enum InfluxError {
     /// There is no such bucket.
     #[error("InfluxDB has no bucket: {0}")]
     NoBucket(String),
+    /// Somebody else writes there.
+    #[error(
+        "the bucket {bucket} has the figures of another aggregator, made from the log {log}: set another metrics.bucket, \
+         or delete that bucket if nobody needs it"
+    )]
+    Foreign {
+        /// `metrics.bucket`.
+        bucket: String,
+        /// The name of the other's log.
+        log: String,
+    },
+    /// Some of what was written is older than the bucket keeps it; all else is kept.
+    #[error("InfluxDB drops points at once: {0}")]
+    Expired(String),
     /// What was written is not accepted, at least not all of it.
     #[error("InfluxDB refuses points ({status}): {message}")]
     Points {
@@ -92,7 +107,7 @@ pub(crate) enum InfluxError {
 }
 
 /// A bucket as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Bucket {
     /// Drawn by the server when the bucket was made.
     pub(super) id: String,
@@ -146,21 +161,35 @@ impl Client {
             .write_all(lines.as_bytes())
             .and_then(|()| body.finish())
             .map_err(|error| self.unreachable(error))?;
-        let answer = self
-            .http
-            .post(format!("{}/api/v2/write", self.url))
-            .query(&[
-                ("org", self.org.as_str()),
-                ("bucket", &self.bucket),
-                ("precision", "s"),
-            ])
-            .header(header::AUTHORIZATION, format!("Token {}", self.token))
+        let request = self
+            .post("write")
+            .query(&[("precision", "s")])
             .header(header::CONTENT_ENCODING, "gzip")
             .header(header::CONTENT_TYPE, "text/plain; charset=utf-8")
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| self.unreachable(error))?;
+            .body(body);
+        self.send(request).await
+    }
+
+    /// Deletes all points of a generation.
+    pub(super) async fn delete(&self, generation: &str) -> Result<(), InfluxError> {
+        let request = self.post("delete").timeout(DELETION).json(&json!({
+            "start": EARLIEST,
+            "stop": LATEST,
+            "predicate": format!("generation={}", query::quoted(generation)),
+        }));
+        self.send(request).await
+    }
+
+    fn post(&self, what: &str) -> reqwest::RequestBuilder {
+        self.http
+            .post(format!("{}/api/v2/{what}", self.url))
+            .query(&[("org", &self.org), ("bucket", &self.bucket)])
+            .header(header::AUTHORIZATION, format!("Token {}", self.token))
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<(), InfluxError> {
+        let answer = request.send().await;
+        let answer = answer.map_err(|error| self.unreachable(error))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(());
@@ -236,92 +265,6 @@ impl Client {
         })
     }
 
-    /// The rows of a site's windows, ascending.
-    pub(super) async fn totals(
-        &self,
-        site: u64,
-        grain: Grain,
-        windows: &Range<i64>,
-    ) -> Result<Vec<(i64, Row)>, InfluxError> {
-        let mut parameters = self.parameters(site, grain, windows);
-        let _ = writeln!(
-            parameters,
-            "measurement = {}",
-            quoted(points::measurement(grain))
-        );
-        let found = self.query(parameters + include_str!("flux/totals.flux"));
-        let strange = |why: &str| self.strange(why);
-        let mut rows = Vec::new();
-        for record in found.await? {
-            let (Some(Value::TimeRFC(time)), Some(Value::String(row))) =
-                (record.get("_time"), record.get("_value"))
-            else {
-                return Err(strange("a row without time or value"));
-            };
-            let row = points::read_row(row).ok_or_else(|| strange("a row that can't be read"))?;
-            rows.push((points::window(grain, time.timestamp()), row));
-        }
-        rows.sort_unstable_by_key(|(window, _)| *window);
-        Ok(rows)
-    }
-
-    /// Which breakdowns of a day are there. Their values are not told: none equals what is to be written.
-    pub(super) async fn day(&self, site: u64, day: i64) -> Result<Fields, InfluxError> {
-        let parameters = self.parameters(site, Grain::Day, &(day..day + 1));
-        let found = self.query(parameters + include_str!("flux/day.flux"));
-        let mut fields = Fields::new();
-        for record in found.await? {
-            let text = |name: &str| match record.get(name) {
-                Some(Value::String(text)) if !text.is_empty() => Some(text.as_str()),
-                _ => None,
-            };
-            if let Some(field) = text("_field") {
-                let lists = fields.entry(points::series_of("lists", site, &[]));
-                lists.or_default().insert(field.to_owned(), 0);
-            } else if let (Some(kind), Some(rank)) = (text("kind"), text("rank")) {
-                let series = points::series_of("top", site, &[("kind", kind), ("rank", rank)]);
-                let of_rank = fields.entry(series).or_default();
-                for field in ["value", "visitors", "visits", "pageviews", "events"] {
-                    of_rank.insert(field.to_owned(), 0);
-                }
-            }
-        }
-        Ok(fields)
-    }
-
-    /// What every query begins with.
-    fn parameters(&self, site: u64, grain: Grain, windows: &Range<i64>) -> String {
-        let time = |window| {
-            let seconds = points::nearest_time(grain, window);
-            format!("time(v: {})", i128::from(seconds) * 1_000_000_000)
-        };
-        format!(
-            "bucket = {}\ngeneration = {}\nsite = {}\nstart = {}\nstop = {}\n",
-            quoted(&self.bucket),
-            quoted(GENERATION),
-            quoted(&site.to_string()),
-            time(windows.start),
-            time(windows.end),
-        )
-    }
-
-    async fn query(&self, flux: String) -> Result<Vec<BTreeMap<String, Value>>, InfluxError> {
-        let client = self.other.clone();
-        let read = tokio::spawn(async move {
-            let answer = client.query_raw_iter(Some(Query::new(flux))).await?;
-            answer.result().map(|record| Ok(record.values)).collect()
-        });
-        let abort = read.abort_handle();
-        match tokio::time::timeout(QUERY, read).await {
-            Ok(Ok(records)) => records.map_err(|error| self.failure(error)),
-            Ok(Err(_panic)) => Err(self.strange("an answer to a query that is no CSV")),
-            Err(error) => {
-                abort.abort();
-                Err(self.unreachable(error))
-            }
-        }
-    }
-
     async fn ask<T>(
         &self,
         request: impl Future<Output = Result<T, influxdb2::RequestError>>,
@@ -357,6 +300,9 @@ impl Client {
                 bucket: self.bucket.clone(),
             },
             StatusCode::NOT_FOUND => InfluxError::NoBucket(message),
+            StatusCode::UNPROCESSABLE_ENTITY if message.contains(EXPIRED) => {
+                InfluxError::Expired(message)
+            }
             StatusCode::BAD_REQUEST
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNPROCESSABLE_ENTITY => InfluxError::Points { status, message },
@@ -378,29 +324,18 @@ impl Client {
         }
     }
 
+    /// The bucket belongs to another log.
+    pub(super) fn foreign(&self, log: &str) -> InfluxError {
+        InfluxError::Foreign {
+            bucket: self.bucket.clone(),
+            log: log.to_owned(),
+        }
+    }
+
     fn strange(&self, why: &str) -> InfluxError {
         InfluxError::Answer {
             url: self.url.clone(),
             why: why.to_owned(),
         }
     }
-}
-
-/// A text of Flux. Interpolation begins with `${`, so that `$` is escaped, too.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for char in text.chars() {
-        match char {
-            '"' | '\\' => {
-                out.push('\\');
-                out.push(char);
-            }
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '$' => out.push_str("\\x24"),
-            _ => out.push(char),
-        }
-    }
-    out.push('"');
-    out
 }

@@ -1,7 +1,6 @@
 //! The export as the server sees it: one at a time, of the generation in use.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, InfluxError};
+use super::generation::Book;
 use super::pending::Pending;
 use super::quarantine::Quarantine;
 use super::report::{MetricsReport, Report};
@@ -19,7 +19,7 @@ use crate::lock::FolderLock;
 use crate::metrics::{MetricStore, StateMetrics};
 use crate::state::StateStore;
 
-/// File that says which bucket has what is not marked.
+/// File that says which generation, in which bucket, has what is not marked.
 const BUCKET: &str = "metrics-bucket";
 
 /// Why there can't be an export.
@@ -38,9 +38,11 @@ pub(crate) struct Influx {
     client: Arc<Client>,
     report: Arc<Report>,
     quarantine: Arc<Quarantine>,
-    bucket_file: PathBuf,
+    book: Book,
     partitions: u16,
     pending_marks: usize,
+    /// Somebody wants everything to be written as a new generation.
+    again: Arc<AtomicBool>,
     /// Held by whoever writes.
     writing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -62,9 +64,10 @@ impl Influx {
             client: Arc::new(Client::new(&config.metrics, url)?),
             report: Arc::default(),
             quarantine: Arc::new(Quarantine::new(&config.data.join("quarantine"))),
-            bucket_file,
+            book: Book::new(bucket_file),
             partitions: config.log.partitions.get(),
             pending_marks: config.metrics.pending_marks,
+            again: Arc::default(),
             writing: Arc::default(),
         }))
     }
@@ -83,7 +86,21 @@ impl Influx {
         report
     }
 
-    /// Exports a generation, once whoever exports another has ended; and what queries are answered from meanwhile.
+    /// Asks for everything to be written as a new generation; `false` if somebody has.
+    pub(crate) fn write_again(&self) -> bool {
+        !self.again.swap(true, Ordering::AcqRel)
+    }
+
+    /// The generation that readers have, if nothing else is to be written or being written.
+    pub(crate) fn settled(&self) -> Option<u32> {
+        let report = self.report.get();
+        let asked = self.again.load(Ordering::Acquire);
+        report
+            .generation
+            .filter(|number| !asked && report.readable_generation == Some(*number))
+    }
+
+    /// Exports a generation of state, once whoever exports another has ended; and what queries are answered from meanwhile.
     pub(crate) fn start<S: StateStore>(
         &self,
         pending: &Arc<Pending>,
@@ -96,8 +113,9 @@ impl Influx {
             Arc::clone(pending),
             Arc::clone(&self.report),
             Arc::clone(&self.quarantine),
+            Arc::clone(&self.again),
         ));
-        let writer = Writer::new(sources, self.bucket_file.clone(), Arc::clone(&shared));
+        let writer = Writer::new(sources, self.book.clone(), Arc::clone(&shared));
         let exporting = Exporting {
             end: CancellationToken::new(),
             finish: Arc::default(),

@@ -5,7 +5,7 @@
 //! back. While InfluxDB is away the marks wait. Every series has one writer: whoever owns the partition
 //! [`owner`](points::owner) names, which today is this process for all of them.
 //!
-//! Every point has the tags `site` (its id) and `generation`; times are in seconds.
+//! Every point but the last kind has the tags `site` (its id) and `generation`; times are in seconds.
 //!
 //! | measurement | time | more tags | fields |
 //! | --- | --- | --- | --- |
@@ -13,11 +13,17 @@
 //! | `day` | the local date, as if it were of UTC | – | the same; `domain` of the site |
 //! | `lists` | as `day` | – | of each value of the closed lists, such as `country_DE` or `device_Mobile`, its `…_visitors`, `…_visits`, `…_pageviews` |
 //! | `top` | as `day` | `kind` (`page`, `utm_source`, …), `rank` (1–20; 0 for the rest) | `value`, `visitors`, `visits`, `pageviews`, `events`; a rank that is not in use has an empty value |
+//! | `current` | 2200-01-01 UTC, which no retention ends | only these fields: | `generation`, the tag that readers are to ask for; `log`, the name of the log it was made from |
 //!
 //! A field is an integer or, where it says so, a text. Only what changed is written.
+//!
+//! All figures are made anew under another generation when the state is, when somebody asks for that, and when the bucket
+//! is another one. Readers go on with the old generation until the new one has everything once; then `current` changes and
+//! the old one is deleted ([`generation`]). A bucket belongs to one log.
 
 mod client;
 mod export;
+mod generation;
 mod known;
 mod line;
 mod pending;
@@ -29,8 +35,5 @@ mod writer;
 
 pub(crate) use self::export::{ExportError, Exporting, Influx};
 pub(crate) use self::pending::Pending;
-pub use self::report::{MetricsReport, Refusal};
+pub use self::report::{MetricsReport, Refusal, Written};
 pub(crate) use self::writer::Sources;
-
-/// Which of several makings of the figures: there is one, until history can be made anew beside the old.
-const GENERATION: &str = "1";

@@ -28,6 +28,8 @@ struct Inner {
     marks: usize,
     /// On their way to InfluxDB: still dirty.
     taken: BTreeSet<SiteWindow>,
+    /// Those whose marks were read from the state, until they are written once or refused.
+    owed: BTreeSet<SiteWindow>,
     /// Partitions with marks that may not be in `windows`, and the number of the event that brought them here.
     unknown: HashMap<u16, u64>,
     events: u64,
@@ -79,17 +81,21 @@ impl Pending {
     pub(crate) fn read(&self, partition: u16, event: u64, marks: Vec<Mark>, all: bool) {
         let mut inner = self.lock();
         for (window, offset) in marks {
-            self.add(&mut inner, partition, window, offset);
+            if self.add(&mut inner, partition, window, offset) {
+                inner.owed.insert(window);
+            }
         }
         if all && inner.unknown.get(&partition) == Some(&event) {
             inner.unknown.remove(&partition);
         }
     }
 
-    fn add(&self, inner: &mut Inner, partition: u16, window: SiteWindow, offset: u64) {
+    /// Whether there is room for it.
+    fn add(&self, inner: &mut Inner, partition: u16, window: SiteWindow, offset: u64) -> bool {
         if inner.marks >= self.limit && !inner.windows.contains_key(&window) {
             inner.unknown(partition); // it is in the state
-            return;
+            inner.owed.remove(&window); // and owed again when it is read
+            return false;
         }
         let marks = inner.windows.entry(window).or_default();
         match marks.binary_search_by_key(&partition, |(partition, _)| *partition) {
@@ -99,6 +105,7 @@ impl Pending {
                 inner.marks += 1;
             }
         }
+        true
     }
 
     /// At most `most` of the windows that are `due`, taken until [`finished`](Self::finished).
@@ -127,12 +134,28 @@ impl Pending {
         let mut inner = self.lock();
         for (window, marks) in windows {
             inner.taken.remove(&window);
-            if !written {
+            if written {
+                inner.owed.remove(&window);
+            } else {
                 for (partition, offset) in marks {
                     self.add(&mut inner, partition, window, offset);
                 }
             }
         }
+    }
+
+    /// Windows that InfluxDB refuses: they stay dirty, but nothing waits for them.
+    pub(crate) fn refused(&self, windows: &[SiteWindow]) {
+        let mut inner = self.lock();
+        for window in windows {
+            inner.owed.remove(window);
+        }
+    }
+
+    /// Whether everything that was marked when marks were last forgotten has been written once since, or refused.
+    pub(crate) fn is_filled(&self) -> bool {
+        let inner = self.lock();
+        inner.unknown.is_empty() && inner.owed.is_empty()
     }
 
     /// The dirty ones of a site's windows, ascending; `None` if that can't be told.
@@ -240,6 +263,26 @@ mod tests {
         pending.finished(taken, true);
         assert_eq!(dirty(&pending), Some(Vec::new()));
         assert!(pending.is_drained());
+    }
+
+    #[test]
+    fn what_was_read_from_the_state_is_owed_until_it_is_written_once_or_refused() {
+        let pending = Pending::new(1, 100);
+        assert!(!pending.is_filled());
+        let event = pending.unknown()[0].1;
+        let marks = [1, 2, 3].map(|at| (minute(at), 0));
+        pending.read(0, event, marks.to_vec(), true);
+        assert!(!pending.is_filled());
+        let mut taken = pending.take(10, |_| true);
+        pending.changed(0, &[minute(1), minute(9)], 5);
+        pending.finished(taken.split_off(1), true);
+        assert!(!pending.is_filled(), "one is on its way");
+        pending.finished(taken, false);
+        pending.refused(&[minute(1)]);
+        assert!(pending.is_filled());
+        assert!(!pending.is_drained());
+        pending.forget(0..1);
+        assert!(!pending.is_filled());
     }
 
     #[test]

@@ -8,7 +8,6 @@ use wakeline_engine::{Dimension, Grain, Row};
 use wakeline_proto::lists::OTHER;
 use wakeline_proto::partition_hash;
 
-use super::GENERATION;
 use super::line::{Value, series};
 use crate::metrics::ValueRow;
 
@@ -18,6 +17,15 @@ const RANKS: usize = 20;
 const CURRENCIES: usize = 20;
 /// What InfluxDB can date: 1677-09-21 to 2262-04-11, in s.
 const TIMES: std::ops::Range<i64> = -9_223_372_036..9_223_372_036;
+
+/// Whose points they are: tags that all of them have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tags {
+    /// Of the figures.
+    pub(super) generation: u32,
+    /// Its id.
+    pub(super) site: u64,
+}
 
 /// Fields by the beginning of their line.
 pub(super) type Points = BTreeMap<String, BTreeMap<String, Value>>;
@@ -90,10 +98,10 @@ pub(super) fn window(grain: Grain, seconds: i64) -> i64 {
     seconds.div_euclid(seconds_per(grain))
 }
 
-/// Name and tags of a point of a site.
-pub(super) fn series_of(measurement: &str, site: u64, more: &[(&str, &str)]) -> String {
-    let site = site.to_string();
-    let mut tags = vec![("generation", GENERATION)];
+/// Name and tags of a point.
+pub(super) fn series_of(measurement: &str, of: Tags, more: &[(&str, &str)]) -> String {
+    let (generation, site) = (of.generation.to_string(), of.site.to_string());
+    let mut tags = vec![("generation", generation.as_str())];
     tags.extend_from_slice(more);
     tags.push(("site", &site));
     tags.sort_unstable();
@@ -101,9 +109,9 @@ pub(super) fn series_of(measurement: &str, site: u64, more: &[(&str, &str)]) -> 
 }
 
 /// Adds the totals of a window.
-pub(super) fn add_totals(points: &mut Points, site: u64, grain: Grain, row: &Row) {
+pub(super) fn add_totals(points: &mut Points, of: Tags, grain: Grain, row: &Row) {
     let fields = points
-        .entry(series_of(measurement(grain), site, &[]))
+        .entry(series_of(measurement(grain), of, &[]))
         .or_default();
     let mut put = |name: &str, value| {
         fields.insert(name.to_owned(), Value::Int(value));
@@ -124,23 +132,23 @@ pub(super) fn add_totals(points: &mut Points, site: u64, grain: Grain, row: &Row
 }
 
 /// Adds the values of a dimension on a day.
-pub(super) fn add_values(points: &mut Points, site: u64, dimension: Dimension, rows: &[ValueRow]) {
+pub(super) fn add_values(points: &mut Points, of: Tags, dimension: Dimension, rows: &[ValueRow]) {
     match kind(dimension) {
         None => {}
-        Some((Kind::List, name)) => add_list(points, site, name, rows),
-        Some((Kind::Top, name)) => add_top(points, site, name, rows),
+        Some((Kind::List, name)) => add_list(points, of, name, rows),
+        Some((Kind::Top, name)) => add_top(points, of, name, rows),
     }
 }
 
-fn add_list(points: &mut Points, site: u64, name: &str, rows: &[ValueRow]) {
+fn add_list(points: &mut Points, of: Tags, name: &str, rows: &[ValueRow]) {
     if rows.is_empty() {
         return;
     }
-    let fields = points.entry(series_of("lists", site, &[])).or_default();
+    let fields = points.entry(series_of("lists", of, &[])).or_default();
     for (_, value, row) in rows {
         let value = if value.is_empty() { "(none)" } else { value };
-        let mut put = |figure: &str, of: i64| {
-            fields.insert(format!("{name}_{value}_{figure}"), Value::Int(of));
+        let mut put = |figure: &str, number: i64| {
+            fields.insert(format!("{name}_{value}_{figure}"), Value::Int(number));
         };
         put("visitors", row.visitors());
         put("visits", row.visits);
@@ -148,7 +156,7 @@ fn add_list(points: &mut Points, site: u64, name: &str, rows: &[ValueRow]) {
     }
 }
 
-fn add_top(points: &mut Points, site: u64, kind: &str, rows: &[ValueRow]) {
+fn add_top(points: &mut Points, of: Tags, kind: &str, rows: &[ValueRow]) {
     let mut ranked: Vec<_> = rows.iter().filter(|(_, value, _)| value != OTHER).collect();
     ranked.sort_by(|(_, a, x), (_, b, y)| {
         let by_figures = (y.visitors(), y.events).cmp(&(x.visitors(), x.events));
@@ -161,7 +169,7 @@ fn add_top(points: &mut Points, site: u64, kind: &str, rows: &[ValueRow]) {
     }
     let mut put = |rank: usize, value: &str, row: &Row| {
         let rank = rank.to_string();
-        let series = series_of("top", site, &[("kind", kind), ("rank", &rank)]);
+        let series = series_of("top", of, &[("kind", kind), ("rank", &rank)]);
         let fields = [
             ("value", Value::Text(value.to_owned())),
             ("visitors", Value::Int(row.visitors())),
@@ -196,7 +204,12 @@ pub(super) fn read_row(text: &str) -> Option<Row> {
 mod tests {
     use wakeline_engine::{Dimension, Grain, Row};
 
-    use super::{Points, Value, add_totals, add_values, read_row, time, window};
+    use super::{Points, Tags, Value, add_totals, add_values, read_row, time, window};
+
+    const TAGS: Tags = Tags {
+        generation: 3,
+        site: 7,
+    };
 
     fn row(visitors: i64) -> Row {
         Row {
@@ -210,8 +223,8 @@ mod tests {
     #[test]
     fn a_row_comes_back_exactly_and_a_window_from_its_time() {
         let mut points = Points::new();
-        add_totals(&mut points, 7, Grain::Hour, &row(2));
-        let fields = &points["hour,generation=1,site=7"];
+        add_totals(&mut points, TAGS, Grain::Hour, &row(2));
+        let fields = &points["hour,generation=3,site=7"];
         assert_eq!(fields["visitors"], Value::Int(2));
         assert_eq!(fields["revenue_EUR"], Value::Int(1250));
         let Value::Text(text) = &fields["row"] else {
@@ -234,9 +247,9 @@ mod tests {
         let rows: Vec<_> = (0..25)
             .map(|at| (9, format!("/{at:02}"), row(if at == 24 { 5 } else { 1 })))
             .collect();
-        add_values(&mut points, 7, Dimension::Page, &rows);
+        add_values(&mut points, TAGS, Dimension::Page, &rows);
         let value = |rank: u32| {
-            let fields = &points[&format!("top,generation=1,kind=page,rank={rank},site=7")];
+            let fields = &points[&format!("top,generation=3,kind=page,rank={rank},site=7")];
             (fields["value"].clone(), fields["visitors"].clone())
         };
         assert_eq!(value(1), (Value::Text("/24".into()), Value::Int(5)));

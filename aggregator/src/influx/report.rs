@@ -19,8 +19,20 @@ pub struct MetricsReport {
     pub store: &'static str,
     /// Everything that is marked is written.
     pub drained: bool,
-    /// Windows that are known to wait.
+    /// The generation that is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
+    /// The one that readers of InfluxDB are told to read: another one while `generation` is written for the first time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readable_generation: Option<u32>,
+    /// Since when InfluxDB lacks figures that should be there, in Unix milliseconds; absent if it is where it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind_since_ms: Option<i64>,
+    /// Windows that are known to wait. Some always do, for the time when they are due: minutes each second, hours each 10 s,
+    /// days each minute.
     pub pending_windows: u64,
+    /// Windows written since the process started.
+    pub windows_written: u64,
     /// Lines written since the process started.
     pub lines_written: u64,
     /// Writes that InfluxDB took.
@@ -53,6 +65,17 @@ impl MetricsReport {
             ..Self::default()
         }
     }
+}
+
+/// What was written anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Written {
+    /// The tag of its points, which readers of InfluxDB are told to read now.
+    pub generation: u32,
+    /// Windows written meanwhile.
+    pub windows: u64,
+    /// How long it took, in ms.
+    pub took_ms: u64,
 }
 
 /// Lines that InfluxDB refused.

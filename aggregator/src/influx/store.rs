@@ -1,7 +1,7 @@
 //! Queries answered by InfluxDB, but for windows that it does not have as they are.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use wakeline_engine::{Dimension, Grain, Row};
 
 use super::client::Client;
 use super::pending::Pending;
-use super::points;
+use super::points::{self, Tags};
 use super::quarantine::Quarantine;
 use super::report::Report;
 use crate::metrics::{MetricError, MetricStore, ValueRow, Watermark};
@@ -26,6 +26,10 @@ pub(super) struct Shared {
     pub(super) pending: Arc<Pending>,
     pub(super) report: Arc<Report>,
     pub(super) quarantine: Arc<Quarantine>,
+    /// The generation that is written, and read here; 0: not known yet.
+    pub(super) generation: AtomicU32,
+    /// Somebody wants everything to be written as a new generation.
+    pub(super) again: Arc<AtomicBool>,
     /// Points from this time on are kept, in s since 1970-01-01 UTC.
     pub(super) kept_from: AtomicI64,
 }
@@ -37,12 +41,15 @@ impl Shared {
         pending: Arc<Pending>,
         report: Arc<Report>,
         quarantine: Arc<Quarantine>,
+        again: Arc<AtomicBool>,
     ) -> Self {
         Self {
             client,
             pending,
             report,
             quarantine,
+            generation: AtomicU32::new(0),
+            again,
             kept_from: AtomicI64::new(i64::MIN),
         }
     }
@@ -77,16 +84,21 @@ impl<S: MetricStore> InfluxMetrics<S> {
         self.shared.pending.dirty(site, grain, windows)
     }
 
+    fn generation(&self) -> u32 {
+        self.shared.generation.load(Ordering::Acquire)
+    }
+
     /// The rows that InfluxDB has; `None` if it does not answer.
-    async fn ask(&self, site: u64, grain: Grain, windows: &Range<i64>) -> Option<Vec<(i64, Row)>> {
+    async fn ask(&self, of: Tags, grain: Grain, windows: &Range<i64>) -> Option<Vec<(i64, Row)>> {
         let paused = || self.paused.lock().unwrap_or_else(PoisonError::into_inner);
         if paused().is_some_and(|until| Instant::now() < until) {
             return None;
         }
-        let answer = self.shared.client.totals(site, grain, windows).await;
+        let answer = self.shared.client.totals(of, grain, windows).await;
         self.shared.report.tell_queries(answer.as_ref().err());
         *paused() = answer.is_err().then(|| Instant::now() + PAUSE);
-        answer.ok()
+        // Of a generation that was replaced meanwhile some may be deleted already.
+        answer.ok().filter(|_| self.generation() == of.generation)
     }
 }
 
@@ -98,11 +110,15 @@ impl<S: MetricStore> MetricStore for InfluxMetrics<S> {
         windows: Range<i64>,
     ) -> BoxFuture<'_, Result<Vec<(i64, Row)>, MetricError>> {
         Box::pin(async move {
+            let of = Tags {
+                generation: self.generation(),
+                site,
+            };
             // Looked up before InfluxDB is asked: what is written later is newer, not older.
             let Some(stale) = self.stale(site, grain, &windows) else {
                 return self.state.totals(site, grain, windows).await;
             };
-            let Some(mut rows) = self.ask(site, grain, &windows).await else {
+            let Some(mut rows) = self.ask(of, grain, &windows).await else {
                 return self.state.totals(site, grain, windows).await;
             };
             rows.retain(|(window, row)| !row.is_zero() && stale.binary_search(window).is_err());

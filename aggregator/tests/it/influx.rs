@@ -9,7 +9,11 @@ use wakeline_aggregator::{Aggregator, Config};
 use wakeline_engine::{Dimension, Grain, Row};
 use wakeline_testbed::{Influx, eventually};
 
-use super::edge::{Figures, SITE, Spool, config, connect, push, start, until};
+use super::edge::{Figures, SITE, Spool, config, connect, push, start};
+
+mod away;
+mod front;
+mod generations;
 
 const BUCKET: &str = "wakeline";
 
@@ -44,11 +48,32 @@ async fn expected(spool: &Spool) -> Figures {
     Figures::of(aggregator.metrics()).await
 }
 
+/// The first column of that name in the answer.
+async fn column(influx: &Influx, flux: &str, name: &str) -> Vec<String> {
+    let rows = influx.query(flux).await.unwrap_or_default().into_iter();
+    let cells = rows.filter_map(|row| row.into_iter().find(|(column, _)| column == name));
+    cells.map(|(_, value)| value).collect()
+}
+
+/// What readers of InfluxDB are told to read, as the shipped dashboards ask; empty if there is nothing yet.
+async fn current(influx: &Influx) -> String {
+    let dashboard = include_str!("../../grafana/dashboards/live.json");
+    let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+    let variable = &dashboard["templating"]["list"][0];
+    assert_eq!(variable["name"], "generation");
+    let flux = format!(
+        "v = {{defaultBucket: \"{BUCKET}\"}}\n{}",
+        variable["query"].as_str().unwrap()
+    );
+    column(influx, &flux, "_value").await.concat()
+}
+
 /// A field of all windows of a grain, ascending by time.
 async fn field(influx: &Influx, measurement: &str, field: &str) -> Vec<(i64, String)> {
+    let generation = current(influx).await;
     let flux = format!(
         "from(bucket: \"{BUCKET}\") |> range(start: 0) |> filter(fn: (r) => r._measurement == \"{measurement}\" and \
-         r._field == \"{field}\" and r.site == \"{SITE}\") |> map(fn: (r) => ({{at: int(v: r._time) / 1000000000, \
+         r.generation == \"{generation}\" and r._field == \"{field}\" and r.site == \"{SITE}\") |> map(fn: (r) => ({{at: int(v: r._time) / 1000000000, \
          text: string(v: r._value)}})) |> group() |> sort(columns: [\"at\"])"
     );
     let rows = influx.query(&flux).await.unwrap_or_default().into_iter();
@@ -130,6 +155,7 @@ async fn agree(one: &Aggregator, other: &Aggregator, figures: &Figures) {
 /// Runs every query of the shipped dashboards, as Grafana would.
 async fn dashboards_of_grafana_show_something(influx: &Influx) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("grafana/dashboards");
+    let generation = current(influx).await;
     let mut answers = 0;
     for file in std::fs::read_dir(folder).unwrap() {
         let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
@@ -143,7 +169,9 @@ async fn dashboards_of_grafana_show_something(influx: &Influx) {
         {
             let flux = format!(
                 "v = {{defaultBucket: \"{BUCKET}\", timeRangeStart: 2024-01-01T00:00:00Z, timeRangeStop: now()}}\n{}",
-                query.replace("${site}", &SITE.to_string())
+                query
+                    .replace("${site}", &SITE.to_string())
+                    .replace("${generation}", &generation)
             );
             let rows = influx.query(&flux).await.unwrap();
             answers += usize::from(!rows.is_empty());
@@ -213,128 +241,4 @@ async fn figures_in_influxdb_are_those_of_the_state_and_both_answer_alike() {
     let aggregator = start(&config).await;
     settled(&influx, &aggregator, &expected).await;
     assert_eq!(sample(&aggregator, "lines_total").await, 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_influxdb_that_is_killed_under_load_gets_everything_when_it_is_back() {
-    let mut influx = Influx::start().await.unwrap();
-    let data = tempfile::tempdir().unwrap();
-    let config = config_with(data.path(), &influx);
-    let spool = Spool::without_copies();
-    let expected = expected(&spool).await;
-    // It need not be there at the start.
-    influx.kill().unwrap();
-    let mut aggregator = start(&config).await;
-    until("it says so", async || {
-        scrape(&aggregator, "/readyz")
-            .await
-            .contains("reach InfluxDB")
-    })
-    .await;
-    let parts = 6;
-    for part in 0..parts {
-        let channel = connect(aggregator.grpc_addr()).await;
-        let step = spool.next / parts + 1;
-        let round = spool.round(part * step, (part + 1) * step);
-        push(&channel, 7, round).await.unwrap();
-        // Reports go on meanwhile.
-        let figures = Figures::of(aggregator.metrics()).await;
-        assert!(figures.total().events > 0);
-        match part {
-            0 | 3 => influx.revive().unwrap(),
-            1 => {
-                until("something is written", async || {
-                    sample(&aggregator, "lines_total").await > 0
-                })
-                .await;
-            }
-            2 => influx.kill().unwrap(),
-            4 => {
-                drop(channel);
-                drop(aggregator); // as by kill -9
-                aggregator = start(&config).await;
-            }
-            _ => {}
-        }
-    }
-    settled(&influx, &aggregator, &expected).await;
-    assert!(!scrape(&aggregator, "/readyz").await.contains("InfluxDB"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_token_is_named_and_nothing_is_lost() {
-    let influx = Influx::start().await.unwrap();
-    let data = tempfile::tempdir().unwrap();
-    let spool = Spool::without_copies();
-    let expected = expected(&spool).await;
-    let right = config_with(data.path(), &influx);
-    let mut wrong = right.clone();
-    wrong.metrics.token = Some("wrong".into());
-    let aggregator = start(&wrong).await;
-    let channel = connect(aggregator.grpc_addr()).await;
-    push(&channel, 7, spool.blocks()).await.unwrap();
-    until("it says what to do", async || {
-        scrape(&aggregator, "/readyz")
-            .await
-            .contains("metrics.token (401)")
-    })
-    .await;
-    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
-    drop(channel);
-    aggregator.shutdown(Duration::from_secs(10)).await;
-    let aggregator = start(&right).await;
-    settled(&influx, &aggregator, &expected).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_is_deleted_is_made_again_with_everything_in_it() {
-    let influx = Influx::start().await.unwrap();
-    let data = tempfile::tempdir().unwrap();
-    let spool = Spool::without_copies();
-    let expected = expected(&spool).await;
-    let aggregator = start(&config_with(data.path(), &influx)).await;
-    let channel = connect(aggregator.grpc_addr()).await;
-    let half = spool.next / 2;
-    push(&channel, 7, spool.round(0, half)).await.unwrap();
-    until("a start", async || {
-        sample(&aggregator, "lines_total").await > 0
-    })
-    .await;
-    influx.delete_bucket(BUCKET).await.unwrap();
-    push(&channel, 7, spool.round(half, spool.next))
-        .await
-        .unwrap();
-    settled(&influx, &aggregator, &expected).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_field_of_another_type_is_quarantined_and_the_others_are_written() {
-    let influx = Influx::start().await.unwrap();
-    let data = tempfile::tempdir().unwrap();
-    let spool = Spool::without_copies();
-    let expected = expected(&spool).await;
-    // The bucket has to be there for somebody else to have been wrong in it.
-    let aggregator = start(&config_with(data.path(), &influx)).await;
-    let noon = super::edge::NOON_MS / 1000;
-    until("a bucket", async || {
-        let lines = format!("hour,site=9 visits=1.5 {noon}\n");
-        influx.write(BUCKET, &lines).await.unwrap() == 204
-    })
-    .await;
-    let channel = connect(aggregator.grpc_addr()).await;
-    push(&channel, 7, spool.blocks()).await.unwrap();
-    until("minutes and days are written", async || {
-        rows(&influx, Grain::Minute).await == expected.minutes
-            && rows(&influx, Grain::Day).await == expected.days
-    })
-    .await;
-    until("hours are refused", async || {
-        sample(&aggregator, "quarantined_lines_total").await == expected.hours.len() as u64
-    })
-    .await;
-    let file = data.path().join("quarantine/influxdb.jsonl");
-    let text = std::fs::read_to_string(file).unwrap();
-    assert!(text.contains("field type conflict"), "{text}");
-    // What InfluxDB will not have, the state answers.
-    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
 }

@@ -278,6 +278,40 @@ async fn a_replica_at_the_start_is_waited_for_until_it_is_the_primary() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_loads_its_data_is_waited_for_at_the_start_and_under_way() {
+    let mut redis = Redis::start(&["--enable-debug-command", "yes"]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let config = config_with(data.path(), &redis);
+    let spool = Spool::without_copies();
+    let expected = expected(&spool).await;
+    let aggregator = start(&config).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let half = spool.next / 2;
+    push(&channel, 7, spool.round(0, half)).await.unwrap();
+    Figures::of(aggregator.metrics()).await;
+    redis.populate(50_000).unwrap();
+
+    redis.kill().unwrap();
+    redis.revive_slowly().unwrap();
+    let loads =
+        async |aggregator: &Aggregator| readiness(aggregator).await.contains("is loading its data");
+    until("it says so", async || loads(&aggregator).await).await;
+    push(&channel, 7, spool.round(half, spool.next))
+        .await
+        .unwrap();
+    settled(&aggregator, &expected).await;
+    drop(channel);
+    aggregator.shutdown(Duration::from_secs(10)).await;
+
+    redis.kill().unwrap();
+    redis.revive_slowly().unwrap();
+    let aggregator = start(&config).await;
+    assert!(loads(&aggregator).await, "{}", readiness(&aggregator).await);
+    until("ready", async || readiness(&aggregator).await == "ready\n").await;
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+}
+
 async fn readiness(aggregator: &Aggregator) -> String {
     let url = format!("http://{}/readyz", aggregator.http_addr());
     reqwest::get(url).await.unwrap().text().await.unwrap()

@@ -59,7 +59,7 @@ pub(crate) fn program(program: &str, packages: &[&str]) -> anyhow::Result<PathBu
     find(program).with_context(|| format!("`{command}` did not bring {program}"))
 }
 
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|folder| folder.join(program))

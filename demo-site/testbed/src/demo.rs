@@ -43,11 +43,11 @@ impl Demo {
         })
     }
 
-    /// Starts it with `--real`; gives the addresses of Redis and of InfluxDB, too, and a token for InfluxDB.
+    /// Starts it with `--real`; gives the addresses of Redis and of InfluxDB, too, a token for InfluxDB, and what is said of Grafana.
     ///
     /// # Errors
     /// If it does not do that; with what it printed.
-    pub fn start_real() -> anyhow::Result<(Self, [String; 3])> {
+    pub fn start_real() -> anyhow::Result<(Self, [String; 4])> {
         let folder = TempDir::new()?;
         let any = "127.0.0.1:0";
         let (mut process, [shop, dashboard, write_key]) =
@@ -55,7 +55,8 @@ impl Demo {
         let redis = printed(&mut process, "redis ")?;
         let influx = printed(&mut process, "influxdb ")?;
         let (influx, token) = influx.split_once("  token ").context("no token")?;
-        let servers = [redis, influx.to_owned(), token.to_owned()];
+        let grafana = printed(&mut process, "grafana ")?;
+        let servers = [redis, influx.to_owned(), token.to_owned(), grafana];
         let demo = Self {
             shop,
             dashboard,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -164,9 +164,27 @@ impl Influx {
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(kill_process(self.id()?, signal)?)
+    }
+
+    fn id(&self) -> anyhow::Result<Pid> {
         let id = self.process.as_ref().context("not running")?.id();
-        let id = Pid::from_raw(i32::try_from(id)?).context("no process id")?;
-        Ok(kill_process(id, signal)?)
+        Pid::from_raw(i32::try_from(id)?).context("no process id")
+    }
+
+    /// Lets no file of the server grow any more, as if its disk were full; or lets them grow again.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn fill_disk(&self, full: bool) -> anyhow::Result<()> {
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        let current = if full { Some(1) } else { maximum };
+        prlimit(
+            Some(self.id()?),
+            Resource::Fsize,
+            Rlimit { current, maximum },
+        )?;
+        Ok(())
     }
 
     /// Writes lines with times in s; gives the status.
@@ -189,17 +207,72 @@ impl Influx {
     /// # Errors
     /// If it is not there.
     pub async fn delete_bucket(&self, name: &str) -> anyhow::Result<()> {
-        let http = reqwest::Client::new();
-        let url = format!("{}/api/v2/buckets", self.url());
-        let token = format!("Token {TOKEN}");
-        let found = http.get(&url).query(&[("org", ORG), ("name", name)]);
-        let found = found.header("Authorization", &token).send().await?;
-        let found: Value = found.error_for_status()?.json().await?;
-        let id = found["buckets"][0]["id"].as_str().context("no bucket")?;
-        let deleted = http.delete(format!("{url}/{id}"));
-        let deleted = deleted.header("Authorization", &token).send().await?;
-        deleted.error_for_status()?;
-        Ok(())
+        let (_, id) = self.bucket(name).await?;
+        self.call(reqwest::Method::DELETE, &format!("buckets/{id}"), &[], None)
+            .await
+            .map(drop)
+    }
+
+    /// Has a bucket keep points for so many seconds, at least 3600.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub async fn set_retention(&self, name: &str, seconds: u64) -> anyhow::Result<()> {
+        let (_, id) = self.bucket(name).await?;
+        let rules = json!({ "retentionRules": [{ "type": "expire", "everySeconds": seconds }] });
+        self.call(
+            reqwest::Method::PATCH,
+            &format!("buckets/{id}"),
+            &[],
+            Some(rules),
+        )
+        .await
+        .map(drop)
+    }
+
+    /// Makes a token that may do with buckets only what `actions` (`read`, `write`) say.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn make_token(&self, actions: &[&str]) -> anyhow::Result<String> {
+        let (org, _) = self.bucket("unused").await?;
+        let may = |action: &&str, kind: &str| json!({ "action": action, "resource": { "type": kind, "orgID": org } });
+        let buckets = actions.iter().map(|action| may(action, "buckets"));
+        let permissions: Vec<Value> = buckets.chain([may(&"read", "orgs")]).collect();
+        let body = json!({ "orgID": org, "permissions": permissions });
+        let made = self
+            .call(reqwest::Method::POST, "authorizations", &[], Some(body))
+            .await?;
+        Ok(made["token"].as_str().context("no token")?.to_owned())
+    }
+
+    /// Ids of the organisation and of a bucket.
+    async fn bucket(&self, name: &str) -> anyhow::Result<(String, String)> {
+        let query = [("org", ORG), ("name", name)];
+        let found = self
+            .call(reqwest::Method::GET, "buckets", &query, None)
+            .await?;
+        let bucket = &found["buckets"][0];
+        let id = |name: &str| Some(bucket[name].as_str()?.to_owned());
+        id("orgID").zip(id("id")).context("no bucket")
+    }
+
+    async fn call(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> anyhow::Result<Value> {
+        let mut request = reqwest::Client::new()
+            .request(method, format!("{}/api/v2/{path}", self.url()))
+            .header("Authorization", format!("Token {TOKEN}"))
+            .query(query);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await?.error_for_status()?.text().await?;
+        Ok(serde_json::from_str(&answer).unwrap_or_default())
     }
 
     /// Asks in Flux; gives the rows of the answer by column. Columns are those of the first table.

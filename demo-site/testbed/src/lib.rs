@@ -8,6 +8,7 @@ mod cache;
 mod debian;
 mod demo;
 mod devtools;
+mod grafana;
 mod influx;
 mod nginx;
 mod npm;
@@ -18,6 +19,7 @@ mod stack;
 
 pub use browser::Browser;
 pub use demo::Demo;
+pub use grafana::Grafana;
 pub use influx::Influx;
 pub use nginx::Nginx;
 pub use npm::npm_project;

@@ -82,6 +82,11 @@ impl Redis {
     }
 
     fn run(&mut self) -> anyhow::Result<()> {
+        self.run_until("Ready to accept connections", &[])
+    }
+
+    /// Starts it, and returns once it prints that.
+    fn run_until(&mut self, printed: &str, more: &[&str]) -> anyhow::Result<()> {
         let mut command = Command::new(debian::program("redis-server", &["redis-server"])?);
         command
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
@@ -89,14 +94,13 @@ impl Redis {
             .args(["--appendfsync", "everysec", "--daemonize", "no"])
             .arg("--dir")
             .arg(&self.data)
-            .args(&self.options);
+            .args(&self.options)
+            .args(more);
         if self.temporary.is_none() {
             command.process_group(0); // Ctrl-C is for who uses it
         }
         let mut process = Process::start("redis-server", &mut command)?;
-        process.wait_for(STARTS, |line| {
-            line.contains("Ready to accept connections").then_some(())
-        })?;
+        process.wait_for(STARTS, |line| line.contains(printed).then_some(()))?;
         self.process = Some(process);
         Ok(())
     }
@@ -167,6 +171,38 @@ impl Redis {
             bail!("it runs");
         }
         self.run()
+    }
+
+    /// Starts it again after [`kill`](Self::kill), and lets it take 100 µs for each key that it loads: it is there, and answers
+    /// that it loads. Returns at once.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn revive_slowly(&mut self) -> anyhow::Result<()> {
+        if self.process.is_some() {
+            bail!("it runs");
+        }
+        // Answers between keys, not between megabytes.
+        let often = ["--loading-process-events-interval-bytes", "1024"];
+        let slowly = [&["--key-load-delay", "100"], &often[..]].concat();
+        self.run_until("Server initialized", &slowly)
+    }
+
+    /// Adds so many keys of others, and writes all there is to disk as one file.
+    ///
+    /// # Errors
+    /// If the server does not do it; it has to be started with `--enable-debug-command yes`.
+    pub fn populate(&self, keys: u32) -> anyhow::Result<()> {
+        self.command(&format!("DEBUG POPULATE {keys} other"))?;
+        self.command("BGREWRITEAOF")?;
+        let begun = Instant::now();
+        while self.info("aof_rewrite_in_progress")? + self.info("aof_rewrite_scheduled")? > 0 {
+            if begun.elapsed() > STARTS {
+                bail!("BGREWRITEAOF takes more than {STARTS:?}");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// SIGSTOP: it is there and does not answer.

@@ -1,4 +1,5 @@
-//! Real processes with state in a real Redis: each is killed, stopped, replaced, restarted, and no figure changes.
+//! Real processes with state in a real Redis and figures in a real InfluxDB: each is killed, stopped, replaced, restarted,
+//! and no figure changes.
 
 use std::{
     sync::{
@@ -10,15 +11,17 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use wakeline_demo_site::simulate::{self, Options};
-use wakeline_testbed::{Nginx, Redis, Stack};
+use wakeline_testbed::{Influx, Nginx, Redis, Stack, eventually};
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// Days, and minutes that are over, are written once a minute; after an outage there is a pause of up to 30 s.
+const IN_INFLUX: Duration = Duration::from_secs(180);
 const VISITORS_PER_SECOND: u64 = 200;
 
 /// How long the load lasts; `WAKELINE_FAULT_SECONDS` makes it longer.
 fn seconds() -> u64 {
     let given = std::env::var("WAKELINE_FAULT_SECONDS").ok();
-    given.and_then(|text| text.parse().ok()).unwrap_or(12)
+    given.and_then(|text| text.parse().ok()).unwrap_or(16)
 }
 
 /// Traffic whose totals are known, at a steady pace.
@@ -57,11 +60,12 @@ impl Load {
     }
 
     /// Waits for its end, and for the totals it must give.
-    async fn expect(self, stack: &Stack) -> anyhow::Result<()> {
+    async fn expect(self, stack: &Stack) -> anyhow::Result<simulate::Truth> {
         let truth = self.run.await??;
         stack
             .expect([truth.visitors, truth.visits, truth.pageviews, truth.events])
-            .await
+            .await?;
+        Ok(truth)
     }
 }
 
@@ -70,39 +74,93 @@ async fn stack_on(redis: &Redis, collectors: usize) -> anyhow::Result<Stack> {
     Stack::start_with(collectors, &state).await
 }
 
+/// Sums of all minutes and of all days in the generation that readers of InfluxDB are told to read.
+const SUMS: &str = r#"
+current = from(bucket: "wakeline")
+    |> range(start: 2200-01-01T00:00:00Z, stop: 2200-01-01T00:00:01Z)
+    |> filter(fn: (r) => r._measurement == "current" and r._field == "generation")
+    |> findColumn(fn: (key) => true, column: "_value")
+from(bucket: "wakeline")
+    |> range(start: 0)
+    |> filter(fn: (r) => r._measurement == "minute" or r._measurement == "day")
+    |> filter(fn: (r) => r.generation == current[0])
+    |> filter(fn: (r) => r._field == "visits" or r._field == "pageviews" or r._field == "events")
+    |> group(columns: ["_measurement", "_field"])
+    |> sum()
+    |> map(fn: (r) => ({text: r._measurement + " " + r._field + " " + string(v: r._value)}))
+    |> group()
+    |> sort(columns: ["text"])
+"#;
+
+/// Waits until InfluxDB has the same totals, by minutes and by days.
+async fn expect_in_influx(influx: &Influx, truth: &simulate::Truth) -> anyhow::Result<()> {
+    let mut expected = Vec::new();
+    for grain in ["day", "minute"] {
+        expected.push(format!("{grain} events {}", truth.events));
+        expected.push(format!("{grain} pageviews {}", truth.pageviews));
+        expected.push(format!("{grain} visits {}", truth.visits));
+    }
+    eventually("totals in InfluxDB", IN_INFLUX, async || {
+        let rows = influx.query(SUMS).await?.into_iter();
+        let told = rows.filter_map(|row| Some(row.into_iter().find(|at| at.0 == "text")?.1));
+        let told: Vec<String> = told.collect();
+        ensure!(told == expected, "{told:?}, sent {expected:?}");
+        Ok(Some(()))
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn totals_are_exact_though_each_process_is_killed_and_stopped_in_turn() -> anyhow::Result<()>
 {
     let mut redis = Redis::start(&[])?;
-    let mut stack = stack_on(&redis, 1).await?;
+    let mut influx = Influx::start().await?;
+    let stores = [
+        ("WAKELINE_STATE__URL", redis.url()),
+        ("WAKELINE_METRICS__URL", influx.url()),
+        ("WAKELINE_METRICS__TOKEN", influx.token().to_owned()),
+    ];
+    let mut stack = Stack::start_with(1, &stores).await?;
     let load = Load::start(&stack.collector_url, &stack.write_key);
     let mut rng = fastrand::Rng::new();
     let mut strikes = 0_u32;
     while load.goes_on() {
-        tokio::time::sleep(Duration::from_millis(rng.u64(200..900))).await; // the moment of the fault
+        tokio::time::sleep(Duration::from_millis(rng.u64(200..700))).await; // the moment of the fault
         let pause = Duration::from_millis(rng.u64(200..1500));
-        tokio::task::block_in_place(|| match strikes % 6 {
+        let hold = || std::thread::sleep(pause); // the fault itself
+        tokio::task::block_in_place(|| match strikes % 8 {
             0 => stack.restart_collector(),
             1 => {
                 redis.kill()?;
                 redis.revive()
             }
-            2 => stack.restart_aggregator(),
-            3 => stack.pause_collector(pause),
-            4 => {
+            2 => {
+                influx.kill()?;
+                influx.revive()
+            }
+            3 => stack.restart_aggregator(),
+            4 => stack.pause_collector(pause),
+            5 => {
                 redis.pause()?;
-                std::thread::sleep(pause); // the fault itself
+                hold();
                 redis.resume()
+            }
+            6 => {
+                influx.pause()?;
+                hold();
+                influx.resume()
             }
             _ => stack.pause_aggregator(pause),
         })?;
         strikes += 1;
     }
     ensure!(
-        strikes >= 6,
+        strikes >= 8,
         "only {strikes} faults struck: too short to show anything"
     );
-    load.expect(&stack).await
+    eprintln!("{strikes} faults");
+    let truth = load.expect(&stack).await?;
+    expect_in_influx(&influx, &truth).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,3 +1,6 @@
+import { useEffect, useState } from "preact/hooks";
+import * as api from "../api";
+import { exportNotice } from "../export";
 import { fullNumber } from "../format";
 import { panels } from "../panels";
 import { page, report, reportError, retry, seen, site, visitorsNow } from "../state";
@@ -40,6 +43,7 @@ function Report() {
           <button type="button" class="button" onClick={retry}>Try again</button>
         </div>
       )}
+      <Export />
       {current && seen.value === false && report.value ? (
         <Install site={current} />
       ) : (
@@ -54,6 +58,35 @@ function Report() {
       </div>
     </>
   );
+}
+
+/** How often it is looked at how InfluxDB is. */
+const EXPORT_MS = 15_000;
+
+/** A line while what others read of the figures lags behind what is shown here. */
+function Export() {
+  const [notice, setNotice] = useState("");
+  useEffect(() => {
+    const end = new AbortController();
+    const look = (): void => {
+      if (document.visibilityState === "hidden") return;
+      api.status(end.signal).then(
+        ({ metrics }) => setNotice(exportNotice(metrics, Date.now())),
+        () => undefined, // the report says that the server can't be reached
+      );
+    };
+    look();
+    const timer = setInterval(look, EXPORT_MS);
+    return () => {
+      clearInterval(timer);
+      end.abort();
+    };
+  }, []);
+  return notice ? (
+    <div class="banner" role="status">
+      <p><strong>InfluxDB is behind.</strong> {notice}</p>
+    </div>
+  ) : null;
 }
 
 function VisitorsNow() {

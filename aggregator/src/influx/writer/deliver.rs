@@ -22,14 +22,21 @@ pub(super) enum Fate {
     Left,
 }
 
+/// What became of lines.
+pub(super) struct Delivered {
+    /// Of each.
+    pub(super) fates: Vec<Fate>,
+    /// Some were older than the bucket keeps, and dropped.
+    pub(super) expired: bool,
+    /// What the server said of itself, so that nothing more was tried.
+    pub(super) error: Option<InfluxError>,
+}
+
 /// Writes `lines`, cutting in half what is refused, since one answer speaks for all lines of a write. Ends at the first
 /// answer that speaks of the server instead.
-pub(super) async fn deliver(
-    to: &Shared,
-    lines: &[&str],
-    clock: fn() -> i64,
-) -> (Vec<Fate>, Option<InfluxError>) {
+pub(super) async fn deliver(to: &Shared, lines: &[&str], clock: fn() -> i64) -> Delivered {
     let mut fates = vec![Fate::Left; lines.len()];
+    let mut expired = false;
     let starts = (0..lines.len()).step_by(LINES_AT_ONCE);
     let mut ranges: VecDeque<_> = starts
         .map(|start| start..lines.len().min(start + LINES_AT_ONCE))
@@ -37,8 +44,11 @@ pub(super) async fn deliver(
     let mut searches = 0;
     while let Some(range) = ranges.pop_front() {
         let some = &lines[range.clone()];
-        match to.client.write(&some.concat()).await {
-            Ok(()) => {
+        let answer = to.client.write(&some.concat()).await;
+        // The others are kept, and these would have been dropped soon: they are as good as written.
+        expired |= matches!(answer, Err(InfluxError::Expired(_)));
+        match answer {
+            Ok(()) | Err(InfluxError::Expired(_)) => {
                 fates[range.clone()].fill(Fate::Written);
                 to.report.change(|report| {
                     report.writes += 1;
@@ -68,9 +78,17 @@ pub(super) async fn deliver(
             }
             Err(error) => {
                 to.report.change(|report| report.failed_writes += 1);
-                return (fates, Some(error));
+                return Delivered {
+                    fates,
+                    expired,
+                    error: Some(error),
+                };
             }
         }
     }
-    (fates, None)
+    Delivered {
+        fates,
+        expired,
+        error: None,
+    }
 }

@@ -35,6 +35,9 @@ pub enum RedisStateError {
     /// It does not take writes.
     #[error("Redis at {0} is a read-only replica: state.url has to lead to the primary")]
     ReadOnly(String),
+    /// It reads its files.
+    #[error("Redis at {0} is loading its data from disk, which it answers nothing before")]
+    Loading(String),
     /// It has no room for a commit; the log keeps what can't be committed.
     #[error("Redis at {0} has reached its maxmemory: raise it")]
     Full(String),
@@ -66,7 +69,7 @@ pub enum RedisStateError {
         /// Its version.
         found: String,
     },
-    /// It is not there, does not answer, is still loading, …
+    /// It is not there, does not answer, …
     #[error("ask Redis at {server}")]
     Other {
         /// Its address.
@@ -102,6 +105,10 @@ impl RedisStateError {
         } else if source.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) || says("READONLY")
         {
             Self::ReadOnly(server)
+        } else if source.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading)
+            || says("LOADING")
+        {
+            Self::Loading(server)
         } else if says("OOM") {
             Self::Full(server)
         } else {
@@ -146,6 +153,9 @@ impl Info {
                 found: self.version().to_owned(),
             });
         }
+        if self.field("loading") == Some("1") {
+            return Err(RedisStateError::Loading(server()));
+        }
         if self.field("role") == Some("slave") {
             return Err(RedisStateError::ReadOnly(server()));
         }
@@ -184,6 +194,7 @@ mod tests {
         let cases = [
             ("redis_version:6.0.16\n", "version 6.0.16: 6.2 or newer"),
             ("redis_version:7.0.1\nrole:slave\n", "read-only replica"),
+            ("redis_version:7.0.1\nloading:1\n", "is loading its data"),
             (
                 "maxmemory:1000000\nused_memory:10\nmaxmemory_policy:allkeys-lru\n",
                 "maxmemory-policy allkeys-lru",

@@ -211,7 +211,7 @@ async fn a_read_only_replica_is_refused_also_when_it_becomes_one() {
     // Until it is synchronised a replica may answer LOADING.
     let refused = loop {
         let refused = state.commit(0, 1, Changes::default(), 2).await.unwrap_err();
-        if !says(&refused).contains("LOADING") {
+        if !says(&refused).contains("is loading its data") {
             break refused;
         }
     };
