@@ -29,8 +29,11 @@ const DELETION: Duration = Duration::from_secs(300);
 /// What InfluxDB can date.
 const EARLIEST: &str = "1677-09-22T00:00:00Z";
 const LATEST: &str = "2262-04-11T00:00:00Z";
-/// How a 422 begins that speaks of retention, and not of what is wrong with points (`tsdb.PartialWriteError`, InfluxDB 2.7).
-const EXPIRED: &str = "points beyond retention policy";
+/// What a 422 says that speaks of retention, and not of what is wrong with points: InfluxDB 2.7.12, and versions before it.
+const EXPIRED: [&str; 2] = [
+    "points outside retention policy",
+    "points beyond retention policy",
+];
 /// Longest pause that a server may ask for.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 const DAY_SECONDS: i32 = 86_400;
@@ -300,7 +303,9 @@ impl Client {
                 bucket: self.bucket.clone(),
             },
             StatusCode::NOT_FOUND => InfluxError::NoBucket(message),
-            StatusCode::UNPROCESSABLE_ENTITY if message.contains(EXPIRED) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+                if EXPIRED.iter().any(|says| message.contains(says)) =>
+            {
                 InfluxError::Expired(message)
             }
             StatusCode::BAD_REQUEST

@@ -219,7 +219,9 @@ impl Influx {
     /// If it is not there.
     pub async fn set_retention(&self, name: &str, seconds: u64) -> anyhow::Result<()> {
         let (_, id) = self.bucket(name).await?;
-        let rules = json!({ "retentionRules": [{ "type": "expire", "everySeconds": seconds }] });
+        let rules = json!({ "retentionRules": [
+            { "type": "expire", "everySeconds": seconds, "shardGroupDurationSeconds": 3600 },
+        ] });
         self.call(
             reqwest::Method::PATCH,
             &format!("buckets/{id}"),
@@ -236,9 +238,11 @@ impl Influx {
     /// If it does not answer.
     pub async fn make_token(&self, actions: &[&str]) -> anyhow::Result<String> {
         let (org, _) = self.bucket("unused").await?;
-        let may = |action: &&str, kind: &str| json!({ "action": action, "resource": { "type": kind, "orgID": org } });
-        let buckets = actions.iter().map(|action| may(action, "buckets"));
-        let permissions: Vec<Value> = buckets.chain([may(&"read", "orgs")]).collect();
+        let buckets = actions.iter().map(
+            |action| json!({ "action": action, "resource": { "type": "buckets", "orgID": org } }),
+        );
+        let orgs = json!({ "action": "read", "resource": { "type": "orgs", "id": org } });
+        let permissions: Vec<Value> = buckets.chain([orgs]).collect();
         let body = json!({ "orgID": org, "permissions": permissions });
         let made = self
             .call(reqwest::Method::POST, "authorizations", &[], Some(body))

@@ -13,12 +13,13 @@ use crate::edge::{NOON_MS, SITE, Spool, connect, push, start, until};
 
 /// The generations that there are points of, ascending.
 async fn generations(influx: &Influx) -> Vec<String> {
+    // The index knows deleted tags for some time yet.
+    // The index knows deleted tags for some time yet.
     let flux = format!(
-        "from(bucket: \"{BUCKET}\") |> range(start: 0) |> keep(columns: [\"generation\"]) |> group() \
-         |> distinct(column: \"generation\")"
+        "from(bucket: \"{BUCKET}\") |> range(start: 0) |> filter(fn: (r) => r._field == \"pageviews\") \
+         |> group(columns: [\"generation\"]) |> count() |> group()"
     );
-    let mut found = column(influx, &flux, "_value").await;
-    found.retain(|tag| !tag.is_empty());
+    let mut found = column(influx, &flux, "generation").await;
     found.sort();
     found
 }
