@@ -280,7 +280,7 @@ async fn an_organisation_that_is_not_there_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_that_is_missing_and_may_not_be_made_is_named_and_waited_for() {
+async fn a_bucket_that_is_missing_and_may_not_be_made_is_named() {
     let influx = Influx::start().await.unwrap();
     let data = tempfile::tempdir().unwrap();
     let mut config = config_with(data.path(), &influx);
