@@ -119,10 +119,11 @@ impl Origin {
             passive if event.passive || passive.is_passive() => Kind::Passive,
             _ => Kind::Interactive,
         };
+        // A cart has an order, too, of which nothing is sold yet.
         let order = event
             .order
             .as_ref()
-            .filter(|_| event_type == EventType::Order);
+            .filter(|_| matches!(event_type, EventType::Order | EventType::Custom));
         Event {
             id,
             time_ms: event.time.min(MAX_TIME_MS) as i64,
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn only_orders_bring_revenue() {
+    fn orders_and_custom_events_bring_revenue_and_carts_do_not() {
         let mut event = v1::Event {
             r#type: EventType::Cart as i32,
             order: Some(v1::Order {
@@ -304,8 +305,10 @@ mod tests {
             ..v1::Event::default()
         };
         assert_eq!(engine_event(&event).order, None);
-        event.r#type = EventType::Order as i32;
-        assert_eq!(engine_event(&event).order.unwrap().minor, 99);
+        for sold in [EventType::Order, EventType::Custom] {
+            event.r#type = sold.into();
+            assert_eq!(engine_event(&event).order.unwrap().minor, 99);
+        }
     }
 
     proptest! {

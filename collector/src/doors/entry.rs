@@ -55,6 +55,11 @@ impl Entry {
             },
         }
     }
+
+    /// Whether it is an event that does not say when it was.
+    pub(super) fn is_now(&self) -> bool {
+        matches!(&self.what, What::Event(draft) if matches!(draft.claim, Claim::Now))
+    }
 }
 
 /// An event of that type, of which nothing else is known.

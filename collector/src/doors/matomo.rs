@@ -243,12 +243,13 @@ fn goal(params: &Params) -> Draft<'static> {
     draft
 }
 
-/// A time that the client states: in seconds, or `2026-01-31 12:00:00` in UTC.
+/// A time that the client states: in seconds, as `2026-01-31 12:00:00` in UTC, or as RFC 3339 has it.
 fn stated(text: &str, received_at: u64) -> Result<Claim, Refused> {
     let at = match text.parse::<i64>() {
         Ok(seconds) => Some(seconds.saturating_mul(1000)),
-        Err(_) => format!("{}Z", text.replacen(' ', "T", 1))
+        Err(_) => text
             .parse::<jiff::Timestamp>()
+            .or_else(|_| format!("{}Z", text.replacen(' ', "T", 1)).parse())
             .ok()
             .map(jiff::Timestamp::as_millisecond),
     };

@@ -44,7 +44,7 @@ use crate::http::body::{Encoding, decompress, read};
 use crate::http::problem::Refusal;
 use crate::http::{Doors, Head, now_ms};
 use crate::judge::native::Arrival;
-use crate::judge::{Judge, Verdict, json as judge_json};
+use crate::judge::{Claim, Judge, Verdict, json as judge_json};
 use entry::{Entry, Reading, What};
 use request::Request;
 
@@ -213,9 +213,16 @@ fn judge(
         context.device = reading.device.clone();
         let (id, now) = (context.site, context.received_at);
         let mut judge = Judge::new(context);
+        let mut later = entries.iter().filter(|entry| entry.is_now()).count();
         for entry in entries {
+            let is_now = entry.is_now();
             match entry.what {
                 What::Event(mut draft) => {
+                    if is_now {
+                        // What happened first in a request stays first, so that a visit begins where it began.
+                        later = later.saturating_sub(1);
+                        draft.claim = Claim::Age(later as i64);
+                    }
                     if entry.cookieless && draft.visitor.is_empty() {
                         let sender = draft.sender.as_ref().unwrap_or(&sender);
                         draft.visitor = visitor::of_day(id, settings, sender, now).into();

@@ -58,7 +58,8 @@ fn flags() -> Response {
     request::json(&answer)
 }
 
-/// Nothing that needs more scripts is switched on.
+/// Nothing that needs more scripts is switched on. Of surveys nothing is said: posthog-js fetches their script even where
+/// they are false.
 fn config() -> Value {
     json!({
         "supportedCompression": ["gzip", "gzip-js"],
@@ -69,7 +70,6 @@ fn config() -> Value {
         "autocaptureExceptions": false,
         "sessionRecording": false,
         "heatmaps": false,
-        "surveys": false,
         "siteApps": [],
         "isAuthenticated": false,
         "toolbarParams": {},

@@ -73,7 +73,7 @@ fn event(body: &Value) -> Result<Draft<'static>, Refused> {
         _ => return Err(malformed("type is event, identify or performance")),
     };
     if draft.event.r#type() == EventType::Custom && !data["revenue"].is_null() {
-        draft.event.r#type = EventType::Order.into();
+        // It stays a custom event, so that reports have its name.
         draft.event.order = Some(v1::Order {
             currency: first(data, &["currency"]),
             value: thousandths(&data["revenue"]),

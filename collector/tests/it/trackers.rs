@@ -70,7 +70,7 @@ async fn plausible_counts_views_goals_revenue_and_engagement_of_one_visitor() {
     let expected = [
         EventType::PageView,
         EventType::Custom,
-        EventType::Order,
+        EventType::Custom,
         EventType::Engagement,
     ];
     assert_eq!(types, expected);
@@ -81,6 +81,7 @@ async fn plausible_counts_views_goals_revenue_and_engagement_of_one_visitor() {
     assert_eq!(all[0].1.path, "/p");
     assert!(all[1].1.passive && text(&all[1].1, "plan") == "pro");
     assert_eq!(revenue(&all[2].1), (1235, "EUR"));
+    assert_eq!(all[2].1.name, "Purchase");
     assert_eq!(all[3].1.engagement.unwrap().time_ms, 4200);
 }
 
@@ -103,6 +104,8 @@ async fn umami_counts_views_events_and_revenue() {
         ("shop.example", "/p")
     );
     assert_eq!(revenue(&all[1].1), (950, "USD"));
+    assert_eq!(all[1].1.name, "buy");
+    assert_eq!(all[1].1.r#type(), EventType::Custom);
     assert_eq!((all[1].0.as_str(), all[1].1.user.as_str()), ("u1", "u1"));
     assert_eq!(text(&all[1].1, "size"), "L");
 }
@@ -535,4 +538,18 @@ async fn a_preflight_is_told_that_what_it_asks_for_is_fine() {
         "https://a.example"
     );
     edge.stop().await;
+}
+
+#[tokio::test]
+async fn events_of_a_request_that_say_no_time_keep_their_order() {
+    let edge = Edge::start().await;
+    let called = |name: &str| json!({"name": name});
+    let body = json!({"client_id": "c", "events": [called("one"), called("two"), called("three")]});
+    let path = "/mp/collect?measurement_id=shop";
+    send(&edge, path, body.to_string()).await;
+    let mut all = events(edge).await;
+    all.sort_by_key(|(_, event)| event.time);
+    let names: Vec<_> = all.iter().map(|(_, event)| event.name.as_str()).collect();
+    assert_eq!(names, ["one", "two", "three"]);
+    assert_eq!(all[2].1.time - all[0].1.time, 2);
 }

@@ -16,6 +16,23 @@ use crate::{
 
 /// What a browser may take for something that it does at once on a machine that is not busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+/// Arguments of every browser.
+const ALWAYS: &[&str] = &[
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+];
+/// What makes a browser say of itself what a Chrome with a window says.
+const DISGUISE: &[&str] = &[
+    "--user-agent=Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+    "--disable-blink-features=AutomationControlled",
+];
 
 /// A browser with an empty profile. One window at a time; a new session has a new profile.
 pub struct Browser {
@@ -23,6 +40,7 @@ pub struct Browser {
     pub page: Client,
     driver: Process,
     profile: TempDir,
+    disguise: &'static [&'static str],
 }
 
 impl Browser {
@@ -31,7 +49,16 @@ impl Browser {
     /// # Errors
     /// If Chromium or its driver are missing and may not be installed, or don't start.
     pub async fn start(width: u32, height: u32) -> anyhow::Result<Self> {
-        Self::open(TempDir::new()?, width, height).await
+        Self::open(TempDir::new()?, width, height, &[]).await
+    }
+
+    /// The same, as pages see the browser of a person: it does not say that it is headless, nor that a program steers
+    /// it. Clients that leave out programs send nothing otherwise.
+    ///
+    /// # Errors
+    /// If Chromium or its driver are missing and may not be installed, or don't start.
+    pub async fn start_as_a_persons(width: u32, height: u32) -> anyhow::Result<Self> {
+        Self::open(TempDir::new()?, width, height, DISGUISE).await
     }
 
     /// Closes the browser as a person does, and starts it again with the same profile.
@@ -42,24 +69,27 @@ impl Browser {
         self.page.clone().close().await?;
         self.driver.kill()?;
         let profile = std::mem::replace(&mut self.profile, TempDir::new()?);
+        let disguise = self.disguise;
         drop(self);
-        Self::open(profile, width, height).await
+        Self::open(profile, width, height, disguise).await
     }
 
-    async fn open(profile: TempDir, width: u32, height: u32) -> anyhow::Result<Self> {
+    async fn open(
+        profile: TempDir,
+        width: u32,
+        height: u32,
+        disguise: &'static [&'static str],
+    ) -> anyhow::Result<Self> {
         let chromium = debian::program("chromium", &["chromium"])?;
         let chromedriver = debian::program("chromedriver", &["chromium-driver"])?;
         let (driver, port) = start_driver(&chromedriver)?;
-        let options = json!({
-            "binary": chromium,
-            "args": [
-                "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                "--disable-dev-shm-usage",
-                format!("--user-data-dir={}", profile.path().display()),
-                format!("--window-size={width},{height}"),
-            ],
-        });
+        let mut arguments = vec![
+            format!("--user-data-dir={}", profile.path().display()),
+            format!("--window-size={width},{height}"),
+        ];
+        let further = ALWAYS.iter().chain(disguise);
+        arguments.extend(further.map(|argument| (*argument).to_owned()));
+        let options = json!({"binary": chromium, "args": arguments});
         let mut capabilities = serde_json::Map::new();
         capabilities.insert("goog:chromeOptions".to_owned(), options);
         capabilities.insert("goog:loggingPrefs".to_owned(), json!({ "browser": "ALL" }));
@@ -72,6 +102,7 @@ impl Browser {
             page,
             driver,
             profile,
+            disguise,
         })
     }
 

@@ -367,25 +367,41 @@ impl Stack {
         Ok(request.send().await?.error_for_status()?.json().await?)
     }
 
+    /// Gives the site further names, under which clients of other trackers know it: `TRACKER:NAME`.
+    ///
+    /// # Errors
+    /// If the API does not answer as documented.
+    pub async fn add_aliases(&self, aliases: &[&str]) -> anyhow::Result<()> {
+        let url = format!("{}/api/v1/sites/shop.example", self.api_url);
+        let request = self.http.patch(url).bearer_auth(TOKEN);
+        let request = request.json(&json!({"alias": aliases}));
+        request.send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// The answer to a query about the site, of all time.
+    ///
+    /// # Errors
+    /// If the API does not answer as documented.
+    pub async fn query(&self, metrics: &[&str], dimensions: &[&str]) -> anyhow::Result<Value> {
+        let question = json!({
+            "site_id": self.site,
+            "metrics": metrics,
+            "dimensions": dimensions,
+            "date_range": "all",
+        });
+        let url = format!("{}/api/v2/query", self.api_url);
+        let request = self.http.post(url).bearer_auth(TOKEN).json(&question);
+        Ok(request.send().await?.error_for_status()?.json().await?)
+    }
+
     /// visitors, visits, pageviews, events of all time.
     ///
     /// # Errors
     /// If the API does not answer as documented.
     pub async fn totals(&self) -> anyhow::Result<[u64; 4]> {
-        let answer: Value = self
-            .http
-            .post(format!("{}/api/v2/query", self.api_url))
-            .bearer_auth(TOKEN)
-            .json(&json!({
-                "site_id": self.site,
-                "metrics": ["visitors", "visits", "pageviews", "events"],
-                "date_range": "all",
-            }))
-            .send()
-            .await?
-            .error_for_status()?
-            .json()
-            .await?;
+        let metrics = ["visitors", "visits", "pageviews", "events"];
+        let answer = self.query(&metrics, &[]).await?;
         let metrics = answer["results"][0]["metrics"]
             .as_array()
             .context("no metrics")?;

@@ -1,6 +1,7 @@
 //! End to end: real processes, a real browser.
 
 mod browser;
+mod clients;
 mod delivery;
 mod faults;
 mod ledger;

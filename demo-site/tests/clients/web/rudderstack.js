@@ -1,0 +1,21 @@
+import { RudderAnalytics } from "@rudderstack/analytics-js/bundled";
+
+const { collector, site, options } = window.settings;
+
+const analytics = new RudderAnalytics();
+analytics.load(site, collector, { configUrl: collector, ...options });
+analytics.page();
+
+window.signUp = () => {
+  analytics.identify("customer-17", { plan: "pro" });
+  analytics.track("signup", { plan: "pro" });
+};
+
+window.buy = () => {
+  analytics.track("Order Completed", {
+    order_id: "A-1",
+    revenue: 25.5,
+    currency: "EUR",
+    products: [{ product_id: "AL-101", name: "Harbour mug", price: 12.75, quantity: 2 }],
+  });
+};
