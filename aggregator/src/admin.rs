@@ -3,264 +3,33 @@
 //! A running server answers on `DATA/admin.sock` (mode 0600): a line of JSON in, a line of JSON out. Without a server
 //! the command opens the folder itself.
 
-use std::{io, path::PathBuf, str::FromStr, sync::Arc};
-
-use clap::{Args, Subcommand};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use utoipa::ToSchema;
-
-use crate::control::{
-    Alias, Control, ControlError, Currency, Domain, InvalidSetting, KeyKind, NewSite, SessionGap,
-    Zone,
-};
-use crate::ledger::{Desk, LedgerError, LedgerQuery, LetterQuery, ReplayRequest};
-
-use crate::generations::{Generations, RebuildError, Step};
-use crate::server::StartError;
-
+mod request;
 mod socket;
 
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::control::{
+    Alias, Control, ControlError, Currency, Domain, InvalidSetting, NewSite, SessionGap, SiteRules,
+    Zone,
+};
+use crate::generations::{Generations, RebuildError, Step};
+use crate::ledger::{Desk, LedgerError};
+use crate::preview::{PreviewError, PreviewRequest, Previewer};
+use crate::server::{StartError, now_ms};
+
+pub use self::request::{
+    AdminRequest, CreateSite, DeadLetterRequest, KeyRequest, MadeSite, RebuildRequest, Replay,
+    SetSite, SiteRequest, TokenRequest,
+};
 pub(crate) use self::socket::AdminSocket;
 pub use self::socket::ask;
 
-/// A command for a server or its folder.
-#[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
-#[serde(rename_all = "snake_case")]
-pub enum AdminRequest {
-    /// Make, change and list sites.
-    #[command(subcommand)]
-    Site(SiteRequest),
-    /// Make, revoke and list the keys that pages, apps and servers send with.
-    #[command(subcommand)]
-    Key(KeyRequest),
-    /// Make, revoke and list the tokens that people sign in and call the API with.
-    #[command(subcommand)]
-    Token(TokenRequest),
-    /// Show what became of everything that was received, by hour or day. Needs a running server.
-    Ledger(LedgerQuery),
-    /// List refused events, and send them again. Needs a running server.
-    #[command(subcommand)]
-    DeadLetter(DeadLetterRequest),
-    /// Make what follows from the log anew, while what is in use goes on.
-    #[command(subcommand)]
-    Rebuild(RebuildRequest),
-    /// Apply the log again from some point on.
-    Replay(Replay),
-}
-
-/// A command about refused events.
-#[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
-#[serde(rename_all = "snake_case")]
-pub enum DeadLetterRequest {
-    /// List them, newest first, with what they held.
-    List(LetterQuery),
-    /// Send them again through a collector, with the times that they had: at most 1,000 at a time.
-    Replay(ReplayRequest),
-}
-
-/// What is to be made anew.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, Subcommand)]
-#[serde(rename_all = "snake_case")]
-pub enum RebuildRequest {
-    /// Visitors and rollups, from the log: into a new generation, which takes the place of the old one when it is complete.
-    State,
-    /// All figures in InfluxDB, from the state: under a new generation, which readers are told to read when it is complete.
-    /// Needs a running server.
-    Metrics,
-}
-
-/// Where to replay from.
-#[derive(Clone, Debug, Serialize, Deserialize, Args)]
-#[serde(deny_unknown_fields)]
-#[group(required = true, multiple = false)]
-pub struct Replay {
-    /// Offset in the log.
-    #[arg(long, value_name = "OFFSET")]
-    #[serde(default)]
-    pub from_offset: Option<u64>,
-    /// Time of logging, such as 2026-11-21T10:00:00Z.
-    #[arg(long, value_name = "TIME", value_parser = checked_time)]
-    #[serde(default)]
-    pub from_time: Option<String>,
-}
-
-fn checked_time(given: &str) -> Result<String, String> {
-    given
-        .parse::<jiff::Timestamp>()
-        .map(|_| given.to_owned())
-        .map_err(|error| error.to_string())
-}
-
-/// A command about sites.
-#[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
-#[serde(rename_all = "snake_case")]
-pub enum SiteRequest {
-    /// Make a site with a write key and a server key.
-    Create(CreateSite),
-    /// Change a site's domain, currency or aliases.
-    Set(SetSite),
-    /// Show what collectors refuse, change and limit of a site's events, or give it other rules.
-    Rules {
-        /// Id or domain of the site.
-        #[arg(long)]
-        site: String,
-        /// File with all rules as JSON, as the API takes them; what is left out has its default.
-        #[arg(long = "set", value_name = "FILE", value_parser = read_rules)]
-        #[serde(default)]
-        rules: Option<String>,
-    },
-    /// List all sites.
-    List,
-}
-
-/// The text of a file of rules: it is read where the command is given, not where the server runs.
-fn read_rules(path: &str) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))
-}
-
-/// A site to be made.
-#[derive(Clone, Debug, Serialize, Deserialize, Args, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CreateSite {
-    /// Host name of the site, such as shop.example.
-    #[arg(long, value_parser = checked::<Domain>)]
-    pub domain: String,
-    /// IANA time zone in which its days begin; fixed once the site is made.
-    #[arg(long, default_value = "UTC", value_parser = checked::<Zone>)]
-    #[serde(default = "default_timezone")]
-    pub timezone: String,
-    /// ISO 4217 code of the currency its reports are in.
-    #[arg(long, default_value = "USD", value_parser = checked::<Currency>)]
-    #[serde(default = "default_currency")]
-    pub currency: String,
-    /// Minutes without an event after which a visit is over, 1 to 240; fixed once the site is made.
-    #[arg(long, value_name = "MINUTES", default_value_t = DEFAULT_SESSION_GAP, value_parser = minutes)]
-    #[serde(default = "default_session_gap")]
-    pub session_gap: u32,
-}
-
-/// A site just made, with its keys.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct MadeSite {
-    /// Its id.
-    pub site_id: u64,
-    /// Its host name.
-    pub domain: String,
-    /// IANA name.
-    pub timezone: String,
-    /// ISO 4217.
-    pub currency: String,
-    /// Minutes without an event after which a visit is over.
-    pub session_gap_minutes: u32,
-    /// Public key, for pages and apps.
-    pub write_key: String,
-    /// Secret key, for servers.
-    pub server_key: String,
-}
-
-const DEFAULT_SESSION_GAP: u32 = 30;
-
-fn default_timezone() -> String {
-    "UTC".to_owned()
-}
-
-fn default_currency() -> String {
-    "USD".to_owned()
-}
-
-const fn default_session_gap() -> u32 {
-    DEFAULT_SESSION_GAP
-}
-
-/// A setting as given, if it can be one: what can't is wrong usage.
-fn checked<T: FromStr<Err = InvalidSetting>>(given: &str) -> Result<String, InvalidSetting> {
-    given.parse::<T>().map(|_| given.to_owned())
-}
-
-fn minutes(given: &str) -> Result<u32, InvalidSetting> {
-    given.parse::<SessionGap>().map(SessionGap::minutes)
-}
-
-/// What of a site is to change.
-#[derive(Clone, Debug, Serialize, Deserialize, Args)]
-#[serde(deny_unknown_fields)]
-pub struct SetSite {
-    /// Id or domain of the site.
-    #[arg(long)]
-    pub site: String,
-    /// Its new host name.
-    #[arg(long, value_parser = checked::<Domain>)]
-    #[serde(default)]
-    pub domain: Option<String>,
-    /// The ISO 4217 code of its new currency.
-    #[arg(long, value_parser = checked::<Currency>)]
-    #[serde(default)]
-    pub currency: Option<String>,
-    /// A name that another tracker's client has for the site, as TRACKER:ID (plausible:shop.example, ga4:G-12345,
-    /// segment:WRITEKEY, matomo:1, …); may be given more than once.
-    #[arg(long, value_name = "TRACKER:ID", value_parser = checked::<Alias>)]
-    #[serde(default)]
-    pub alias: Vec<String>,
-    /// A name that the site is to have no longer; may be given more than once.
-    #[arg(long, value_name = "TRACKER:ID", value_parser = checked::<Alias>)]
-    #[serde(default)]
-    pub remove_alias: Vec<String>,
-    /// Only the one it has: all that was counted so far was counted by it.
-    #[arg(long, value_parser = checked::<Zone>)]
-    #[serde(default)]
-    pub timezone: Option<String>,
-    /// Only the one it has: all that was counted so far was counted by it.
-    #[arg(long, value_name = "MINUTES", value_parser = minutes)]
-    #[serde(default)]
-    pub session_gap: Option<u32>,
-}
-
-/// A command about keys.
-#[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyRequest {
-    /// Make a key for a site.
-    Create {
-        /// Id or domain of the site.
-        #[arg(long)]
-        site: String,
-        /// `write` for pages and apps, `server` for servers.
-        #[arg(long, value_enum, default_value = "write")]
-        kind: KeyKind,
-    },
-    /// End a key. Collectors that are connected obey within seconds.
-    Revoke {
-        /// The whole key.
-        key: String,
-    },
-    /// List the keys that work.
-    List {
-        /// Only those of this site: its id or domain.
-        #[arg(long)]
-        #[serde(default)]
-        site: Option<String>,
-    },
-}
-
-/// A command about admin tokens.
-#[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
-#[serde(rename_all = "snake_case")]
-pub enum TokenRequest {
-    /// Make an admin token. It is shown this once.
-    Create {
-        /// What it is for.
-        #[arg(long, default_value = "admin")]
-        name: String,
-    },
-    /// End a token and the sessions that were opened with it.
-    Revoke {
-        /// Its id, as listed.
-        id: u64,
-    },
-    /// List all tokens, without their secrets.
-    List,
-}
+/// Who changes rules by command.
+const COMMAND_LINE: &str = "command line";
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -286,9 +55,17 @@ pub enum AdminError {
     /// Another process holds the folder and does not answer.
     #[error("{} is in use by another process, which does not answer", .0.display())]
     InUse(PathBuf),
-    /// What was asked for is only known while a server runs.
+    /// What was asked for is only done while a server runs.
     #[error("this needs a running server: start one with `serve` on that folder")]
     NoServer,
+    /// What was asked for is not in the control store.
+    #[error(
+        "this needs more of the folder than its control store: use the command line, or a running server"
+    )]
+    NoState,
+    /// There is no preview of rules.
+    #[error(transparent)]
+    Preview(#[from] PreviewError),
     /// Fates or dead letters could not be had.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -302,42 +79,55 @@ pub enum AdminError {
     Io(PathBuf, #[source] io::Error),
 }
 
-/// Carries a request out. The answer is what `--json` prints.
+/// Carries out what needs the control store only. The answer is what `--json` prints.
 pub fn execute(control: &Control, request: AdminRequest) -> Result<Value, AdminError> {
     match request {
         AdminRequest::Site(request) => site(control, request),
         AdminRequest::Key(request) => key(control, request),
         AdminRequest::Token(request) => token(control, request),
+        AdminRequest::Rebuild(RebuildRequest::Metrics) => Err(AdminError::NoServer),
         AdminRequest::Ledger(_)
         | AdminRequest::DeadLetter(_)
-        | AdminRequest::Rebuild(_)
-        | AdminRequest::Replay(_) => Err(AdminError::NoServer),
+        | AdminRequest::Rebuild(RebuildRequest::State)
+        | AdminRequest::Replay(_) => Err(AdminError::NoState),
     }
 }
 
-/// As [`execute`], on an open folder: also what needs more than the control store. `desk` is a running server's. Tells how
-/// far a long request is.
+/// As [`execute`], on an open folder: also what needs more than the control store. Tells how far a long request is.
 pub(crate) async fn carry_out(
     generations: &Arc<Generations>,
-    desk: Option<&Desk>,
+    desk: &Desk,
     request: AdminRequest,
     tell: impl Fn(Step),
 ) -> Result<Value, AdminError> {
-    let running = || desk.ok_or(AdminError::NoServer);
     match request {
-        AdminRequest::Ledger(query) => Ok(json!(running()?.ledger(&query).await?)),
+        AdminRequest::Ledger(query) => Ok(json!(desk.ledger(&query).await?)),
         AdminRequest::DeadLetter(DeadLetterRequest::List(query)) => {
-            Ok(json!(running()?.letters(&query).await?))
+            Ok(json!(desk.letters(&query).await?))
         }
         AdminRequest::DeadLetter(DeadLetterRequest::Replay(request)) => {
-            Ok(json!(running()?.replay(&request).await?))
+            Ok(json!(desk.replay(&request).await?))
         }
         AdminRequest::Rebuild(RebuildRequest::State) => Ok(json!(generations.rebuild(tell).await?)),
         AdminRequest::Rebuild(RebuildRequest::Metrics) => {
-            running()?;
             Ok(json!(generations.rebuild_metrics(tell).await?))
         }
         AdminRequest::Replay(replay) => self::replay(generations, &replay, tell).await,
+        AdminRequest::Site(SiteRequest::Rules {
+            site,
+            preview: Some(rules),
+            ..
+        }) => {
+            let request = PreviewRequest {
+                rules: read_rules(&rules)?,
+                hours: None,
+            };
+            let site = site_id(&generations.control, &site)?;
+            let snapshot = generations.control.snapshot();
+            let previewer = Previewer::new(generations.log.clone());
+            let preview = previewer.preview(&snapshot, site, &request, now_ms());
+            Ok(json!(preview.await?))
+        }
         request => {
             let control = Arc::clone(&generations.control);
             match tokio::task::spawn_blocking(move || execute(&control, request)).await {
@@ -382,8 +172,20 @@ async fn replay(
 pub(crate) const fn needs_state(request: &AdminRequest) -> bool {
     matches!(
         request,
-        AdminRequest::Rebuild(RebuildRequest::State) | AdminRequest::Replay(_)
+        AdminRequest::Rebuild(RebuildRequest::State)
+            | AdminRequest::Replay(_)
+            | AdminRequest::Ledger(_)
+            | AdminRequest::DeadLetter(_)
+            | AdminRequest::Site(SiteRequest::Rules {
+                preview: Some(_),
+                ..
+            })
     )
+}
+
+/// Whether `request` takes as long as the log is.
+pub(crate) const fn is_long(request: &AdminRequest) -> bool {
+    matches!(request, AdminRequest::Rebuild(_) | AdminRequest::Replay(_))
 }
 
 /// Sees to it that somebody can sign in: takes `given` as an admin token, else makes the first one if there is none.
@@ -393,7 +195,8 @@ pub fn first_token(control: &Control, given: Option<&str>) -> Result<Option<Stri
         control.adopt_token("environment", given)?;
         return Ok(None);
     }
-    if !control.tokens().is_empty() {
+    // Whoever has a token of some sites can't do everything.
+    if control.tokens().iter().any(|token| token.sites.is_none()) {
         return Ok(None);
     }
     let (_, secret) = control.create_token("first")?;
@@ -420,14 +223,35 @@ fn site(control: &Control, request: SiteRequest) -> Result<Value, AdminError> {
             }))
         }
         SiteRequest::Set(change) => set_site(control, &change),
-        SiteRequest::Rules { site, rules } => {
+        SiteRequest::Rules {
+            preview: Some(_), ..
+        } => Err(AdminError::NoState),
+        SiteRequest::Rules {
+            site,
+            rules,
+            restore,
+            history,
+            ..
+        } => {
             let site = site_id(control, &site)?;
-            let Some(text) = rules else {
-                return Ok(json!(control.snapshot().rules(site)));
+            if history {
+                return Ok(json!({ "versions": control.rules_history(site)? }));
+            }
+            let rules = match (rules, restore) {
+                (Some(text), _) => self::read_rules(&text)?,
+                (None, Some(version)) => {
+                    let history = control.rules_history(site)?;
+                    let kept = history.into_iter().find(|saved| saved.version == version);
+                    kept.ok_or(ControlError::NoRules(version))?.rules
+                }
+                (None, None) => return Ok(json!(control.snapshot().rules(site))),
             };
-            let rules = serde_json::from_str(&text)
-                .map_err(|error| ControlError::BadRules(error.to_string()))?;
-            Ok(json!(control.set_rules(site, &rules, None)?))
+            Ok(json!(control.set_rules(
+                site,
+                &rules,
+                None,
+                COMMAND_LINE
+            )?))
         }
         SiteRequest::List => Ok(json!({ "sites": control.snapshot().sites })),
     }
@@ -514,9 +338,15 @@ fn key(control: &Control, request: KeyRequest) -> Result<Value, AdminError> {
 
 fn token(control: &Control, request: TokenRequest) -> Result<Value, AdminError> {
     match request {
-        TokenRequest::Create { name } => {
-            let (token, secret) = control.create_token(&name)?;
-            Ok(json!({ "id": token.id, "name": token.name, "token": secret }))
+        TokenRequest::Create { name, sites } => {
+            let ids = sites.iter().map(|site| site_id(control, site));
+            let ids: Vec<u64> = ids.collect::<Result<_, _>>()?;
+            let (token, secret) = if ids.is_empty() {
+                control.create_token(&name)?
+            } else {
+                control.create_site_token(&name, &ids)?
+            };
+            Ok(json!({ "id": token.id, "name": token.name, "sites": token.sites, "token": secret }))
         }
         TokenRequest::Revoke { id } => {
             control.revoke_token(id)?;
@@ -524,6 +354,10 @@ fn token(control: &Control, request: TokenRequest) -> Result<Value, AdminError> 
         }
         TokenRequest::List => Ok(json!({ "tokens": control.tokens() })),
     }
+}
+
+fn read_rules(text: &str) -> Result<SiteRules, ControlError> {
+    serde_json::from_str(text).map_err(|error| ControlError::BadRules(error.to_string()))
 }
 
 /// The id of the site of that id or domain.

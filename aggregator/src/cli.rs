@@ -165,8 +165,7 @@ fn execute(cli: Cli) -> Result<(), CliError> {
             runtime.block_on(serve(config, cli.json))
         }
         Command::Admin(request) => {
-            let long = matches!(request, AdminRequest::Rebuild(_) | AdminRequest::Replay(_));
-            if long {
+            if admin::needs_state(&request) {
                 log_to_stderr("warn");
             }
             let answer = admin::ask(&config, &request, |step| show(step, cli.json))?;

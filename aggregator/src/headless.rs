@@ -77,6 +77,7 @@ impl Headless {
             control,
             stats,
             backlog: Arc::default(),
+            followers: Arc::default(),
             token: None,
             shutdown: close.clone(),
         };

@@ -2,7 +2,8 @@
 //!
 //! [`Aggregator`] is the whole server: collectors push blocks of events over gRPC into the [`log`], workers let the engine
 //! apply them to the [`state`], and the [`api`] answers from what the state holds, through [`metrics`], and pushes
-//! what happens through [`live`]; what became of every event is in the [`ledger`]; [`influx`] exports figures. Sites and keys are in [`control`]; commands of the CLI come through [`admin`].
+//! what happens through [`live`]; what became of every event is in the [`ledger`]; [`influx`] exports figures. Sites and keys are in [`control`], and [`preview`] tells what
+//! other rules of theirs would have done; commands of the CLI come through [`admin`].
 
 pub mod admin;
 pub mod api;
@@ -10,6 +11,7 @@ mod causes;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod followers;
 mod generations;
 mod grpc;
 pub mod headless;
@@ -20,6 +22,7 @@ pub mod live;
 mod lock;
 pub mod log;
 pub mod metrics;
+pub mod preview;
 mod process;
 mod serve;
 mod server;

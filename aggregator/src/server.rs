@@ -16,6 +16,7 @@ use crate::api::{self, ApiState};
 use crate::causes::Causes;
 use crate::config::{Config, ConfigError, GrpcConfig, HttpConfig};
 use crate::control::{Control, ControlError};
+use crate::followers::Followers;
 use crate::generations::Generations;
 use crate::grpc::{self, Services, TlsError};
 use crate::health::ServerHealth;
@@ -27,6 +28,7 @@ use crate::live::Live;
 use crate::lock::LockError;
 use crate::log::LogError;
 use crate::metrics::MetricStore;
+use crate::preview::Previewer;
 use crate::process::RecoverError;
 use crate::serve;
 use crate::state::{RedisStateError, StateError};
@@ -215,7 +217,9 @@ impl Aggregator {
         // From here on whatever was started ends if starting fails.
         let close_all = (close.clone().drop_guard(), background.clone().drop_guard());
         let doors = TaskTracker::new();
+        let followers = Arc::new(Followers::default());
         let services = Services {
+            followers: Arc::clone(&followers),
             log: generations.log.clone(),
             partitions: config.log.partitions.get(),
             positions: Arc::clone(&generations.positions),
@@ -232,6 +236,8 @@ impl Aggregator {
             metrics: Arc::clone(&metrics),
             live: Arc::clone(&generations.live),
             desk: Arc::clone(&desk),
+            followers,
+            previewer: Arc::new(Previewer::new(generations.log.clone())),
             health: Arc::new(ServerHealth {
                 log: generations.log.clone(),
                 generations: Arc::clone(&generations),
@@ -294,7 +300,7 @@ impl Aggregator {
 
     /// Does what an operator asks for.
     pub async fn admin(&self, request: AdminRequest) -> Result<serde_json::Value, AdminError> {
-        admin::carry_out(&self.generations, Some(&self.desk), request, |_| {}).await
+        admin::carry_out(&self.generations, &self.desk, request, |_| {}).await
     }
 
     /// Returns when the server can't go on, as when another one has taken its state over; the first who asks is told why.
@@ -339,7 +345,7 @@ impl Drop for HaltOnDrop {
 }
 
 /// Where fates are asked for, and where collectors' backlogs are noted for it.
-fn ledger(
+pub(crate) fn ledger(
     config: &Config,
     generations: &Arc<Generations>,
 ) -> Result<(Arc<Desk>, Arc<Backlog>), StartError> {

@@ -221,8 +221,17 @@ impl Watcher {
         let mut stream = client.watch(request).await?.into_inner();
         let mut snapshots = 0;
         while let Some(snapshot) = stream.message().await? {
+            let version = snapshot.version;
             self.take(snapshot).await;
             snapshots += 1;
+            let confirm = v1::ConfirmRequest {
+                edge: self.edge,
+                version,
+            };
+            if let Err(error) = client.confirm(self.upstream.request(confirm)).await {
+                // Only shown there; an aggregator of an earlier version does not ask.
+                tracing::debug!(error = %error.message(), "snapshot can't be confirmed");
+            }
         }
         Ok(snapshots)
     }

@@ -196,6 +196,7 @@ async fn addresses(aggregator: &Aggregator, shop: String) -> anyhow::Result<Addr
         aggregator,
         AdminRequest::Token(TokenRequest::Create {
             name: TOKEN_NAME.to_owned(),
+            sites: Vec::new(),
         }),
     )
     .await?;

@@ -2,6 +2,7 @@
 import type { ExportStatus } from "./export";
 import type { Ledger, Letter, Step } from "./ledger";
 import type { DateRange } from "./period";
+import type { Preview, Rules, RulesInForce, SavedRules } from "./rules";
 
 export interface Site {
   readonly id: number;
@@ -34,6 +35,8 @@ export class ApiError extends Error {
   constructor(
     readonly status: number,
     message: string,
+    /** What is wrong with single fields, by key. */
+    readonly fields: Readonly<Record<string, string>> = {},
   ) {
     super(message);
   }
@@ -67,6 +70,12 @@ export interface Replay {
 
 export const replay = (site: number, which: { readonly ids?: readonly string[]; readonly reason?: string }): Promise<Replay> =>
   call("POST", "/api/v1/dead-letters/replay", { site_id: String(site), ...which });
+export const rules = (site: number): Promise<RulesInForce> => call("GET", `/api/v1/sites/${site}/rules`);
+export const rulesHistory = (site: number): Promise<SavedRules[]> => call("GET", `/api/v1/sites/${site}/rules/history`);
+export const previewRules = (site: number, rules: Rules): Promise<Preview> => call("POST", `/api/v1/sites/${site}/rules/preview`, { rules });
+/** `version`: the one that the change was made from. */
+export const saveRules = (site: number, rules: Rules, version: number): Promise<RulesInForce> =>
+  call("PUT", `/api/v1/sites/${site}/rules`, { rules, version });
 export const liveUrl = (site: number): string => `/api/v1/live?site=${site}`;
 
 async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
@@ -83,18 +92,20 @@ async function call<T>(method: string, path: string, body?: unknown, signal?: Ab
     if (signal?.aborted) throw error;
     throw new ApiError(0, "The server can't be reached.");
   }
-  if (!response.ok) throw new ApiError(response.status, await problem(response));
+  if (!response.ok) throw await problem(response);
   if (response.status === 204) return undefined as T;
   const text = await response.text();
   return (text === "" ? undefined : JSON.parse(text)) as T;
 }
 
 /** What a problem+json answer says, in its own words. */
-async function problem(response: Response): Promise<string> {
+async function problem(response: Response): Promise<ApiError> {
+  const { status } = response;
   try {
-    const said = (await response.json()) as { detail?: string; title?: string; error?: string };
-    return said.detail ?? said.error ?? said.title ?? `The server answered ${response.status}.`;
+    const said = (await response.json()) as { detail?: string; title?: string; errors?: readonly { key: string; detail: string }[] };
+    const fields = Object.fromEntries((said.errors ?? []).map(({ key, detail }) => [key, detail]));
+    return new ApiError(status, said.detail ?? said.title ?? `The server answered ${status}.`, fields);
   } catch {
-    return `The server answered ${response.status}.`;
+    return new ApiError(status, `The server answered ${status}.`);
   }
 }

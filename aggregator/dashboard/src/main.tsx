@@ -4,6 +4,7 @@ import "./styles/base.css";
 import "./styles/layout.css";
 import "./styles/report.css";
 import "./styles/ledger.css";
+import "./styles/rules.css";
 import { render } from "preact";
 import { listen } from "./keyboard";
 import { start } from "./state";

@@ -40,10 +40,13 @@ export function searchOf(view: View): string {
 }
 
 /** The pages of the dashboard, by their path. */
-export type Page = "report" | "ledger";
+export type Page = "report" | "ledger" | "rules";
 
-export const pageFrom = (path: string): Page => (path.replace(/\/+$/, "") === "/ledger" ? "ledger" : "report");
-export const pathOf = (page: Page): string => (page === "ledger" ? "/ledger" : "/");
+export function pageFrom(path: string): Page {
+  const name = path.replace(/\/+$/, "").slice(1);
+  return name === "ledger" || name === "rules" ? name : "report";
+}
+export const pathOf = (page: Page): string => (page === "report" ? "/" : `/${page}`);
 
 /** The token of `#token=…`, if the address brings one. */
 export function tokenFrom(hash: string): string | undefined {

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{AdminError, AdminRequest, SiteRequest, carry_out, execute, needs_state};
+use super::{AdminError, AdminRequest, SiteRequest, carry_out, execute, is_long, needs_state};
 use crate::{
     causes::Causes,
     config::Config,
@@ -26,7 +26,7 @@ use crate::{
     generations::{Generations, Step},
     ledger::Desk,
     lock::{FolderLock, LockError},
-    server::StartError,
+    server::{self, StartError},
 };
 
 /// Name of the socket in the data folder.
@@ -126,7 +126,7 @@ async fn answer(stream: UnixStream, generations: &Arc<Generations>, desk: &Desk)
         }
     };
     let (tell, mut steps) = watch::channel(None);
-    let work = carry_out(generations, Some(desk), request, |step| {
+    let work = carry_out(generations, desk, request, |step| {
         tell.send_replace(Some(step));
     });
     tokio::pin!(work);
@@ -231,11 +231,21 @@ async fn on_state(
         Err(error) => return Err(Here::Failed(AdminError::Open(Box::new(error)))),
     };
     let tell = std::cell::RefCell::new(tell);
-    let done = carry_out(&generations, None, request.clone(), |step| {
-        (*tell.borrow_mut())(step);
-    })
-    .await;
-    if done.is_ok() {
+    let work = async {
+        if matches!(request, AdminRequest::Ledger(_)) {
+            // Fates are in the state; what the log has and the state has not is applied meanwhile, and said to wait.
+            let started = generations.start().await;
+            started.map_err(|error| AdminError::Open(Box::new(error)))?;
+        }
+        let (desk, _) = server::ledger(config, &generations)
+            .map_err(|error| AdminError::Open(Box::new(error)))?;
+        carry_out(&generations, &desk, request.clone(), |step| {
+            (*tell.borrow_mut())(step);
+        })
+        .await
+    };
+    let done = work.await;
+    if done.is_ok() && is_long(request) {
         // Nobody reads the old one.
         Arc::clone(&generations).remove_unused().await;
     }
@@ -280,7 +290,7 @@ fn exchange(
     tell: &mut impl FnMut(Step),
 ) -> io::Result<Result<Value, String>> {
     // A step waits for whatever holds the state up, and there is no limit to that: the server ends the connection if it ends.
-    let patience = (!needs_state(request)).then_some(2 * PATIENCE);
+    let patience = (!is_long(request)).then_some(2 * PATIENCE);
     stream.set_read_timeout(patience)?;
     stream.set_write_timeout(Some(2 * PATIENCE))?;
     let mut line = serde_json::to_vec(request)?;

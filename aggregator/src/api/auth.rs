@@ -1,9 +1,9 @@
-//! Who may ask: an admin token by `Authorization: Bearer`, or a browser's session by cookie.
+//! Who may ask: a token by `Authorization: Bearer`, or a browser's session by cookie.
 
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use axum::{
@@ -15,15 +15,52 @@ use super::{
     Shared,
     problem::{Code, Problem},
 };
-use crate::control::Caller;
+use crate::control::{Caller, ControlSnapshot};
 
 /// Name of the session's cookie.
 pub(super) const COOKIE: &str = "wakeline_session";
 
 /// Somebody who may do everything.
-pub(super) struct Admin(pub(super) Caller);
+pub(super) struct Admin;
 
 impl FromRequestParts<Shared> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {
+        let member = Member::from_request_parts(parts, state).await?;
+        member.admin().map(|()| Self)
+    }
+}
+
+/// Somebody who may see and do what belongs to some sites, or to all.
+pub(super) struct Member(pub(super) Caller);
+
+impl Member {
+    /// Refuses who may not do everything.
+    pub(super) fn admin(&self) -> Result<(), Problem> {
+        match self.0.sites {
+            None => Ok(()),
+            Some(_) => Err(Problem::with(
+                Code::Forbidden,
+                "this token is for some sites only: this needs an admin token",
+            )),
+        }
+    }
+
+    /// Sites, keys and rules, as far as the caller may see them.
+    pub(super) fn snapshot(&self, state: &Shared) -> Arc<ControlSnapshot> {
+        state.control.snapshot().seen_by(&self.0)
+    }
+
+    /// The id of the site of that id or domain. A site that the caller may not see is not there.
+    pub(super) fn site(&self, state: &Shared, name: &str) -> Result<u64, Problem> {
+        let snapshot = self.snapshot(state);
+        let site = snapshot.find_site(name).map(|site| site.id);
+        site.ok_or_else(|| Problem::with(Code::NotFound, format!("there is no site {name}")))
+    }
+}
+
+impl FromRequestParts<Shared> for Member {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {

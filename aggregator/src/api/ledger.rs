@@ -7,12 +7,13 @@ use axum::{
 
 use super::{
     Shared,
-    auth::Admin,
+    auth::Member,
     body::Body,
     problem::{Code, Problem, ProblemBody},
 };
 use crate::ledger::{
     LedgerError, LedgerQuery, LedgerReport, LetterList, LetterQuery, ReplayAnswer, ReplayRequest,
+    UNKNOWN,
 };
 
 /// What became of everything that was received: by hour or day, and what is still on its way.
@@ -26,11 +27,16 @@ use crate::ledger::{
     )
 )]
 pub(super) async fn ledger(
-    _: Admin,
+    member: Member,
     State(state): State<Shared>,
     query: Result<Query<LedgerQuery>, QueryRejection>,
 ) -> Result<Json<LedgerReport>, Problem> {
     let Query(query) = query.map_err(wrong)?;
+    if query.site_id == UNKNOWN {
+        member.admin()?;
+    } else {
+        member.site(&state, &query.site_id)?;
+    }
     Ok(Json(state.desk.ledger(&query).await?))
 }
 
@@ -45,11 +51,12 @@ pub(super) async fn ledger(
     )
 )]
 pub(super) async fn letters(
-    _: Admin,
+    member: Member,
     State(state): State<Shared>,
     query: Result<Query<LetterQuery>, QueryRejection>,
 ) -> Result<Json<LetterList>, Problem> {
     let Query(query) = query.map_err(wrong)?;
+    member.site(&state, &query.site_id)?;
     Ok(Json(state.desk.letters(&query).await?))
 }
 
@@ -66,10 +73,15 @@ pub(super) async fn letters(
     )
 )]
 pub(super) async fn replay(
-    _: Admin,
+    member: Member,
     State(state): State<Shared>,
     Body(request): Body<ReplayRequest>,
 ) -> Result<Json<ReplayAnswer>, Problem> {
+    member.site(&state, &request.site_id)?;
+    if request.collector.is_some() {
+        // The site's secret key goes where it says.
+        member.admin()?;
+    }
     Ok(Json(state.desk.replay(&request).await?))
 }
 

@@ -25,7 +25,7 @@ use tokio::{
 
 use super::{
     Shared,
-    auth::{self, Admin},
+    auth::{self, Member},
     manage::OfSite,
     problem::{Code, Problem, ProblemBody},
     query,
@@ -49,14 +49,14 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
     )
 )]
 pub(super) async fn live(
-    _: Admin,
+    member: Member,
     State(state): State<Shared>,
     headers: HeaderMap,
     extensions: Extensions,
     of: Result<Query<OfSite>, QueryRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let Query(of) = of.map_err(|_| OfSite::missing())?;
-    let site = of.id(&state)?;
+    let site = member.site(&state, &of.site)?;
     let permit = state.streams.clone().try_acquire_owned().map_err(|_| {
         Problem::with(
             Code::Unavailable,

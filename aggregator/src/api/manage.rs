@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::{
     Shared,
-    auth::{self, Admin, COOKIE},
+    auth::{self, Admin, COOKIE, Member},
     body::Body,
     problem::{Code, Problem, ProblemBody},
 };
@@ -104,7 +104,7 @@ pub(super) struct SessionInfo {
         (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn who(Admin(caller): Admin, State(state): State<Shared>) -> Json<SessionInfo> {
+pub(super) async fn who(Member(caller): Member, State(state): State<Shared>) -> Json<SessionInfo> {
     let url = state.collector_url.as_deref();
     Json(SessionInfo {
         caller,
@@ -121,7 +121,7 @@ fn cookie(value: &str, max_age_s: i64, headers: &HeaderMap) -> String {
     format!("{COOKIE}={value}; Path=/; Max-Age={max_age_s}; HttpOnly; SameSite=Strict{secure}")
 }
 
-/// All sites.
+/// All sites that the caller may see.
 #[utoipa::path(
     get,
     path = "/api/v1/sites",
@@ -130,8 +130,8 @@ fn cookie(value: &str, max_age_s: i64, headers: &HeaderMap) -> String {
         (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn list_sites(_: Admin, State(state): State<Shared>) -> Json<Vec<Site>> {
-    Json(state.control.snapshot().sites.clone())
+pub(super) async fn list_sites(member: Member, State(state): State<Shared>) -> Json<Vec<Site>> {
+    Json(member.snapshot(&state).sites.clone())
 }
 
 /// Makes a site with its keys.
@@ -214,14 +214,6 @@ impl OfSite {
             "site: give the id or the domain of one site, as ?site=",
         )
     }
-
-    /// The id of the site.
-    pub(super) fn id(&self, state: &Shared) -> Result<u64, Problem> {
-        let snapshot = state.control.snapshot();
-        let site = snapshot.find_site(&self.site);
-        site.map(|site| site.id)
-            .ok_or_else(|| Problem::with(Code::NotFound, format!("there is no site {}", self.site)))
-    }
 }
 
 /// The keys of a site that work.
@@ -235,12 +227,12 @@ impl OfSite {
     )
 )]
 pub(super) async fn list_keys(
-    _: Admin,
+    member: Member,
     State(state): State<Shared>,
     of: Result<Query<OfSite>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Vec<Key>>, Problem> {
     let Query(of) = of.map_err(|_| OfSite::missing())?;
-    let site = of.id(&state)?;
+    let site = member.site(&state, &of.site)?;
     let snapshot = state.control.snapshot();
     let keys = snapshot.keys.iter().filter(|key| key.site == site);
     Ok(Json(keys.cloned().collect()))

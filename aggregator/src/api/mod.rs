@@ -27,12 +27,13 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
-    auth::{Admin, Throttle},
+    auth::{Member, Throttle},
     body::JsonBytes,
     problem::{Code, Problem, ProblemBody},
 };
 use crate::{
-    control::Control, influx::MetricsReport, ledger::Desk, live::Live, metrics::MetricStore,
+    control::Control, followers::Followers, influx::MetricsReport, ledger::Desk, live::Live,
+    metrics::MetricStore, preview::Previewer,
 };
 
 /// How the server is, as far as HTTP tells.
@@ -56,6 +57,10 @@ pub struct ApiState {
     pub live: Arc<Live>,
     /// What became of everything.
     pub desk: Arc<Desk>,
+    /// Which collectors obey which rules.
+    pub followers: Arc<Followers>,
+    /// What other rules would have done.
+    pub previewer: Arc<Previewer>,
     /// For `/readyz` and `/metrics`.
     pub health: Arc<dyn Health>,
     /// Where pages reach the collector, if that was configured.
@@ -119,6 +124,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(manage::list_keys))
         .routes(routes!(rules::get_rules, rules::put_rules))
         .routes(routes!(rules::rules_history))
+        .routes(routes!(rules::preview))
         .routes(routes!(live::live))
         .routes(routes!(ledger::ledger))
         .routes(routes!(ledger::letters))
@@ -140,11 +146,11 @@ fn routes() -> OpenApiRouter<Shared> {
     )
 )]
 async fn ask(
-    _: Admin,
+    member: Member,
     State(state): State<Shared>,
     JsonBytes(body): JsonBytes,
 ) -> Result<impl IntoResponse, Problem> {
-    let control = state.control.snapshot();
+    let control = member.snapshot(&state);
     let pinned = state.metrics.pinned();
     let metrics = pinned.as_deref().unwrap_or(&*state.metrics);
     let answer = query::ask(&body, &control, metrics, (state.clock)()).await?;

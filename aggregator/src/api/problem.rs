@@ -12,6 +12,7 @@ use super::query::AskError;
 use crate::{
     admin::AdminError,
     control::{ControlError, InvalidSetting},
+    preview::PreviewError,
 };
 
 /// What kind of error; clients may rely on its `type`.
@@ -115,6 +116,16 @@ pub(super) struct Problem {
     code: Code,
     detail: Option<String>,
     retry_after_s: Option<i64>,
+    errors: Vec<FieldError>,
+}
+
+/// What is wrong with one field of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct FieldError {
+    /// The field, such as `schemas[0].event`.
+    key: String,
+    /// What is wrong with it.
+    detail: String,
 }
 
 impl Problem {
@@ -123,6 +134,7 @@ impl Problem {
             code,
             detail: None,
             retry_after_s: None,
+            errors: Vec::new(),
         }
     }
 
@@ -131,7 +143,20 @@ impl Problem {
             code,
             detail: Some(detail.into()),
             retry_after_s: None,
+            errors: Vec::new(),
         }
+    }
+
+    /// Names the fields that are wrong; each of `errors` is `KEY: what is wrong`.
+    fn of_fields(mut self, errors: &[String]) -> Self {
+        let fields = errors.iter().filter_map(|error| error.split_once(": "));
+        self.errors = fields
+            .map(|(key, detail)| FieldError {
+                key: key.to_owned(),
+                detail: detail.to_owned(),
+            })
+            .collect();
+        self
     }
 
     pub(super) const fn retry_after(mut self, seconds: i64) -> Self {
@@ -159,6 +184,9 @@ pub(super) struct ProblemBody {
     status: u16,
     /// What is wrong this time.
     detail: String,
+    /// Fields of the request that are wrong, where single ones are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
 }
 
 impl IntoResponse for Problem {
@@ -169,6 +197,7 @@ impl IntoResponse for Problem {
             title,
             status: status.as_u16(),
             detail: self.detail.unwrap_or_else(|| self.code.detail().to_owned()),
+            errors: self.errors,
         };
         let mut response = (status, Json(body)).into_response();
         response.headers_mut().insert(
@@ -203,9 +232,13 @@ impl From<ControlError> for Problem {
             | ControlError::LastToken(_)
             | ControlError::RulesChanged(_) => Code::Conflict,
             ControlError::BadRules(_) => Code::Invalid,
-            ControlError::NoSite(_) | ControlError::NoKey(_) | ControlError::NoToken(_) => {
-                Code::NotFound
+            ControlError::InvalidRules(problems) => {
+                return Self::with(Code::Invalid, error.to_string()).of_fields(problems);
             }
+            ControlError::NoSite(_)
+            | ControlError::NoKey(_)
+            | ControlError::NoToken(_)
+            | ControlError::NoRules(_) => Code::NotFound,
             ControlError::File(_)
             | ControlError::Store(_)
             | ControlError::TooNew { .. }
@@ -222,6 +255,17 @@ impl From<AdminError> for Problem {
             AdminError::Invalid(error) => error.into(),
             AdminError::Control(error) => error.into(),
             AdminError::Refused(why) => Self::with(Code::Conflict, why),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<PreviewError> for Problem {
+    fn from(error: PreviewError) -> Self {
+        match error {
+            PreviewError::Rules(error) => error.into(),
+            PreviewError::Hours => Self::with(Code::Invalid, error.to_string()),
+            PreviewError::Busy => Self::with(Code::Unavailable, error.to_string()).retry_after(5),
             error => Self::internal(&error),
         }
     }

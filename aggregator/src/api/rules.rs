@@ -4,35 +4,67 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     Shared,
-    auth::Admin,
+    auth::Member,
     body::Body,
-    manage::{OfSite, blocking},
+    manage::blocking,
     problem::{Problem, ProblemBody},
 };
-use crate::control::{SavedRules, SiteRules};
+use crate::{
+    control::{SavedRules, SiteRules},
+    preview::{Preview, PreviewRequest},
+};
 
-/// The rules of a site, in force.
+/// Rules, and which collectors obey them.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RulesInForce {
+    #[serde(flatten)]
+    saved: SavedRules,
+    collectors: Obedience,
+}
+
+/// How many collectors obey.
+#[derive(Serialize, ToSchema)]
+struct Obedience {
+    /// Collectors that are connected.
+    connected: usize,
+    /// Those of them that said that they have these rules, or later ones.
+    in_force: usize,
+}
+
+impl RulesInForce {
+    fn of(saved: SavedRules, state: &Shared) -> Self {
+        let (connected, in_force) = state.followers.at(saved.snapshot);
+        let collectors = Obedience {
+            connected,
+            in_force,
+        };
+        Self { saved, collectors }
+    }
+}
+
+/// The newest rules of a site, and how many collectors obey them.
 #[utoipa::path(
     get,
     path = "/api/v1/sites/{site}/rules",
     params(("site" = String, Path, description = "Id or domain")),
     responses(
-        (status = 200, description = "The rules in force", body = SavedRules),
+        (status = 200, description = "The rules", body = RulesInForce),
         (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn get_rules(
-    _: Admin,
+    member: Member,
     State(state): State<Shared>,
     Path(site): Path<String>,
-) -> Result<Json<SavedRules>, Problem> {
-    let site = OfSite { site }.id(&state)?;
-    Ok(Json(state.control.snapshot().rules(site)))
+) -> Result<Json<RulesInForce>, Problem> {
+    let site = member.site(&state, &site)?;
+    let saved = state.control.snapshot().rules(site);
+    Ok(Json(RulesInForce::of(saved, &state)))
 }
 
 /// Rules that are to be in force.
@@ -53,21 +85,23 @@ pub(super) struct NewRules {
     params(("site" = String, Path, description = "Id or domain")),
     request_body = NewRules,
     responses(
-        (status = 200, description = "The rules as they are now", body = SavedRules),
+        (status = 200, description = "The rules as they are now", body = RulesInForce),
         (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn put_rules(
-    _: Admin,
+    member: Member,
     State(state): State<Shared>,
     Path(site): Path<String>,
     Body(new): Body<NewRules>,
-) -> Result<Json<SavedRules>, Problem> {
-    let site = OfSite { site }.id(&state)?;
+) -> Result<Json<RulesInForce>, Problem> {
+    let site = member.site(&state, &site)?;
+    let by = member.0.name;
     let saved = blocking(&state.control, move |control| {
-        control.set_rules(site, &new.rules, new.version)
-    });
-    saved.await.map(Json)
+        control.set_rules(site, &new.rules, new.version, &by)
+    })
+    .await?;
+    Ok(Json(RulesInForce::of(saved, &state)))
 }
 
 /// The versions of a site's rules.
@@ -81,11 +115,41 @@ pub(super) async fn put_rules(
     )
 )]
 pub(super) async fn rules_history(
-    _: Admin,
+    member: Member,
     State(state): State<Shared>,
     Path(site): Path<String>,
 ) -> Result<Json<Vec<SavedRules>>, Problem> {
-    let site = OfSite { site }.id(&state)?;
+    let site = member.site(&state, &site)?;
     let history = blocking(&state.control, move |control| control.rules_history(site));
     history.await.map(Json)
+}
+
+/// What rules would have done to what came in the last hours: how many events they would have refused, how many refused
+/// ones they would have let pass, and some of each. Nothing is changed.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sites/{site}/rules/preview",
+    params(("site" = String, Path, description = "Id or domain")),
+    request_body = PreviewRequest,
+    responses(
+        (status = 200, description = "What they would have done", body = Preview),
+        (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "Another preview is made", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn preview(
+    member: Member,
+    State(state): State<Shared>,
+    Path(site): Path<String>,
+    Body(request): Body<PreviewRequest>,
+) -> Result<Json<Preview>, Problem> {
+    let site = member.site(&state, &site)?;
+    let snapshot = state.control.snapshot();
+    let now = (state.clock)();
+    Ok(Json(
+        state
+            .previewer
+            .preview(&snapshot, site, &request, now)
+            .await?,
+    ))
 }

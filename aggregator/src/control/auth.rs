@@ -1,4 +1,4 @@
-//! Admin tokens, and the sessions that browsers get for one.
+//! Tokens, of all sites or of some, and the sessions that browsers get for one.
 //!
 //! Both are looked up in memory by SHA-256, so a request costs no I/O; SQLite keeps them over restarts.
 
@@ -20,7 +20,7 @@ pub const SESSION_LIFETIME_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 type Hash = [u8; 32];
 
-/// An admin token; the secret itself is not kept.
+/// A token; the secret itself is not kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Token {
     /// Names it in lists and when revoking.
@@ -29,6 +29,8 @@ pub struct Token {
     pub name: String,
     /// Unix milliseconds.
     pub created_at: i64,
+    /// Ids of the sites that it is for; none: it may do everything.
+    pub sites: Option<Vec<u64>>,
 }
 
 /// Who is calling.
@@ -38,6 +40,26 @@ pub struct Caller {
     pub token: u64,
     /// The token's name.
     pub name: String,
+    /// Ids of the sites that it is for; none: it may do everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sites: Option<Vec<u64>>,
+}
+
+impl Caller {
+    fn of(token: &Token) -> Self {
+        Self {
+            token: token.id,
+            name: token.name.clone(),
+            sites: token.sites.clone(),
+        }
+    }
+
+    /// Whether this is for the eyes of the caller.
+    pub fn sees(&self, site: u64) -> bool {
+        self.sites
+            .as_ref()
+            .is_none_or(|sites| sites.contains(&site))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -74,16 +96,26 @@ impl Auth {
 
 impl Known {
     fn load(db: &Connection) -> Result<Self, ControlError> {
+        let mut sites: HashMap<i64, Vec<u64>> = HashMap::new();
+        let mut statement = db.prepare("SELECT token, site FROM token_sites ORDER BY site")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let seen = sites.entry(row.get(0)?).or_default();
+            seen.push(row.get::<_, i64>(1)? as u64);
+        }
         let mut statement =
-            db.prepare("SELECT hash, id, name, created_at FROM tokens ORDER BY id")?;
+            db.prepare("SELECT hash, id, name, created_at, scoped FROM tokens ORDER BY id")?;
         let tokens = statement
             .query_map([], |row| {
+                let id: i64 = row.get(1)?;
+                let scoped: bool = row.get(4)?;
                 Ok((
                     row.get(0)?,
                     Token {
-                        id: row.get::<_, i64>(1)? as u64,
+                        id: id as u64,
                         name: row.get(2)?,
                         created_at: row.get(3)?,
+                        sites: scoped.then(|| sites.remove(&id).unwrap_or_default()),
                     },
                 ))
             })?
@@ -122,6 +154,35 @@ impl Control {
         Ok((token, secret))
     }
 
+    /// Makes a token that sees some sites only, and gives its secret, which cannot be had again.
+    pub fn create_site_token(
+        &self,
+        name: &str,
+        sites: &[u64],
+    ) -> Result<(Token, String), ControlError> {
+        let snapshot = self.snapshot();
+        if let Some(unknown) = sites.iter().find(|site| snapshot.site(**site).is_none()) {
+            return Err(ControlError::NoSite(unknown.to_string()));
+        }
+        let secret = secret("st_")?;
+        self.change_auth(|db| {
+            db.execute(
+                "INSERT INTO tokens (hash, name, role, scoped) VALUES (?1, ?2, 'admin', 1)",
+                params![hash(&secret), name],
+            )?;
+            let token = db.last_insert_rowid();
+            for site in sites {
+                db.execute(
+                    "INSERT INTO token_sites (token, site) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                    params![token, *site as i64],
+                )?;
+            }
+            Ok(())
+        })?;
+        let token = self.auth.known().token(&secret).cloned();
+        Ok((token.ok_or(ControlError::NoToken(0))?, secret))
+    }
+
     /// Takes a secret that somebody else made as an admin token; one that is known already stays as it is.
     pub fn adopt_token(&self, name: &str, secret: &str) -> Result<Token, ControlError> {
         self.change_auth(|db| {
@@ -135,7 +196,7 @@ impl Control {
         token.ok_or(ControlError::NoToken(0))
     }
 
-    /// All admin tokens, the oldest first.
+    /// All tokens, the oldest first.
     pub fn tokens(&self) -> Vec<Token> {
         let known = self.auth.known();
         known
@@ -148,10 +209,11 @@ impl Control {
     /// Ends a token and the sessions that were opened with it.
     pub fn revoke_token(&self, id: u64) -> Result<(), ControlError> {
         let tokens = self.tokens();
-        if !tokens.iter().any(|token| token.id == id) {
+        let Some(token) = tokens.iter().find(|token| token.id == id) else {
             return Err(ControlError::NoToken(id));
-        }
-        if tokens.len() == 1 {
+        };
+        let admins = tokens.iter().filter(|token| token.sites.is_none());
+        if token.sites.is_none() && admins.count() == 1 {
             return Err(ControlError::LastToken(id));
         }
         self.change_auth(|db| {
@@ -164,10 +226,7 @@ impl Control {
     pub fn caller_by_token(&self, secret: &str) -> Option<Caller> {
         let known = self.auth.known();
         let token = known.token(secret)?;
-        Some(Caller {
-            token: token.id,
-            name: token.name.clone(),
-        })
+        Some(Caller::of(token))
     }
 
     /// Who is signed in with this session at `now` (Unix milliseconds).
@@ -181,10 +240,7 @@ impl Control {
             .tokens
             .iter()
             .find(|(_, token)| token.id == session.token)?;
-        Some(Caller {
-            token: token.id,
-            name: token.name.clone(),
-        })
+        Some(Caller::of(token))
     }
 
     /// Signs a browser in at `now` (Unix milliseconds) and gives the session's secret.

@@ -138,6 +138,35 @@ impl ControlSnapshot {
         saved.map(|(_, saved)| saved.clone()).unwrap_or_default()
     }
 
+    /// What of it a caller may see.
+    pub fn seen_by(self: &Arc<Self>, caller: &Caller) -> Arc<Self> {
+        if caller.sites.is_none() {
+            return Arc::clone(self);
+        }
+        let sees = |site: &u64| caller.sees(*site);
+        Arc::new(Self {
+            version: self.version,
+            sites: self
+                .sites
+                .iter()
+                .filter(|site| sees(&site.id))
+                .cloned()
+                .collect(),
+            keys: self
+                .keys
+                .iter()
+                .filter(|key| sees(&key.site))
+                .cloned()
+                .collect(),
+            rules: self
+                .rules
+                .iter()
+                .filter(|(site, _)| sees(site))
+                .cloned()
+                .collect(),
+        })
+    }
+
     /// The site that `name` means: its id in decimal digits, or its domain.
     pub fn find_site(&self, name: &str) -> Option<&Site> {
         if let Ok(id) = name.parse() {
@@ -200,9 +229,15 @@ pub enum ControlError {
     /// Domains are unique.
     #[error("there is a site with domain {0} already")]
     DomainTaken(String),
-    /// Rules that can't be obeyed.
+    /// Rules that can't be read.
     #[error("rules: {0}")]
     BadRules(String),
+    /// Rules that can't be obeyed: all that is wrong, each with its key.
+    #[error("rules: {}", .0.join("; "))]
+    InvalidRules(Vec<String>),
+    /// No such version of a site's rules.
+    #[error("the site's rules have no version {0}")]
+    NoRules(u64),
     /// Somebody else changed the rules meanwhile.
     #[error(
         "the rules were changed meanwhile, they are at version {0}: look at them, and change them from there"

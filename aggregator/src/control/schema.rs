@@ -77,6 +77,19 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (site, starts_at)
     ) STRICT;
 ",
+    "
+    -- Said apart from the list, so that a token whose list is lost sees nothing, not everything.
+    ALTER TABLE tokens ADD COLUMN scoped INTEGER NOT NULL DEFAULT 0 CHECK (scoped IN (0, 1));
+
+    CREATE TABLE token_sites (
+        token INTEGER NOT NULL REFERENCES tokens (id) ON DELETE CASCADE,
+        site INTEGER NOT NULL REFERENCES sites (id),
+        PRIMARY KEY (token, site)
+    ) STRICT;
+
+    ALTER TABLE site_rules ADD COLUMN changed_by TEXT NOT NULL DEFAULT '';
+    ALTER TABLE site_rules ADD COLUMN snapshot INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// Sets the connection up and runs the migrations that are due.

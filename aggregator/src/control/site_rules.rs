@@ -182,11 +182,24 @@ pub struct SavedRules {
     pub version: u64,
     /// Unix milliseconds; 0: never changed.
     pub created_at: i64,
+    /// Name of the token with which they were made, or `command line`; empty: not known.
+    pub changed_by: String,
+    /// Version of the config snapshot that brought them to collectors.
+    pub snapshot: u64,
     /// The rules.
     pub rules: SiteRules,
 }
 
 impl SiteRules {
+    /// Refuses rules that can't be obeyed.
+    pub fn check(&self) -> Result<(), ControlError> {
+        let problems = self.problems();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(ControlError::InvalidRules(problems))
+    }
+
     /// All that is wrong, each with its key.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -273,18 +286,17 @@ impl From<&SiteRules> for v1::SiteRules {
 }
 
 impl Control {
-    /// Gives a site other rules. `expected`: the version that the change was made from, if it must still be that.
+    /// Gives a site other rules. `expected`: the version that the change was made from, if it must still be that; `by`: who
+    /// makes it.
     pub fn set_rules(
         &self,
         site: u64,
         rules: &SiteRules,
         expected: Option<u64>,
+        by: &str,
     ) -> Result<SavedRules, ControlError> {
         self.site(site)?;
-        let problems = rules.problems();
-        if !problems.is_empty() {
-            return Err(ControlError::BadRules(problems.join("; ")));
-        }
+        rules.check()?;
         let text = serde_json::to_string(rules)
             .map_err(|error| ControlError::BadRules(error.to_string()))?;
         self.change(|db| {
@@ -299,8 +311,9 @@ impl Control {
                 return Err(ControlError::RulesChanged(version as u64));
             }
             db.execute(
-                "INSERT INTO site_rules (site, version, rules) VALUES (?1, ?2, ?3)",
-                params![site as i64, version + 1, text],
+                "INSERT INTO site_rules (site, version, rules, changed_by, snapshot)
+                 VALUES (?1, ?2, ?3, ?4, (SELECT version + 1 FROM meta))",
+                params![site as i64, version + 1, text, by],
             )?;
             Ok(())
         })?;
@@ -312,47 +325,42 @@ impl Control {
         self.site(site)?;
         let db = self.db();
         let mut statement = db.prepare(
-            "SELECT version, created_at, rules FROM site_rules WHERE site = ?1 ORDER BY version DESC",
+            "SELECT version, created_at, changed_by, snapshot, rules FROM site_rules WHERE site = ?1 ORDER BY version DESC",
         )?;
-        let rows = statement.query_map([site as i64], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, String>(2)?))
-        })?;
-        rows.map(|row| {
-            let (version, created_at, text) = row?;
-            saved(site, version, created_at, &text)
-        })
-        .collect()
+        let mut rows = statement.query([site as i64])?;
+        let mut history = Vec::new();
+        while let Some(row) = rows.next()? {
+            history.push(saved(site, row)?);
+        }
+        Ok(history)
     }
 }
 
 /// The newest rules of all sites that have some.
 pub(super) fn load(db: &Connection) -> Result<Vec<(u64, SavedRules)>, ControlError> {
     let mut statement = db.prepare(
-        "SELECT site, version, created_at, rules FROM site_rules AS newest
+        "SELECT version, created_at, changed_by, snapshot, rules, site FROM site_rules AS newest
          WHERE version = (SELECT MAX(version) FROM site_rules WHERE site = newest.site) ORDER BY site",
     )?;
-    let rows = statement.query_map([], |row| {
-        Ok((
-            row.get::<_, i64>(0)? as u64,
-            row.get::<_, i64>(1)?,
-            row.get(2)?,
-            row.get::<_, String>(3)?,
-        ))
-    })?;
-    rows.map(|row| {
-        let (site, version, created_at, text) = row?;
-        Ok((site, saved(site, version, created_at, &text)?))
-    })
-    .collect()
+    let mut rows = statement.query([])?;
+    let mut newest = Vec::new();
+    while let Some(row) = rows.next()? {
+        let site = row.get::<_, i64>(5)? as u64;
+        newest.push((site, saved(site, row)?));
+    }
+    Ok(newest)
 }
 
-fn saved(site: u64, version: i64, created_at: i64, text: &str) -> Result<SavedRules, ControlError> {
-    let rules = serde_json::from_str(text)
-        .map_err(|error| ControlError::BadRules(format!("of site {site}: {error}")))?;
+/// Of a row of version, `created_at`, `changed_by`, snapshot and rules.
+fn saved(site: u64, row: &rusqlite::Row<'_>) -> Result<SavedRules, ControlError> {
+    let text: String = row.get(4)?;
     Ok(SavedRules {
-        version: version as u64,
-        created_at,
-        rules,
+        version: row.get::<_, i64>(0)? as u64,
+        created_at: row.get(1)?,
+        changed_by: row.get(2)?,
+        snapshot: row.get::<_, i64>(3)? as u64,
+        rules: serde_json::from_str(&text)
+            .map_err(|error| ControlError::BadRules(format!("of site {site}: {error}")))?,
     })
 }
 

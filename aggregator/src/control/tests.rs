@@ -220,7 +220,7 @@ fn rules_are_versioned_and_the_newest_are_in_force_after_opening_again() {
     let mut rules = SiteRules::default();
     for percent in [50, 20] {
         rules.sample_percent = percent;
-        control.set_rules(site, &rules, None).unwrap();
+        control.set_rules(site, &rules, None, "a test").unwrap();
     }
     let version = control.snapshot().version;
     drop(control);
@@ -236,16 +236,16 @@ fn rules_are_versioned_and_the_newest_are_in_force_after_opening_again() {
     assert_eq!(percents, [20, 50]);
     // A change from an older version changes nothing.
     assert!(matches!(
-        control.set_rules(site, &rules, Some(1)),
+        control.set_rules(site, &rules, Some(1), "a test"),
         Err(ControlError::RulesChanged(2))
     ));
     rules.sample_percent = 200;
     assert!(matches!(
-        control.set_rules(site, &rules, Some(2)),
-        Err(ControlError::BadRules(_))
+        control.set_rules(site, &rules, Some(2), "a test"),
+        Err(ControlError::InvalidRules(_))
     ));
     assert!(matches!(
-        control.set_rules(9, &rules, None),
+        control.set_rules(9, &rules, None, "a test"),
         Err(ControlError::NoSite(_))
     ));
     assert_eq!(control.snapshot().version, version);

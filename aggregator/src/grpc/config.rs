@@ -9,14 +9,17 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use wakeline_proto::v1::config_server::Config;
 use wakeline_proto::v1::{
-    Alias, Key, KeyKind, LookupKeyReply, LookupKeyRequest, Salt, Site, Snapshot, WatchRequest,
+    Alias, ConfirmReply, ConfirmRequest, Key, KeyKind, LookupKeyReply, LookupKeyRequest, Salt,
+    Site, Snapshot, WatchRequest,
 };
 
 use super::Token;
 use crate::control::{self, Control, ControlSnapshot};
+use crate::followers::Followers;
 
 pub(super) struct ConfigService {
     pub(super) control: Arc<Control>,
+    pub(super) followers: Arc<Followers>,
     pub(super) partitions: u16,
     pub(super) token: Token,
     pub(super) shutdown: CancellationToken,
@@ -33,13 +36,28 @@ impl Config for ConfigService {
         self.token.check(request.metadata())?;
         let held = request.get_ref().version;
         let partitions = u32::from(self.partitions);
+        let following = self.followers.begin(request.get_ref().edge);
         // A version from the future is of another control store: it is replaced at once.
         let newest = self.control.snapshot().version;
         let snapshots = WatchStream::new(self.control.watch())
             .filter(move |snapshot| std::future::ready(snapshot.version > held || held > newest))
-            .map(move |snapshot| Ok(to_proto(&snapshot, partitions)))
+            .map(move |snapshot| {
+                // It follows as long as this stream is held.
+                let _ = &following;
+                Ok(to_proto(&snapshot, partitions))
+            })
             .take_until(self.shutdown.clone().cancelled_owned());
         Ok(Response::new(Box::pin(snapshots)))
+    }
+
+    async fn confirm(
+        &self,
+        request: Request<ConfirmRequest>,
+    ) -> Result<Response<ConfirmReply>, Status> {
+        self.token.check(request.metadata())?;
+        let ConfirmRequest { edge, version } = *request.get_ref();
+        self.followers.confirm(edge, version);
+        Ok(Response::new(ConfirmReply {}))
     }
 
     async fn lookup_key(

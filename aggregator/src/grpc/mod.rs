@@ -22,6 +22,7 @@ use self::sessions::Sessions;
 pub use self::tls::TlsError;
 pub(crate) use self::tls::tls;
 use crate::control::Control;
+use crate::followers::Followers;
 use crate::ledger::backlog::Backlog;
 use crate::log::EventLog;
 use crate::process::Positions;
@@ -35,6 +36,7 @@ pub(crate) struct Services<L> {
     pub(crate) control: Arc<Control>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) backlog: Arc<Backlog>,
+    pub(crate) followers: Arc<Followers>,
     pub(crate) token: Option<String>,
     /// Ends all streams: what was taken is made durable and acknowledged first.
     pub(crate) shutdown: CancellationToken,
@@ -53,6 +55,7 @@ impl<L: EventLog> Services<L> {
             .build_v1()?;
         let config = ConfigService {
             control: self.control,
+            followers: self.followers,
             partitions: self.partitions,
             token: token.clone(),
             shutdown: self.shutdown.clone(),

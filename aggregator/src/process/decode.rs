@@ -14,7 +14,7 @@ const MAX_CODE: u32 = u8::MAX as u32;
 
 /// Why a record can't be read although its checksums are right: whoever wrote it was wrong.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unreadable {
+pub(crate) enum Unreadable {
     #[error("the block can't be decompressed")]
     Zstd(#[source] std::io::Error),
     #[error("the block can't be decoded")]
@@ -24,20 +24,20 @@ pub(super) enum Unreadable {
 }
 
 /// A group and where it was in its edge's spool.
-pub(super) struct Positioned {
-    pub(super) position: u64,
-    pub(super) group: Group,
+pub(crate) struct Positioned {
+    pub(crate) position: u64,
+    pub(crate) group: Group,
 }
 
 /// Decompresses blocks.
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     zstd: zstd::bulk::Decompressor<'static>,
     /// Room for a whole payload: made once, since only what is used of it takes memory.
     buffer: Vec<u8>,
 }
 
 impl Decoder {
-    pub(super) fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             zstd: zstd::bulk::Decompressor::new()?,
             buffer: Vec::with_capacity(MAX_BLOCK_DECODED_BYTES),
@@ -45,7 +45,7 @@ impl Decoder {
     }
 
     /// The groups of a block that are above `highest`, the highest position applied of its edge and partition.
-    pub(super) fn groups(
+    pub(crate) fn groups(
         &mut self,
         block: &Block,
         highest: Option<u64>,

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use wakeline_spool::work;
 
 pub(crate) use self::board::Board;
-use self::decode::Decoder;
+pub(crate) use self::decode::Decoder;
 use self::dispatch::Dispatcher;
 use self::partition::{Memory, Owned};
 pub use self::recover::RecoverError;

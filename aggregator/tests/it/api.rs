@@ -1,12 +1,9 @@
-//! The HTTP API besides queries: sessions, sites, keys, live events, health, dashboard.
+//! The HTTP API besides queries: sessions, health, dashboard, documentation.
 
-use futures_util::{Stream, StreamExt as _};
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
-use std::time::Duration;
-use wakeline_aggregator::admin::{AdminRequest, TokenRequest};
 
-use super::edge::{Spool, config, connect, push, start, visit};
+use super::edge::{config, start};
 use super::http::{Server, TOKEN, problem};
 
 #[tokio::test]
@@ -21,6 +18,7 @@ async fn nothing_is_told_without_a_token_or_a_session() {
         (Method::GET, "/api/v1/sites/1/rules"),
         (Method::PUT, "/api/v1/sites/1/rules"),
         (Method::GET, "/api/v1/sites/1/rules/history"),
+        (Method::POST, "/api/v1/sites/1/rules/preview"),
         (Method::GET, "/api/v1/keys?site=1"),
         (Method::GET, "/api/v1/live?site=1"),
     ] {
@@ -140,23 +138,6 @@ async fn pages_of_other_origins_change_nothing_with_the_cookie() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_a_site_or_a_question_is_refused_in_plain_words() {
-    let server = Server::start("UTC").await;
-    let ask = |site: Value| json!({"site_id": site, "metrics": ["visits"], "date_range": "day"});
-    for site in [json!(null), json!([1]), json!({}), json!(1.5), json!(true)] {
-        let refused = server.post("/api/v2/query", &ask(site)).await;
-        let said = problem(refused, StatusCode::BAD_REQUEST).await;
-        assert!(
-            said["detail"].as_str().unwrap().starts_with("site_id: "),
-            "{said}"
-        );
-    }
-    let refused = server.post("/api/v2/query", &json!([1])).await;
-    let said = problem(refused, StatusCode::BAD_REQUEST).await;
-    assert_eq!(said["detail"], "the body is not a JSON object");
-}
-
-#[tokio::test]
 async fn the_dashboard_is_told_where_the_collector_is_if_that_is_configured() {
     let server = Server::start("UTC").await;
     let session: Value = server.get("/api/v1/session").await.json().await.unwrap();
@@ -221,169 +202,6 @@ async fn guessing_tokens_has_to_wait_while_right_tokens_and_sessions_go_on() {
         .request(Method::GET, "/api/v1/sites")
         .header(header::COOKIE, cookie);
     assert_eq!(session.send().await.unwrap().status(), StatusCode::OK);
-}
-
-#[tokio::test]
-async fn sites_are_made_changed_and_listed_with_their_keys() {
-    let server = Server::start("UTC").await;
-    let new = json!({"domain": "Second.example", "timezone": "Asia/Tokyo", "currency": "JPY"});
-    let response = server.post("/api/v1/sites", &new).await;
-    assert_eq!(response.status(), StatusCode::CREATED);
-    let made: Value = response.json().await.unwrap();
-    assert_eq!(
-        (&made["site_id"], &made["domain"]),
-        (&json!(2), &json!("second.example"))
-    );
-
-    let keys: Value = server
-        .get("/api/v1/keys?site=second.example")
-        .await
-        .json()
-        .await
-        .unwrap();
-    assert_eq!(keys[0]["key"], made["write_key"]);
-    assert_eq!(
-        (&keys[0]["kind"], &keys[1]["kind"]),
-        (&json!("write"), &json!("server"))
-    );
-
-    let change = |body: Value| {
-        let request = server
-            .request(Method::PATCH, "/api/v1/sites/2")
-            .bearer_auth(TOKEN);
-        request.json(&body).send()
-    };
-    let changed = change(json!({"domain": "third.example", "timezone": "Asia/Tokyo"}))
-        .await
-        .unwrap();
-    assert_eq!(
-        changed.json::<Value>().await.unwrap()["domain"],
-        "third.example"
-    );
-    problem(
-        change(json!({"timezone": "UTC"})).await.unwrap(),
-        StatusCode::CONFLICT,
-    )
-    .await;
-    problem(
-        change(json!({"domain": "shop.example"})).await.unwrap(),
-        StatusCode::CONFLICT,
-    )
-    .await;
-    problem(
-        change(json!({"color": "red"})).await.unwrap(),
-        StatusCode::BAD_REQUEST,
-    )
-    .await;
-
-    problem(
-        server
-            .post("/api/v1/sites", &json!({"domain": "https://x.example/"}))
-            .await,
-        StatusCode::BAD_REQUEST,
-    )
-    .await;
-    problem(
-        server.get("/api/v1/keys?site=9").await,
-        StatusCode::NOT_FOUND,
-    )
-    .await;
-    problem(server.get("/api/v1/keys").await, StatusCode::BAD_REQUEST).await;
-}
-
-/// The next message of that name; how long it may take is bounded.
-async fn next(stream: &mut (impl Stream<Item = String> + Unpin), name: &str) -> Value {
-    let find = async {
-        loop {
-            let message = stream.next().await.expect("the stream goes on");
-            let (event, data) = message.split_once('\n').expect("a name and data");
-            if event == format!("event: {name}") {
-                return serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), find)
-        .await
-        .expect("in time")
-}
-
-/// The messages of a stream of Server-Sent Events.
-fn messages(response: reqwest::Response) -> impl Stream<Item = String> + Unpin {
-    let state = (Box::pin(response.bytes_stream()), String::new());
-    Box::pin(futures_util::stream::unfold(
-        state,
-        |(mut bytes, mut text)| async move {
-            loop {
-                if let Some((message, rest)) = text.split_once("\n\n") {
-                    let (message, rest) = (message.to_owned(), rest.to_owned());
-                    return Some((message, (bytes, rest)));
-                }
-                let more = bytes.next().await?.ok()?;
-                text.push_str(std::str::from_utf8(&more).unwrap());
-            }
-        },
-    ))
-}
-
-#[tokio::test]
-async fn events_are_seen_as_they_come_with_their_fate() {
-    let server = Server::start("UTC").await;
-    let response = server.get("/api/v1/live?site=shop.example").await;
-    assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let mut stream = messages(response);
-    assert_eq!(next(&mut stream, "now").await, json!({"visitors": 0}));
-
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_millis() as u64;
-    let mut group = visit(3, 2);
-    group.received_at = now;
-    for event in &mut group.events {
-        event.time = now - 1_000;
-    }
-    let channel = connect(server.aggregator.grpc_addr()).await;
-    push(&channel, 7, Spool::of([group]).blocks())
-        .await
-        .unwrap();
-
-    let event = next(&mut stream, "event").await;
-    assert_eq!(
-        (&event["fate"], &event["event_type"], &event["path"]),
-        (&json!("counted"), &json!("page_view"), &json!("/0"))
-    );
-    next(&mut stream, "changed").await;
-    while next(&mut stream, "now").await != json!({"visitors": 1}) {}
-}
-
-#[tokio::test]
-async fn open_streams_do_not_keep_the_server_from_stopping() {
-    let server = Server::start("UTC").await;
-    let mut stream = messages(server.get("/api/v1/live?site=1").await);
-    next(&mut stream, "now").await;
-    let begun = std::time::Instant::now();
-    server.aggregator.shutdown(Duration::from_secs(60)).await;
-    assert!(begun.elapsed() < Duration::from_secs(30));
-    while stream.next().await.is_some() {}
-}
-
-#[tokio::test]
-async fn a_revoked_token_is_refused_at_once() {
-    let server = Server::start("UTC").await;
-    let made = AdminRequest::Token(TokenRequest::Create {
-        name: "short".to_owned(),
-    });
-    let made = server.aggregator.admin(made).await.unwrap();
-    let ask = || {
-        let request = server.request(Method::GET, "/api/v1/session");
-        request.bearer_auth(made["token"].as_str().unwrap()).send()
-    };
-    assert_eq!(ask().await.unwrap().status(), StatusCode::OK);
-    let revoke = AdminRequest::Token(TokenRequest::Revoke {
-        id: made["id"].as_u64().unwrap(),
-    });
-    server.aggregator.admin(revoke).await.unwrap();
-    assert_eq!(ask().await.unwrap().status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
@@ -546,58 +364,4 @@ async fn the_openapi_document_describes_routes_that_are_there_and_who_may_call_t
             assert_ne!(status, StatusCode::NOT_FOUND, "{path}");
         }
     }
-}
-
-#[tokio::test]
-async fn a_sites_rules_are_replaced_as_a_whole_and_from_the_version_that_was_seen() {
-    let server = Server::start("UTC").await;
-    let path = "/api/v1/sites/shop.example/rules";
-    let send = |method: Method, path: &str, body: Value| {
-        let request = server.request(method, path).bearer_auth(TOKEN);
-        request.json(&body).send()
-    };
-    let before: Value = send(Method::GET, path, json!(null))
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    assert_eq!(
-        (&before["version"], &before["rules"]["bots"]["crawlers"]),
-        (&json!(0), &json!(true))
-    );
-
-    let change =
-        json!({"version": 0, "rules": {"blocked_paths": ["/admin*"], "limits": {"per_day": 5}}});
-    let saved = send(Method::PUT, path, change.clone()).await.unwrap();
-    assert_eq!(saved.status(), StatusCode::OK);
-    assert_eq!(saved.json::<Value>().await.unwrap()["version"], 1);
-    problem(
-        send(Method::PUT, path, change).await.unwrap(),
-        StatusCode::CONFLICT,
-    )
-    .await;
-    for bad in [
-        json!({"rules": {"blocked": []}}),
-        json!({"rules": {"sample_percent": 101}}),
-        json!({"rules": {"schemas": [{"event": "a", "mode": "warn", "schema": {"$ref": "http://127.0.0.1/"}}]}}),
-        json!({}),
-    ] {
-        problem(
-            send(Method::PUT, path, bad).await.unwrap(),
-            StatusCode::BAD_REQUEST,
-        )
-        .await;
-    }
-    let history = send(Method::GET, &format!("{path}/history"), json!(null))
-        .await
-        .unwrap();
-    assert_eq!(
-        history.json::<Value>().await.unwrap()[0]["rules"]["limits"]["per_day"],
-        5
-    );
-    let nowhere = send(Method::GET, "/api/v1/sites/9/rules", json!(null))
-        .await
-        .unwrap();
-    problem(nowhere, StatusCode::NOT_FOUND).await;
 }

@@ -222,3 +222,56 @@ async fn operators_ask_the_same_by_command() {
     let list = server.aggregator.admin(list).await.unwrap();
     assert_eq!(list["letters"].as_array().unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn operators_ask_the_same_of_a_folder_whose_server_is_stopped() {
+    let data = tempfile::tempdir().unwrap();
+    let aggregator = edge::start(&edge::config(data.path())).await;
+    let site = json!({"site": {"create": {"domain": "shop.example"}}});
+    let request: AdminRequest = serde_json::from_value(site).unwrap();
+    aggregator.admin(request).await.unwrap();
+    let channel = edge::connect(aggregator.grpc_addr()).await;
+    edge::push(&channel, 5, spool(now_ms()).blocks())
+        .await
+        .unwrap();
+    edge::until("the log is applied", async || {
+        let at = aggregator.metrics().watermark();
+        at.applied == at.log_end
+    })
+    .await;
+    aggregator
+        .shutdown(std::time::Duration::from_secs(10))
+        .await;
+
+    let run = |arguments: &str| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_wakeline-aggregator"))
+            .env("WAKELINE_DATA", data.path())
+            .env("WAKELINE_LOG__PARTITIONS", edge::PARTITIONS.to_string())
+            .args(arguments.split(' '))
+            .arg("--json")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments}: {output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let ledger = run("ledger --site shop.example");
+    assert_eq!(ledger["total"]["received"], 9, "{ledger}");
+    assert_eq!(ledger["total"]["unsettled"], 0);
+    let letters = run("dead-letter list --site 1");
+    assert_eq!(letters["letters"].as_array().unwrap().len(), 2);
+    let rules = data.path().join("rules.json");
+    std::fs::write(&rules, r#"{"blocked_paths": ["/0"]}"#).unwrap();
+    let preview = run(&format!(
+        "site rules --site 1 --preview {}",
+        rules.display()
+    ));
+    assert_eq!(preview["would_refuse"]["reasons"]["blocked_path"], 2);
+    run(&format!("site rules --site 1 --set {}", rules.display()));
+    std::fs::write(&rules, "{}").unwrap();
+    run(&format!("site rules --site 1 --set {}", rules.display()));
+    let restored = run("site rules --site 1 --restore 1");
+    assert_eq!(restored["version"], 3);
+    assert_eq!(restored["rules"]["blocked_paths"], json!(["/0"]));
+    let versions = run("site rules --site 1 --history");
+    assert_eq!(versions["versions"][2]["changed_by"], "command line");
+}

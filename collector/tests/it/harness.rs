@@ -126,6 +126,13 @@ impl config_server::Config for FakeAggregator {
         Ok(Response::new(Box::pin(stream)))
     }
 
+    async fn confirm(
+        &self,
+        _: Request<v1::ConfirmRequest>,
+    ) -> Result<Response<v1::ConfirmReply>, Status> {
+        Ok(Response::new(v1::ConfirmReply {}))
+    }
+
     async fn lookup_key(
         &self,
         request: Request<v1::LookupKeyRequest>,

@@ -14,6 +14,7 @@ import { EventStream } from "./stream";
 import { TopBar } from "./topbar";
 
 const LedgerPage = lazy(() => import("./ledger/page"));
+const RulesPage = lazy(() => import("./rules/page"));
 
 export function Dashboard() {
   return (
@@ -21,7 +22,7 @@ export function Dashboard() {
       <a class="skip" href="#main">Skip to the figures</a>
       <TopBar />
       <main id="main" class="page" tabIndex={-1}>
-        {page.value === "ledger" ? <LedgerPage /> : <Report />}
+        {page.value === "ledger" ? <LedgerPage /> : page.value === "rules" ? <RulesPage /> : <Report />}
       </main>
       <Help />
       <CustomRange />
