@@ -15,6 +15,8 @@ mod doors;
 mod edges;
 mod enrich;
 mod forward;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod http;
 pub mod inspect;
 mod judge;

@@ -1,10 +1,13 @@
 //! What dialects make of a request: events of the event model, each of a site.
 
+use prost::Message as _;
 use serde_json::{Map, Value, json};
 use wakeline_proto::v1;
 use wakeline_proto::v1::value::Kind;
 use wakeline_proto::{Reason, limits};
 
+use super::request::Request;
+use crate::http::problem::Refusal;
 use crate::judge::{Claim, Draft, Refused};
 
 /// The events of a request.
@@ -40,6 +43,15 @@ pub(super) enum What {
 }
 
 impl Entry {
+    /// About as many bytes as it has.
+    fn bytes(&self) -> usize {
+        let what = match &self.what {
+            What::Event(draft) => draft.event.encoded_len() + draft.url.len() + draft.visitor.len(),
+            What::Unreadable { payload, .. } => payload.to_string().len(),
+        };
+        self.site.len() + what
+    }
+
     /// What a dialect made of one event; `raw` is how it came.
     pub(super) fn of(site: &str, read: Result<Draft<'static>, Refused>, raw: &Value) -> Self {
         Self {
@@ -60,6 +72,21 @@ impl Entry {
     pub(super) fn is_now(&self) -> bool {
         matches!(&self.what, What::Event(draft) if matches!(draft.claim, Claim::Now))
     }
+}
+
+/// The entries of a request, refused as soon as they are too many or too large.
+pub(super) fn within_limits(
+    request: &Request,
+    entries: impl Iterator<Item = Entry>,
+) -> Result<Vec<Entry>, Refusal> {
+    let mut all = Vec::new();
+    let mut bytes = 0_usize;
+    for entry in entries {
+        bytes += entry.bytes();
+        all.push(entry);
+        request.check_size(all.len(), bytes)?;
+    }
+    Ok(all)
 }
 
 /// An event of that type, of which nothing else is known.

@@ -11,7 +11,9 @@ use wakeline_proto::v1::value::Kind;
 use wakeline_proto::{Reason, v1};
 
 use super::commerce;
-use super::entry::{Entry, Reading, custom, draft, malformed, put, put_text, size, title};
+use super::entry::{
+    Entry, Reading, custom, draft, malformed, put, put_text, size, title, within_limits,
+};
 use super::json::{first, number, properties, text};
 use super::request::{self, Params, Request, empty};
 use super::{Dialect, Outcome, door, fixed};
@@ -60,9 +62,9 @@ fn answer(_: &Request, _: &Outcome) -> Response {
 fn read_gtag(request: &Request) -> Result<Reading, Refusal> {
     let body = std::str::from_utf8(&request.body)
         .map_err(|_| Refusal::Malformed("the body is not UTF-8".to_owned()))?;
-    let lines: Vec<Params> = body
-        .lines()
-        .filter(|line| !line.trim().is_empty())
+    let lines = || body.lines().filter(|line| !line.trim().is_empty());
+    request.check_hits(lines().count())?;
+    let lines: Vec<Params> = lines()
         .map(|line| Params::parse(line.as_bytes()).over(&request.query))
         .collect();
     let hits = if lines.is_empty() {
@@ -85,7 +87,7 @@ fn read_gtag(request: &Request) -> Result<Reading, Refusal> {
     Ok(Reading {
         client: "gtag",
         device,
-        entries: entries.collect(),
+        entries: within_limits(request, entries)?,
     })
 }
 
@@ -170,7 +172,7 @@ fn read_measurement(request: &Request) -> Result<Reading, Refusal> {
             language: first(&body["device"], &["language"]),
             ..v1::Device::default()
         },
-        entries: entries.collect(),
+        entries: within_limits(request, entries)?,
     })
 }
 

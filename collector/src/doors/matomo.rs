@@ -11,7 +11,9 @@ use wakeline_proto::v1::EventType;
 use wakeline_proto::v1::value::Kind;
 
 use super::commerce::{thousandths, thousandths_of};
-use super::entry::{Entry, Reading, custom, draft, malformed, put, put_text, size, title};
+use super::entry::{
+    Entry, Reading, custom, draft, malformed, put, put_text, size, title, within_limits,
+};
 use super::json::{number, text};
 use super::request::{Params, Request, empty, gif, json as answer_json};
 use super::{Dialect, Outcome, door};
@@ -39,37 +41,35 @@ fn read(request: &Request) -> Result<Reading, Refusal> {
         let form = Params::parse(&request.body);
         vec![Ok(form.over(&request.query))]
     };
-    let mut reading = Reading {
-        client: "matomo",
-        ..Reading::default()
-    };
     // What can't be read is the site's of its neighbours.
     let neighbour = hits
         .iter()
-        .find_map(|hit| Some(hit.as_ref().ok()?.get("idsite").to_owned()));
+        .find_map(|hit| Some(hit.as_ref().ok()?.get("idsite")));
     let neighbour = neighbour.unwrap_or_default();
-    for hit in hits {
-        let (site, event, raw) = match &hit {
+    let entries = hits.iter().map(|hit| {
+        let (site, event, raw) = match hit {
             Ok(params) => (
                 params.get("idsite"),
                 event(params, request),
                 params.to_json(),
             ),
             Err(raw) => (
-                neighbour.as_str(),
+                neighbour,
                 Err(malformed("a request is a query")),
                 raw.clone(),
             ),
         };
-        if let (Ok(params), true) = (&hit, reading.entries.is_empty()) {
-            reading.device = device(params);
-        }
-        reading.entries.push(Entry {
+        Entry {
             cookieless: true,
             ..Entry::of(site, event, &raw)
-        });
-    }
-    Ok(reading)
+        }
+    });
+    let first = hits.first().and_then(|hit| hit.as_ref().ok());
+    Ok(Reading {
+        client: "matomo",
+        device: first.map(device).unwrap_or_default(),
+        entries: within_limits(request, entries)?,
+    })
 }
 
 fn is_bulk(request: &Request) -> bool {

@@ -9,6 +9,8 @@
 
 mod commerce;
 mod entry;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod ga4;
 mod json;
 mod matomo;
@@ -129,11 +131,8 @@ async fn handle(
     let (request, reading) = doors
         .compute(size, move || {
             request.body = decompress(encoding, request.body, limits.decoded_bytes)?;
+            request.limits = limits;
             let reading = (dialect.read)(&request)?;
-            if reading.entries.len() > limits.events {
-                let limit = limits.events;
-                return Err(Refusal::TooLarge(format!("more than {limit} events")));
-            }
             Ok((request, reading))
         })
         .await?;

@@ -11,7 +11,7 @@ use wakeline_proto::v1;
 use wakeline_proto::v1::EventType;
 
 use super::commerce::thousandths;
-use super::entry::{Entry, Reading, custom, draft, malformed};
+use super::entry::{Entry, Reading, custom, draft, malformed, within_limits};
 use super::json::{first, number, properties};
 use super::request::{Request, text};
 use super::{Dialect, Outcome, door};
@@ -40,7 +40,7 @@ fn read(request: &Request) -> Result<Reading, Refusal> {
     });
     Ok(Reading {
         client: "plausible",
-        entries: entries.collect(),
+        entries: within_limits(request, entries)?,
         ..Reading::default()
     })
 }

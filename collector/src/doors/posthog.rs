@@ -11,7 +11,7 @@ use wakeline_proto::v1;
 use wakeline_proto::v1::EventType;
 
 use super::commerce;
-use super::entry::{Entry, Reading, custom, draft, malformed, put_text, title};
+use super::entry::{Entry, Reading, custom, draft, malformed, put_text, title, within_limits};
 use super::json::{claim, first, number, properties};
 use super::request::{self, Params, Request, base64, empty, script};
 use super::{Dialect, Outcome, door, fixed};
@@ -136,7 +136,7 @@ fn read(request: &Request) -> Result<Reading, Refusal> {
     Ok(Reading {
         client: "posthog",
         device: list.first().map(device).unwrap_or_default(),
-        entries: entries.collect(),
+        entries: within_limits(request, entries)?,
     })
 }
 

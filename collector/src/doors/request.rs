@@ -7,11 +7,17 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderValue, USER_AGENT
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::Value;
 
+use crate::config::LimitsConfig;
 use crate::http::Head;
 use crate::http::problem::Refusal;
 
 /// One transparent pixel.
 const GIF: &[u8] = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\0\0\0!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+
+/// Events may be so many times larger than the body: what a request says once is part of each of its events.
+const MAX_GROWTH: usize = 4;
+/// What a parameter takes in memory besides its texts.
+const PAIR_BYTES: usize = 48;
 
 /// Names and values of a query or a form, in order. Of a name that is given twice the first value counts.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +79,7 @@ pub(super) struct Request {
     pub(super) received_at: u64,
     /// Drawn for this request.
     pub(super) random: [u8; 16],
+    pub(super) limits: LimitsConfig,
 }
 
 impl Request {
@@ -87,7 +94,37 @@ impl Request {
             body,
             received_at,
             random,
+            limits: LimitsConfig::default(),
         }
+    }
+
+    /// Refuses so many hits if there are too many, or if the query, which is part of each, is too long for that.
+    pub(super) fn check_hits(&self, hits: usize) -> Result<(), Refusal> {
+        let query: usize = self
+            .query
+            .iter()
+            .map(|(name, value)| name.len() + value.len() + PAIR_BYTES)
+            .sum();
+        self.check_size(hits, hits.saturating_mul(query))
+    }
+
+    /// Refuses `events` that take `bytes` once they are written out.
+    pub(super) fn check_size(&self, events: usize, bytes: usize) -> Result<(), Refusal> {
+        let LimitsConfig {
+            events: max_events,
+            decoded_bytes,
+            ..
+        } = self.limits;
+        if events > max_events {
+            return Err(Refusal::TooLarge(format!("more than {max_events} events")));
+        }
+        let limit = decoded_bytes.saturating_mul(MAX_GROWTH);
+        if bytes > limit {
+            return Err(Refusal::TooLarge(format!(
+                "the events have more than {limit} bytes, counting what they share for each"
+            )));
+        }
+        Ok(())
     }
 
     pub(super) fn header(&self, name: &str) -> &str {

@@ -10,7 +10,7 @@ use wakeline_proto::v1;
 use wakeline_proto::v1::EventType;
 
 use super::commerce;
-use super::entry::{Entry, Reading, custom, draft, malformed, title};
+use super::entry::{Entry, Reading, custom, draft, malformed, title, within_limits};
 use super::json::{claim, first, number, properties};
 use super::request::{self, Request};
 use super::{Dialect, door, fixed};
@@ -124,7 +124,7 @@ fn read(request: &Request) -> Result<Reading, Refusal> {
     Ok(Reading {
         client: "segment",
         device: device(context),
-        entries: entries.collect(),
+        entries: within_limits(request, entries)?,
     })
 }
 

@@ -12,7 +12,7 @@ use wakeline_proto::v1;
 use wakeline_proto::v1::EventType;
 
 use super::commerce::thousandths;
-use super::entry::{Entry, Reading, custom, draft, malformed, put_text, title};
+use super::entry::{Entry, Reading, custom, draft, malformed, put_text, title, within_limits};
 use super::json::{claim, first, number, properties};
 use super::request::{self, Request};
 use super::{Dialect, Outcome, door};
@@ -61,7 +61,7 @@ fn read(request: &Request) -> Result<Reading, Refusal> {
             screen_height: pixels("height"),
             ..v1::Device::default()
         },
-        entries: entries.collect(),
+        entries: within_limits(request, entries)?,
     })
 }
 

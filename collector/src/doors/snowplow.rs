@@ -11,7 +11,9 @@ use wakeline_proto::v1;
 use wakeline_proto::v1::EventType;
 
 use super::commerce::{self, thousandths, thousandths_of};
-use super::entry::{Entry, Reading, custom, draft, malformed, put_text, size, title};
+use super::entry::{
+    Entry, Reading, custom, draft, malformed, put_text, size, title, within_limits,
+};
 use super::json::{claim, first, number, properties};
 use super::request::{Params, Request, base64, gif, text, uuid};
 use super::{Dialect, Outcome, door};
@@ -90,6 +92,7 @@ fn read(request: &Request) -> Result<Reading, Refusal> {
         }
         let data = body["data"].as_array().filter(|list| !list.is_empty());
         let data = data.ok_or_else(|| Refusal::Malformed("there is no data".to_owned()))?;
+        request.check_hits(data.len())?;
         data.iter().map(|one| event_params(one, request)).collect()
     };
     let first_hit = hits.iter().find_map(|hit| hit.as_ref().ok());
@@ -116,7 +119,7 @@ fn read(request: &Request) -> Result<Reading, Refusal> {
     Ok(Reading {
         client: "snowplow",
         device,
-        entries: entries.collect(),
+        entries: within_limits(request, entries)?,
     })
 }
 

@@ -184,6 +184,62 @@ fn wrapped(inner: &Value) -> Vec<Value> {
     ]
 }
 
+/// What a request says once may be part of each of its events: small requests must not become large ones.
+#[test]
+fn what_events_share_counts_for_each_of_them() {
+    let long = "x".repeat(50_000);
+    let many = |one: &str, count: usize| vec![one; count].join(",");
+    let requests = [
+        (
+            0,
+            String::new(),
+            json!({"n": "e", "u": long, "d": many("shop", 900)}).to_string(),
+        ),
+        (3, format!("ep.a={long}"), "en=a\n".repeat(900)),
+        (3, String::new(), "en=a\n".repeat(1_001)),
+        (
+            4,
+            String::new(),
+            format!(
+                r#"{{"client_id":"{long}","events":[{}]}}"#,
+                many(r#"{"name":"e"}"#, 900)
+            ),
+        ),
+        (
+            5,
+            String::new(),
+            format!(
+                r#"{{"api_key":"{long}","batch":[{}]}}"#,
+                many(r#"{"event":"e"}"#, 900)
+            ),
+        ),
+        (
+            6,
+            String::new(),
+            format!(
+                r#"{{"context":{{"page":{{"url":"{long}"}}}},"batch":[{}]}}"#,
+                many(r#"{"type":"page"}"#, 900)
+            ),
+        ),
+        (
+            8,
+            format!("url={long}"),
+            format!(
+                r#"{{"schema":"iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4","data":[{}]}}"#,
+                many("{}", 900)
+            ),
+        ),
+    ];
+    for (index, query, body) in requests {
+        let (dialect, path) = ALL[index];
+        let answer = read(dialect, path, &query, body.as_bytes());
+        assert!(
+            matches!(answer, Err(Refusal::TooLarge(_))),
+            "{path}: {answer:?}"
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 

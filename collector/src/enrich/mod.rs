@@ -5,7 +5,7 @@
 //! address and the texts of a sender go no further.
 
 pub(crate) mod agent;
-mod client_ip;
+pub(crate) mod client_ip;
 mod database;
 pub(crate) mod geo;
 mod networks;

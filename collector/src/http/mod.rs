@@ -18,6 +18,9 @@ mod metrics;
 pub(crate) mod problem;
 pub(crate) mod sdk_files;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use doors::pixel;
+
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -101,6 +101,12 @@ impl<'a> JsonBody<'a> {
         })
     }
 
+    /// How many events there are.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+
     /// Judges the events. `idempotency_key` gives an id to those that have none.
     pub(crate) fn judge(
         &self,

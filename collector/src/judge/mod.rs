@@ -8,7 +8,7 @@
 pub(crate) mod groups;
 pub(crate) mod json;
 pub(crate) mod native;
-mod place;
+pub(crate) mod place;
 mod steps;
 mod time;
 

@@ -16,7 +16,8 @@ use super::{key_of, parameter};
 use crate::http::body::Share;
 use crate::http::problem::Refusal;
 use crate::http::{Doors, Head, now_ms};
-use crate::judge::{Claim, Draft, Judge, Refused, json};
+use crate::judge::native::Arrival;
+use crate::judge::{Claim, Draft, Judge, Refused, Verdict, json};
 
 /// One transparent pixel.
 const GIF: &[u8] = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\0\0\0!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
@@ -31,13 +32,31 @@ pub(crate) async fn door(
 }
 
 async fn handle(doors: &Arc<Doors>, query: Option<&str>, head: &Head) -> Result<Response, Refusal> {
-    let get = |name| parameter(query, name).unwrap_or_default();
     let key = key_of(&head.headers, parameter(query, "k"))?;
     let arrival = doors.arrival(&key, head, now_ms()).await?;
+    let referer = head.headers.get(REFERER);
+    let referer = referer.and_then(|url| Some(url.to_str().ok()?.to_owned()));
+    let verdict = doors
+        .store(judge(query, referer, arrival), Share::none(&doors.budget))
+        .await?;
+    let mut response = Response::new(Body::from(GIF));
+    let response_headers = response.headers_mut();
+    response_headers.insert(CONTENT_TYPE, HeaderValue::from_static("image/gif"));
+    if let Some(one) = verdict.rejected.first() {
+        response_headers.insert(
+            HeaderName::from_static("wakeline-rejected"),
+            HeaderValue::from_static(one.refused.reason.as_str()),
+        );
+    }
+    Ok(response)
+}
+
+/// Judges the event of a query. `referer`: the page that asked for the image, as its browser says.
+pub(crate) fn judge(query: Option<&str>, referer: Option<String>, arrival: Arrival) -> Verdict {
+    let get = |name| parameter(query, name).unwrap_or_default();
     let type_name =
         parameter(query, "t").unwrap_or_else(|| v1::EventType::PageView.name().to_owned());
-    let url = parameter(query, "u")
-        .or_else(|| Some(head.headers.get(REFERER)?.to_str().ok()?.to_owned()));
+    let url = parameter(query, "u").or(referer);
     let visitor = get("v");
     let mut judge = Judge::new(json::context(arrival, false));
     let payload = serde_json::json!({
@@ -65,17 +84,5 @@ async fn handle(doors: &Arc<Doors>, query: Option<&str>, head: &Head) -> Result<
         let refused = Refused::new(Reason::InvalidType, "there is no such type");
         judge.unreadable(&visitor, v1::Consent::Unspecified, refused, payload);
     }
-    let verdict = doors
-        .store(judge.finish(), Share::none(&doors.budget))
-        .await?;
-    let mut response = Response::new(Body::from(GIF));
-    let response_headers = response.headers_mut();
-    response_headers.insert(CONTENT_TYPE, HeaderValue::from_static("image/gif"));
-    if let Some(one) = verdict.rejected.first() {
-        response_headers.insert(
-            HeaderName::from_static("wakeline-rejected"),
-            HeaderValue::from_static(one.refused.reason.as_str()),
-        );
-    }
-    Ok(response)
+    judge.finish()
 }
