@@ -138,6 +138,10 @@ pub struct LimitsConfig {
     pub decoded_bytes: usize,
     /// Events in a request.
     pub events: usize,
+    /// Different names of custom events that a site may have in a UTC day, at this collector; events with more are refused.
+    pub event_names: usize,
+    /// As many of properties.
+    pub property_names: usize,
     /// Bytes of bodies and of records being stored, held at a time; beyond it requests are refused with 503.
     pub in_flight_bytes: usize,
 }
@@ -262,6 +266,8 @@ impl Default for LimitsConfig {
             body_bytes: limits::MAX_BODY_BYTES,
             decoded_bytes: limits::MAX_DECODED_BYTES,
             events: limits::MAX_EVENTS_PER_BATCH,
+            event_names: 1_000,
+            property_names: 5_000,
             in_flight_bytes: 256 << 20,
         }
     }

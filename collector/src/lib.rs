@@ -52,6 +52,7 @@ use http::body::Budget;
 use http::guard::{self, hsts};
 use http::problem::Refusal;
 use http::sdk_files::SdkFiles;
+use judge::names::Names;
 use keys::Keys;
 use rules::limits::Buckets;
 use snapshot::Watcher;
@@ -150,6 +151,7 @@ impl Collector {
             tallies,
             keys: Keys::new(rules, upstream),
             enricher: Arc::new(enricher),
+            names: Arc::new(Names::new(&config.limits)),
             buckets: Buckets::default(),
             log,
             stats: stats::Stats::default(),

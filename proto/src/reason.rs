@@ -40,6 +40,8 @@ pub enum Reason {
     NotSampled,
     /// The properties don't fit the site's schema of the event.
     SchemaMismatch,
+    /// It would give the site more names of events or properties a day than a collector allows.
+    TooManyNames,
     /// The whole request is over a limit of its site. Counted by requests, of which each may come again; not kept.
     RateLimited,
     /// The address is of a datacentre's network.
@@ -48,7 +50,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Malformed,
         Self::TooLarge,
         Self::InvalidVisitor,
@@ -67,6 +69,7 @@ impl Reason {
         Self::BlockedPath,
         Self::NotSampled,
         Self::SchemaMismatch,
+        Self::TooManyNames,
         Self::RateLimited,
         Self::Datacentre,
     ];
@@ -92,6 +95,7 @@ impl Reason {
             Self::BlockedPath => "blocked_path",
             Self::NotSampled => "not_sampled",
             Self::SchemaMismatch => "schema_mismatch",
+            Self::TooManyNames => "too_many_names",
             Self::RateLimited => "rate_limited",
             Self::Datacentre => "datacentre",
         }

@@ -135,10 +135,12 @@ fn is_web(url: &Url) -> bool {
 /// Lower case; with its port, unless that is 80 or 443.
 fn hostname(url: &Url) -> Option<String> {
     let host = match url.host()? {
-        Host::Domain("") => return None,
         Host::Domain(name) => name.trim_end_matches('.').to_ascii_lowercase(),
         ip => ip.to_string(),
     };
+    if host.is_empty() {
+        return None; // `https://./`
+    }
     Some(match url.port() {
         Some(port) if port != 80 && port != 443 => format!("{host}:{port}"),
         _ => host,
@@ -248,6 +250,7 @@ mod tests {
             "blob:https://a.b/1",
             "file:///etc/passwd",
             "https://",
+            "https://./",
             "http://a b/",
             "://",
         ] {

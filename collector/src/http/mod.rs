@@ -47,6 +47,7 @@ use crate::config::{LimitsConfig, Secret, SpoolConfig};
 use crate::enrich::{Enricher, Sender};
 use crate::forward::ForwardStats;
 use crate::judge::Verdict;
+use crate::judge::names::Names;
 use crate::judge::native::Arrival;
 use crate::keys::{KeyError, Keys, Pass};
 use crate::rules::SiteRules;
@@ -90,6 +91,7 @@ impl<S: Sync> FromRequestParts<S> for Head {
 pub(crate) struct Doors {
     pub(crate) keys: Keys,
     pub(crate) enricher: Arc<Enricher>,
+    pub(crate) names: Arc<Names>,
     pub(crate) buckets: Buckets,
     pub(crate) log: SegmentLog,
     pub(crate) stats: Stats,
@@ -200,6 +202,7 @@ impl Doors {
             received_at,
             sender,
             enricher: Arc::clone(&self.enricher),
+            names: Arc::clone(&self.names),
         })
     }
 

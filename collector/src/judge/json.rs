@@ -152,6 +152,7 @@ pub(crate) fn context(arrival: Arrival, historical: bool) -> Context {
         payer: arrival.payer,
         sender: arrival.sender,
         enricher: arrival.enricher,
+        names: arrival.names,
         historical,
         client: v1::Client {
             name: CLIENT.to_owned(),

@@ -7,6 +7,7 @@
 
 pub(crate) mod groups;
 pub(crate) mod json;
+pub(crate) mod names;
 pub(crate) mod native;
 pub(crate) mod place;
 mod steps;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use wakeline_proto::v1;
 
 use groups::Groups;
+use names::Names;
 pub(crate) use time::Claim;
 
 use crate::enrich::{Enricher, Origin, Sender};
@@ -43,6 +45,7 @@ pub(crate) struct Context {
     /// Who sent the request, for the steps; nothing of it is kept but `origin`.
     pub(crate) sender: Sender,
     pub(crate) enricher: Arc<Enricher>,
+    pub(crate) names: Arc<Names>,
     /// Of the site.
     pub(crate) rules: Arc<SiteRules>,
     /// A server of the site sent it, with its secret key.
@@ -105,6 +108,7 @@ const STEPS: &[Step] = &[
     steps::source,
     steps::place,
     steps::size,
+    steps::names,
 ];
 
 /// Judges the events of one request, in order.

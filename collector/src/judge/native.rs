@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use wakeline_proto::batch::{ExpandedEvent, ValueRef, expand};
 use wakeline_proto::{EventId, v1};
 
+use super::names::Names;
 use super::steps::{fitting_client, fitting_device};
 use super::{Claim, Context, Draft, Judge, Refused, Verdict};
 use crate::enrich::{Enricher, Sender};
@@ -24,6 +25,8 @@ pub(crate) struct Arrival {
     /// Who sent it; of a server nothing is known.
     pub(crate) sender: Sender,
     pub(crate) enricher: Arc<Enricher>,
+    /// Those of the site's events so far.
+    pub(crate) names: Arc<Names>,
     /// Whose limits its events are of.
     pub(crate) payer: Payer,
 }
@@ -44,6 +47,7 @@ pub(crate) fn judge(mut batch: v1::Batch, arrival: Arrival) -> Verdict {
         payer: arrival.payer,
         sender: arrival.sender,
         enricher: arrival.enricher,
+        names: arrival.names,
     };
     let consent = batch.consent();
     let mut judge = Judge::new(context);

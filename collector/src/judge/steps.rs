@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use prost::Message as _;
+use serde_json::{Value, json};
 use wakeline_proto::limits::{
     MAX_EVENT_BYTES, MAX_ITEMS, MAX_MONEY_MINOR, MAX_NAME_BYTES, MAX_PROPERTIES, MAX_TEXT_BYTES,
     MAX_URL_BYTES, MAX_VISITOR_BYTES,
@@ -129,13 +130,38 @@ pub(super) fn redact(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
     Ok(())
 }
 
-/// The payload of a refused event, by the same rules. One that is not text is left out.
+/// The payload of a refused event, by the same rules: its texts, names and numbers. What can't be read is left out.
 pub(super) fn redacted(payload: Vec<u8>, rules: &SiteRules) -> Vec<u8> {
     if rules.redactions.are_off() {
         return payload;
     }
-    let text = String::from_utf8(payload).unwrap_or_default();
-    rules.redactions.redact(&text).into_owned().into_bytes()
+    let value = serde_json::from_slice(&payload).map(|value| redacted_value(value, rules));
+    let value = value.unwrap_or_else(|_| json!({"cut": "", "bytes": payload.len()}));
+    value.to_string().into_bytes()
+}
+
+/// What is found in a number makes a text of it, so that it stays JSON.
+fn redacted_value(value: Value, rules: &SiteRules) -> Value {
+    let redact = |text: String| match rules.redactions.redact(&text) {
+        Cow::Owned(redacted) => redacted,
+        Cow::Borrowed(_) => text,
+    };
+    match value {
+        Value::String(text) => redact(text).into(),
+        Value::Number(number) => match rules.redactions.redact(&number.to_string()) {
+            Cow::Owned(redacted) => redacted.into(),
+            Cow::Borrowed(_) => number.into(),
+        },
+        Value::Array(list) => list
+            .into_iter()
+            .map(|one| redacted_value(one, rules))
+            .collect(),
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(name, value)| (redact(name), redacted_value(value, rules)))
+            .collect(),
+        other => other,
+    }
 }
 
 pub(super) fn lengths(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
@@ -295,6 +321,17 @@ pub(super) fn place(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
     }
 }
 
+/// Last: only accepted events have names that count.
+pub(super) fn names(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    let Context {
+        site,
+        received_at,
+        names,
+        ..
+    } = &judge.context;
+    names.check(*site, *received_at, &draft.event)
+}
+
 pub(super) fn size(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
     within("the event", draft.event.encoded_len(), MAX_EVENT_BYTES)
 }
@@ -346,5 +383,31 @@ pub(crate) fn fitting_client(mut client: v1::Client) -> v1::Client {
 fn clear_if_long(text: &mut String) {
     if text.len() > MAX_NAME_BYTES {
         text.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_redacted_of_a_payload_leaves_json_however_it_was_written() {
+        let rules = SiteRules::from(&v1::Site {
+            rules: Some(v1::SiteRules {
+                email: v1::Redaction::Mask.into(),
+                card: v1::Redaction::Mask.into(),
+                ..v1::SiteRules::default()
+            }),
+            ..v1::Site::default()
+        });
+        let payload = r#"{"a":4111111111111111,"b":"a\u0040b.example","c@d.example":[{"n":-4111111111111111}],"e":1.5}"#;
+        let redacted = redacted(payload.as_bytes().to_vec(), &rules);
+        let redacted: Value = serde_json::from_slice(&redacted).unwrap();
+        assert_eq!(
+            redacted,
+            json!({"a":"[card]","b":"[email]","[email]":[{"n":"-[card]"}],"e":1.5})
+        );
+        let broken = super::redacted(b"a@b.example".to_vec(), &rules);
+        assert_eq!(broken, br#"{"bytes":11,"cut":""}"#);
     }
 }

@@ -1,7 +1,7 @@
 //! The class of a device.
 
 use super::super::Hints;
-use super::unquoted;
+use super::{models, unquoted};
 
 /// Words of televisions and of boxes beside them.
 const TELEVISIONS: &[&str] = &[
@@ -286,6 +286,9 @@ pub(super) fn class(ua: &str, os: &str, hints: &Hints) -> &'static str {
         .contains("automotive")
     {
         return "Car";
+    }
+    if let Some(class) = models::class(ua, hints) {
+        return class;
     }
     if any(TELEVISIONS) || has_screen_size(ua) {
         return "TV";

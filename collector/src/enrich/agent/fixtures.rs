@@ -308,6 +308,22 @@ fn most_fixtures_of_device_detector_are_read_alike() {
         check("browser", ours.browser, browser(name), name, &mut browsers);
         bots += usize::from(ours.bot.is_some());
     }
+    // Of the half that `models.txt` was not made from.
+    let held_out: Vec<_> = people
+        .iter()
+        .filter(|(_, fixture)| {
+            let mut crc = flate2::Crc::new();
+            crc.update(fixture["user_agent"].as_bytes());
+            crc.sum() & 1 == 1
+        })
+        .collect();
+    let right = held_out.iter().filter(|(_, fixture)| {
+        let name = fixture.get("device.type").map_or("", String::as_str);
+        same(agent(fixture).device, device(name))
+    });
+    let held_out = right.count() as f64 * 100.0 / held_out.len() as f64;
+    println!("device, of the half held out: {held_out:.2} %");
+    assert!(held_out >= 93.0, "device, held out: {held_out:.2} %");
     let percent = |count: usize| count as f64 * 100.0 / people.len() as f64;
     println!(
         "of {}: OS {:.2} %, device {:.2} %, browser {:.2} %, taken for bots {bots} ({:.3} %)",

@@ -11,6 +11,7 @@ mod bots;
 mod device;
 #[cfg(test)]
 mod fixtures;
+mod models;
 mod system;
 mod words;
 
