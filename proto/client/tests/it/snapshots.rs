@@ -83,6 +83,9 @@ fn a_store_with_little_room_gets_the_newest_events() {
         assert!(!whole && newest.len() <= room + 100, "{}", newest.len());
         let (mut next, restored) = next_page(&newest, at(6_000));
         assert_eq!(restored.events > 0, room > 0);
+        if room == 0 {
+            continue;
+        }
         let seen = deliver(&mut next, at(10_000));
         let first = 101 - restored.events as u64;
         let expected: Vec<_> = (first..101).map(|seq| (1, seq)).collect();
