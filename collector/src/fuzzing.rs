@@ -172,7 +172,7 @@ fn json_events(bytes: &[u8]) {
         return;
     };
     let events = body.len();
-    if let Ok(verdict) = body.judge(arrival(*first == b'S'), Some(b"key")) {
+    if let Ok(verdict) = body.judge(arrival(*first == b'S'), Some(b"key"), "of-day") {
         check(&verdict, events);
     }
 }

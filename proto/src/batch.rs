@@ -206,7 +206,7 @@ pub struct ExpandedEvent<'a> {
 pub struct UnreadableEvent {
     /// Its id, if that could be read.
     pub id: Option<EventId>,
-    /// `Malformed`, `TooLarge`, `InvalidType` or `InvalidProperty`.
+    /// `Malformed`, `TooLarge`, `InvalidType` or `InvalidProperty`, or what the client refused it for.
     pub reason: Reason,
     /// For people, in English.
     pub detail: &'static str,
@@ -293,7 +293,10 @@ impl<'a> Expand<'a> {
             .ok_or((Reason::InvalidType, "an event without a kind"))?;
         let event_type = match EventType::try_from(kind.r#type) {
             Ok(EventType::Unspecified) => {
-                return Err((Reason::InvalidType, "a kind without a type"));
+                return Err(match Reason::from_name(self.text(kind.name)?) {
+                    Some(reason) => (reason, "refused by the client"),
+                    None => (Reason::InvalidType, "a kind without a type"),
+                });
             }
             Ok(event_type) => event_type,
             Err(_) => EventType::Custom,

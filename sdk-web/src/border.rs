@@ -77,9 +77,9 @@ pub extern "C" fn output() -> *const u8 {
 
 /// See [`Core::new`].
 #[unsafe(no_mangle)]
-pub extern "C" fn start(first_day: u32, width: u32, height: u32, mono: f64, wall: f64) {
+pub extern "C" fn start(width: u32, height: u32, mono: f64, wall: f64) {
     if let Ok(mut instance) = INSTANCE.0.try_borrow_mut() {
-        let core = Core::new(&instance.input, first_day, width, height, now(mono, wall));
+        let core = Core::new(&instance.input, width, height, now(mono, wall));
         instance.core = Some(core);
     }
 }
@@ -90,10 +90,10 @@ pub extern "C" fn restore(mono: f64, wall: f64) -> usize {
     with(|core, input, _| core.restore(input, now(mono, wall))).unwrap_or(0)
 }
 
-/// See [`Core::consent`].
+/// See [`Core::person`].
 #[unsafe(no_mangle)]
-pub extern "C" fn consent(consent: u32) {
-    with(|core, _, _| core.consent(consent));
+pub extern "C" fn person(first_day: u32, consent: u32) {
+    with(|core, input, _| core.person(input, first_day, consent));
 }
 
 /// See [`Core::record`]; gives the text's length.

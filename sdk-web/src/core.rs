@@ -3,9 +3,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
-use wakeline_client::v1::{self, Consent, EventType};
+use wakeline_client::v1::{self, Consent};
 use wakeline_client::{
-    BatchHandle, Beacon, Client, Config, Fate, Now, Passed, Reason, Reply, Start, Step, Value,
+    BatchHandle, Beacon, Client, Config, Fate, Now, Passed, Person, Reason, Reply, Start, Step,
+    Value,
 };
 
 /// What [`Core::step`] gives when a batch is to be sent.
@@ -29,7 +30,6 @@ struct Texts<'a> {
     key: &'a str,
     /// 16 hex digits.
     stream: &'a str,
-    install: &'a str,
     language: &'a str,
     timezone: &'a str,
 }
@@ -43,7 +43,6 @@ impl<'a> Texts<'a> {
         Self {
             key: next(),
             stream: next(),
-            install: next(),
             language: next(),
             timezone: next(),
         }
@@ -51,9 +50,9 @@ impl<'a> Texts<'a> {
 }
 
 impl Core {
-    /// A client with an empty queue. `texts`: write key, stream (16 hex digits), install id, language and time zone,
-    /// with U+0000 between them; `first_day` in days since 1970; the screen in CSS pixels.
-    pub fn new(texts: &[u8], first_day: u32, width: u32, height: u32, now: Now) -> Self {
+    /// A client with an empty queue. `texts`: write key, stream (16 hex digits), language and time zone, with U+0000
+    /// between them; the screen in CSS pixels.
+    pub fn new(texts: &[u8], width: u32, height: u32, now: Now) -> Self {
         let texts = Texts::of(texts);
         let stream = NonZeroU64::new(hex(texts.stream)).unwrap_or(NonZeroU64::MAX);
         let mut config = Config::new(texts.key);
@@ -73,8 +72,8 @@ impl Core {
         let start = Start {
             now,
             stream,
-            install: texts.install.to_owned(),
-            first_day,
+            install: String::new(),
+            first_day: 0,
             seed: stream.get(),
         };
         Self {
@@ -89,14 +88,23 @@ impl Core {
         self.client.restore(snapshot, now).events
     }
 
-    /// What the person agreed to, for the next events, as a number of [`Consent`].
-    pub fn consent(&mut self, consent: u32) {
-        let consent = Consent::try_from(consent as i32).unwrap_or(Consent::Denied);
-        self.client.set_consent(consent);
+    /// Whose the next events are. `texts`: install id and user, with U+0000 between them; `first_day` of the install in
+    /// days since 1970; `consent` as a number of [`Consent`].
+    pub fn person(&mut self, texts: &[u8], first_day: u32, consent: u32) {
+        let (install, user) = str::from_utf8(texts)
+            .ok()
+            .and_then(|texts| texts.split_once('\0'))
+            .unwrap_or_default();
+        self.client.set_person(Person {
+            install: install.to_owned(),
+            first_day,
+            user: user.to_owned(),
+            consent: Consent::try_from(consent as i32).unwrap_or(Consent::Denied),
+        });
     }
 
     /// Queues an event, in the form of [`Passed`], under its number in the page's stream. `at` is when it happened, by the
-    /// monotonic clock. An `identify` has the user as its name. Gives the name of the reason for which it was refused, or an empty text.
+    /// monotonic clock. Gives the name of the reason for which it was refused, or an empty text.
     pub fn record(&mut self, passed: &[u8], seq: u64, at: u64, now: Now) -> &'static str {
         let Some(Passed { page, mut event }) = Passed::read(passed) else {
             return name(Reason::Malformed);
@@ -110,11 +118,7 @@ impl Core {
             }
         }
         self.client.set_page(page);
-        let result = if event.event_type == EventType::Identify {
-            self.client.adopt_identify(seq, &event.name, at, now)
-        } else {
-            self.client.adopt(seq, event, at, now)
-        };
+        let result = self.client.adopt(seq, event, at, now);
         result.map_or_else(|refused| name(refused.reason), |_| "")
     }
 
@@ -250,8 +254,10 @@ mod tests {
     }
 
     fn core() -> Core {
-        let texts = "wk\09e3779b97f4a7c15\0install\0de-DE\0Europe/Berlin".as_bytes();
-        Core::new(texts, 20_717, 1920, 1080, at(0))
+        let texts = "wk\09e3779b97f4a7c15\0de-DE\0Europe/Berlin".as_bytes();
+        let mut core = Core::new(texts, 1920, 1080, at(0));
+        core.person(b"install\0", 20_717, 0);
+        core
     }
 
     fn passed(event: Event) -> Vec<u8> {
@@ -300,7 +306,7 @@ mod tests {
         left.beaconed(0, at(20));
         let (snapshot, whole) = left.snapshot(usize::MAX, at(20));
         assert!(whole);
-        let mut next = Core::new("wk\x000000000000000001".as_bytes(), 0, 0, 0, at(0));
+        let mut next = Core::new("wk\x000000000000000001".as_bytes(), 0, 0, at(0));
         assert_eq!(next.restore(&snapshot, at(100)), 1);
         assert!(next.step(&mut Vec::new(), at(100)) > 29_000.0);
     }
@@ -331,10 +337,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), seq in any::<u64>(), ms in any::<u64>()) {
-            let mut core = Core::new(&bytes, u32::MAX, 0, 0, at(0));
+            let mut core = Core::new(&bytes, 0, 0, at(0));
             core.restore(&bytes, at(1));
             core.record(&bytes, seq, ms, at(1));
-            core.consent(seq as u32);
+            core.person(&bytes, u32::MAX, seq as u32);
             core.reply(202, Some(ms), &bytes, at(2));
             core.step(&mut Vec::new(), at(3));
             core.reply(202, Some(ms), &bytes, at(4));

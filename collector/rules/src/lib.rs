@@ -245,6 +245,21 @@ impl SiteRules {
             || xxhash_rust::xxh3::xxh3_64(visitor.as_bytes()) % 100 < u64::from(self.sample_percent)
     }
 
+    /// What the site's pages should know, as JSON; empty if all is as pages take it to be. `visitor` is whose page it is.
+    pub fn for_pages(&self, visitor: &str) -> String {
+        let mut settings = serde_json::Map::new();
+        if !self.blocked_paths.is_empty() {
+            settings.insert("blocked".to_owned(), self.blocked_paths.clone().into());
+        }
+        if !self.samples(visitor) {
+            settings.insert("sampled".to_owned(), false.into());
+        }
+        if settings.is_empty() {
+            return String::new();
+        }
+        serde_json::Value::Object(settings).to_string()
+    }
+
     /// How the event's properties fit its schema, if there is one.
     pub fn fit(&self, event: &v1::Event) -> Fit {
         if self.schemas.is_empty() {

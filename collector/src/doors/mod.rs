@@ -23,7 +23,7 @@ mod snowplow;
 #[cfg(test)]
 mod tests;
 mod umami;
-mod visitor;
+pub(crate) mod visitor;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use crate::snapshot::TrackerRules;
 const KEPT: usize = 16;
 
 /// The visitor that `sender` is at `now` (ms since 1970-01-01 UTC); empty if nothing is known of it.
-pub(super) fn of_day(
+pub(crate) fn of_day(
     site: u64,
     settings: Option<&TrackerRules>,
     sender: &Sender,

@@ -40,6 +40,9 @@ use crate::enrich::Sender;
 /// The name of the client in events that came as JSON.
 const CLIENT: &str = "json";
 
+/// The type of what the SDK refused itself, with the reason as its name.
+const REFUSED: &str = "refused";
+
 /// Why a body is refused as a whole.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
@@ -107,11 +110,13 @@ impl<'a> JsonBody<'a> {
         self.events.len()
     }
 
-    /// Judges the events. `idempotency_key` gives an id to those that have none.
+    /// Judges the events. `idempotency_key` gives an id to those that have none; `of_day` is the visitor of those whose
+    /// own is an empty text.
     pub(crate) fn judge(
         &self,
         arrival: Arrival,
         idempotency_key: Option<&[u8]>,
+        of_day: &str,
     ) -> Result<Verdict, BodyError> {
         let server = arrival.pass.grant.server;
         if self.historical && !server {
@@ -123,6 +128,9 @@ impl<'a> JsonBody<'a> {
             let text = raw.get();
             match read(text, server) {
                 Ok(mut draft) => {
+                    if draft.visitor.is_empty() && is_cookieless(text) {
+                        draft.visitor = Cow::Owned(of_day.to_owned());
+                    }
                     if let (0, "", Some(request)) =
                         (draft.event.stream, draft.event.client_id.as_str(), request)
                     {
@@ -341,12 +349,7 @@ fn read(text: &str, server: bool) -> Result<Draft<'static>, Refused> {
             "only a server key may give ip and user_agent",
         ));
     }
-    let kind = match event.r#type.as_deref() {
-        None => return Err(Refused::new(Reason::InvalidType, "there is no type")),
-        Some(name) => v1::EventType::from_name(name).ok_or_else(|| {
-            Refused::new(Reason::InvalidType, format!("there is no type {name:?}"))
-        })?,
-    };
+    let kind = kind_of(&event)?;
     complete(kind, &event)?;
     let claim = match (&event.time, event.age) {
         (None, None) => Claim::Now,
@@ -423,6 +426,22 @@ fn read(text: &str, server: bool) -> Result<Draft<'static>, Refused> {
     })
 }
 
+/// What happened; of what the SDK refused, why it did.
+fn kind_of(event: &JsonEvent) -> Result<v1::EventType, Refused> {
+    match event.r#type.as_deref() {
+        Some(REFUSED) => {
+            let reason = event.name.as_deref().and_then(Reason::from_name);
+            Err(Refused::new(
+                reason.unwrap_or(Reason::Malformed),
+                "refused by the client",
+            ))
+        }
+        None => Err(Refused::new(Reason::InvalidType, "there is no type")),
+        Some(name) => v1::EventType::from_name(name)
+            .ok_or_else(|| Refused::new(Reason::InvalidType, format!("there is no type {name:?}"))),
+    }
+}
+
 /// Checks that there is what the type can't do without, and nothing twice.
 fn complete(kind: v1::EventType, event: &JsonEvent) -> Result<(), Refused> {
     let missing = match kind {
@@ -484,6 +503,15 @@ fn consent_of(text: &str) -> Option<v1::Consent> {
         "pending" => Some(v1::Consent::Pending),
         _ => None,
     }
+}
+
+/// Whether the visitor is there and empty: that of a page that keeps no id. One that is left out was forgotten.
+fn is_cookieless(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Glimpse {
+        visitor: Option<String>,
+    }
+    serde_json::from_str(text).is_ok_and(|Glimpse { visitor }| visitor.is_some())
 }
 
 /// Visitor and consent of an event that can't be read, as far as they can. A consent that is not understood is none.

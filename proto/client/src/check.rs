@@ -17,8 +17,9 @@ const MAX_TIMESTAMP_MS: i64 = 1 << 53;
 pub(crate) fn event(event: &Event) -> Result<(), Refused> {
     use Reason::{InvalidName, InvalidProperty, InvalidType, TooLarge};
 
+    let typed = event.event_type != EventType::Unspecified;
     ensure(
-        event.event_type != EventType::Unspecified,
+        typed || Reason::from_name(&event.name).is_some(),
         InvalidType,
         "an event without a type",
     )?;

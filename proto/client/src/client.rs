@@ -10,7 +10,7 @@ use wakeline_proto::v1::{Consent, EventType};
 use wakeline_proto::{EventId, Reason};
 
 use crate::check;
-use crate::config::{Config, Now, Start};
+use crate::config::{Config, Now, Person, Start};
 use crate::encode;
 use crate::event::{Event, Page};
 use crate::fate::{Counts, DropReason, Fate, Refused, bump};
@@ -145,6 +145,17 @@ impl Client {
         }));
     }
 
+    /// Whose the next events are, and on what terms; `user` is empty if nobody is signed in. What is queued stays whose
+    /// it was.
+    pub fn set_person(&mut self, person: Person) {
+        self.identity = Arc::new(Identity {
+            visitor: person.install,
+            first_day: person.first_day,
+            user: person.user,
+            consent: person.consent,
+        });
+    }
+
     /// What the person agreed to, for the next events. While denied or pending, events are refused.
     pub fn set_consent(&mut self, consent: Consent) {
         Arc::make_mut(&mut self.identity).consent = consent;
@@ -171,7 +182,14 @@ impl Client {
             let refused = check::ensure(false, Reason::Malformed, "the number is taken");
             return self.counted(refused).map(|()| self.id(seq));
         }
-        self.enqueue(seq, event, at_mono_ms, now)
+        let result = self.enqueue(seq, event, at_mono_ms, now);
+        if let Err(refused) = &result
+            && refused.reason.is_kept()
+        {
+            // Its number is given: a server hears why it comes without an event.
+            self.push(seq, Event::refused(refused.reason), at_mono_ms, now);
+        }
+        result
     }
 
     /// Names the person for this and later events, and records an identify event.
@@ -438,12 +456,17 @@ impl Client {
             )
         });
         self.counted(checked)?;
+        Ok(self.push(seq, event, at_mono_ms, now))
+    }
+
+    fn push(&mut self, seq: u64, event: Event, at_mono_ms: u64, now: Now) -> EventId {
         let id = self.id(seq);
         self.next_seq = seq + 1;
         self.counts.recorded += 1;
         self.queue.push(Box::new(Entry {
             id,
             at: At::Mono(at_mono_ms),
+            weight: queue::weight(&event, self.page.as_deref()),
             event,
             page: self.page.clone(),
             identity: Arc::clone(&self.identity),
@@ -452,10 +475,9 @@ impl Client {
             held_until: 0,
             suspect: false,
             arrival: 0,
-            weight,
         }));
         self.shed();
-        Ok(id)
+        id
     }
 
     /// When the next batch is due by what is queued: 0 = at once. `None`: nothing is.

@@ -2,7 +2,7 @@ use alloc::string::String;
 use core::num::NonZeroU64;
 
 use wakeline_proto::limits::MAX_AGE_MS;
-use wakeline_proto::v1;
+use wakeline_proto::v1::{self, Consent};
 
 /// Two clocks, read together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,19 @@ pub struct Start {
     pub first_day: u32,
     /// Seeds the jitter of retries.
     pub seed: u64,
+}
+
+/// Whose events are, by [`Client::set_person`](crate::Client::set_person).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Person {
+    /// The install id; empty: cookieless.
+    pub install: String,
+    /// Day of the install's first event, in days since 1970-01-01 UTC; 0 = unknown.
+    pub first_day: u32,
+    /// The site's own id of the signed-in person; empty: nobody is.
+    pub user: String,
+    /// What the person agreed to. While denied or pending, events are refused.
+    pub consent: Consent,
 }
 
 /// How a [`Client`](crate::Client) behaves. [`Config::new`] has the defaults.

@@ -1,13 +1,14 @@
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
+use wakeline_proto::Reason;
 use wakeline_proto::batch::{ExpandedEvent, ValueRef};
 use wakeline_proto::v1::{Engagement, EventType, Exposure, Order};
 
 /// What happened, as the caller says it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// Not `Unspecified`.
+    /// `Unspecified`: see [`Event::refused`].
     pub event_type: EventType,
     /// Name of a custom event; of others optional.
     pub name: String,
@@ -34,6 +35,15 @@ impl Event {
             engagement: None,
             exposure: None,
             passive: false,
+        }
+    }
+
+    /// In place of an event that was refused where it happened, so that servers count it: without a type, and with the
+    /// reason as its name.
+    pub fn refused(reason: Reason) -> Self {
+        Self {
+            name: reason.as_str().to_owned(),
+            ..Self::new(EventType::Unspecified)
         }
     }
 

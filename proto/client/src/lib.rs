@@ -58,7 +58,7 @@ mod strings;
 mod wire;
 
 pub use client::Client;
-pub use config::{Config, Now, Start};
+pub use config::{Config, Now, Person, Start};
 pub use event::{Event, Page, Value};
 pub use fate::{Counts, DropReason, Fate, Refused};
 pub use snapshot::Passed;

@@ -74,6 +74,7 @@ mod tests {
             rejected in prop::collection::vec((0..12_u32, 0..12_usize, "[a-zä]{0,3}"), 0..6),
             accepted in 0..12_u32,
             events in 0..12_usize,
+            settings in "[a-z{}]{0,5}",
             more in prop::collection::vec(any::<u8>(), 0..4),
         ) {
             let rejected = rejected.into_iter().map(|(index, reason, detail)| BatchRejection {
@@ -81,7 +82,7 @@ mod tests {
                 reason: Reason::ALL.get(reason).map_or("new", |reason| reason.as_str()).to_owned(),
                 detail,
             });
-            let mut body = BatchReply { accepted, rejected: rejected.collect() }.encode_to_vec();
+            let mut body = BatchReply { accepted, rejected: rejected.collect(), settings }.encode_to_vec();
             prop_assert_eq!(fates(&body, events), expected(&body, events));
             // Whatever else comes: nothing is read that prost would not read.
             body.extend(more);

@@ -179,6 +179,7 @@ fn batch_reply_is_encoded_as_ever() {
             reason: "too_old".into(),
             detail: "d".into(),
         }],
+        settings: String::new(),
     };
     check(&reply, include_str!("golden/batch_reply.hex"));
 }

@@ -27,6 +27,14 @@ const FEATURES: [&str; 6] = [
     "--enable-nontrapping-float-to-int",
     "--enable-sign-ext",
 ];
+/// Modules that a page loads only where it needs them: source, name in the others' code, name of the file.
+const LAZY: [(&str, &str, &str); 5] = [
+    ("capture.ts", "CAPTURE_FILE", "capture"),
+    ("vitals.ts", "VITALS_FILE", "vitals"),
+    ("links.ts", "LINKS_FILE", "links"),
+    ("overlay.ts", "OVERLAY_FILE", "overlay"),
+    ("plain.ts", "PLAIN_FILE", "plain"),
+];
 /// Files of the package that are as they are in `sdk-web/npm`.
 const AS_IS: [&str; 2] = ["package.json", "README.md"];
 
@@ -50,11 +58,16 @@ pub(crate) fn assemble(
 
     let wasm = builder.shrink(module)?;
     let wasm_file = format!("sdk-{}.wasm", short_hash(&wasm));
-    let sdk = builder.script(
-        "shell.ts",
-        "esm",
-        &[define("WASM_FILE", &format!("./{wasm_file}"))],
-    )?;
+    let mut lazy = Vec::new();
+    let mut named = vec![define("WASM_FILE", &format!("./{wasm_file}"))];
+    for (entry, name, stem) in LAZY {
+        let script = builder.script(entry, "esm", &[])?;
+        let file = format!("{stem}-{}.js", short_hash(&script));
+        named.push(define(name, &format!("./{file}")));
+        named.push(format!("--external:./{file}"));
+        lazy.push((stem, file, script));
+    }
+    let sdk = builder.script("main.ts", "esm", &named)?;
     let sdk_file = format!("sdk-{}.js", short_hash(&sdk));
     let loader = builder.script("script.ts", "iife", &[define("SDK_FILE", &sdk_file)])?;
     let module = builder.script(
@@ -71,7 +84,19 @@ pub(crate) fn assemble(
         loader: write_compressed(&serve.join("wakeline.js"), &loader)?,
         glue: write_compressed(&serve.join(&sdk_file), &sdk)?,
         wasm: write_compressed(&serve.join(&wasm_file), &wasm)?,
+        lazy: lazy
+            .iter()
+            .map(|(stem, file, script)| {
+                Ok((
+                    (*stem).to_owned(),
+                    write_compressed(&serve.join(file), script)?,
+                ))
+            })
+            .collect::<anyhow::Result<_>>()?,
     };
+    for (_, file, script) in &lazy {
+        fs::write(npm.join(file), script)?;
+    }
     for (name, bytes) in [
         ("wakeline.mjs", &module),
         ("wakeline.js", &loader),
@@ -122,6 +147,7 @@ impl Builder<'_> {
         run(self
             .tools
             .tool("esbuild/bin/esbuild")
+            .env("NODE_PATH", self.tools.modules())
             .arg(self.loader.join("src").join(entry))
             .args([
                 "--bundle",

@@ -22,7 +22,7 @@ const INPUTS: [&str; 8] = [
     "sdk-web",
 ];
 /// Folders in them that do not.
-const NOT_INPUTS: [&str; 4] = ["node_modules", "tests", "benches", "target"];
+const NOT_INPUTS: [&str; 5] = ["node_modules", "test", "tests", "benches", "target"];
 
 /// The checkout that this program was compiled in.
 pub(crate) fn workspace_root() -> anyhow::Result<PathBuf> {

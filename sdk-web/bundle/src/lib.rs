@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! out_dir/
-//!   npm/    package.json, wakeline.mjs, wakeline.js, sdk-<hash>.js, sdk-<hash>.wasm, types/
-//!   serve/  wakeline.js, sdk-<hash>.js, sdk-<hash>.wasm, each with its .br and .gz
+//!   npm/    package.json, README.md, wakeline.mjs, types/, and what is served
+//!   serve/  wakeline.js, sdk-<hash>.js, sdk-<hash>.wasm, and modules that only some pages load; each with its .br and .gz
 //!   sizes.json
 //! ```
 //! Names with a hash never change what they hold; `wakeline.js` names them.

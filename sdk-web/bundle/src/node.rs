@@ -22,6 +22,11 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
+    /// Where packages are.
+    pub(crate) fn modules(&self) -> &Path {
+        &self.modules
+    }
+
     /// A tool by the path of its script in `node_modules`.
     pub(crate) fn tool(&self, script: &str) -> Command {
         let mut command = Command::new("node");

@@ -1,6 +1,6 @@
 //! What users download, in bytes.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub struct Size {
 }
 
 /// The sizes of what a page loads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// `wakeline.js`, loaded with the page.
     pub loader: Size,
@@ -25,21 +25,30 @@ pub struct Sizes {
     pub glue: Size,
     /// `sdk-<hash>.wasm`, loaded after it.
     pub wasm: Size,
+    /// Modules that are loaded only where a page needs them, by name: `capture`, `links`, `overlay`, `plain`, `vitals`.
+    pub lazy: BTreeMap<String, Size>,
 }
 
 const FILE: &str = "sizes.json";
 
 impl Sizes {
-    /// All that a page loads, by brotli.
+    /// All that every page loads, by brotli.
     pub fn brotli(&self) -> usize {
         self.loader.brotli + self.glue.brotli + self.wasm.brotli
     }
 
+    /// All that a page loads that captures everything, by brotli.
+    pub fn brotli_with_capture(&self) -> usize {
+        let capture =
+            ["capture", "vitals"].map(|name| self.lazy.get(name).map_or(0, |size| size.brotli));
+        self.brotli() + capture.iter().sum::<usize>()
+    }
+
     pub(crate) fn read(out_dir: &Path) -> anyhow::Result<Self> {
         let value: Value = serde_json::from_slice(&fs::read(out_dir.join(FILE))?)?;
-        let size = |name: &str| -> anyhow::Result<Size> {
+        let read = |value: &Value, name: &str| -> anyhow::Result<Size> {
             let field = |kind: &str| {
-                value[name][kind]
+                value[kind]
                     .as_u64()
                     .and_then(|bytes| usize::try_from(bytes).ok())
                     .with_context(|| format!("{FILE} has no {name}.{kind}"))
@@ -50,21 +59,36 @@ impl Sizes {
                 brotli: field("brotli")?,
             })
         };
+        let size = |name: &str| read(&value[name], name);
+        let lazy = value["lazy"]
+            .as_object()
+            .with_context(|| format!("{FILE} has no lazy"))?;
         Ok(Self {
             loader: size("loader")?,
             glue: size("glue")?,
             wasm: size("wasm")?,
+            lazy: lazy
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), read(value, name)?)))
+                .collect::<anyhow::Result<_>>()?,
         })
     }
 
     pub(crate) fn write(&self, out_dir: &Path) -> anyhow::Result<()> {
         let size =
             |size: Size| json!({ "raw": size.raw, "gzip": size.gzip, "brotli": size.brotli });
+        let lazy: BTreeMap<_, _> = self
+            .lazy
+            .iter()
+            .map(|(name, of)| (name, size(*of)))
+            .collect();
         let value = json!({
             "loader": size(self.loader),
             "glue": size(self.glue),
             "wasm": size(self.wasm),
+            "lazy": lazy,
             "total_brotli": self.brotli(),
+            "with_capture_brotli": self.brotli_with_capture(),
         });
         fs::write(out_dir.join(FILE), format!("{value:#}\n"))?;
         Ok(())

@@ -1,7 +1,7 @@
 // What a site's code sees.
 
-/** Values that a property may have. Others, and texts over 4,096 characters, are left out; the console names the first. */
-export type PropertyValue = string | number | boolean | Date;
+/** Values that a property may have. Texts over 4,096 bytes are cut, large BigInts become texts, others are left out. */
+export type PropertyValue = string | number | boolean | bigint | Date;
 
 /** Names and values that describe an event. `null` and `undefined` are left out silently. */
 export type Properties<P = Record<string, unknown>> = {
@@ -41,6 +41,46 @@ export interface Order extends Cart {
   readonly id: string;
 }
 
+/** Where the person is, where the browser can't say: in a sandbox, in a worker, or on a virtual page. */
+export interface Place {
+  readonly url: string;
+  readonly title?: string;
+  readonly referrer?: string;
+}
+
+/** What the person answered. While `pending`, events wait in memory; `granted` sends them, `denied` destroys them. */
+export type Consent = "granted" | "denied" | "pending";
+
+/** An event on its way, which a plugin may change. */
+export interface CapturedEvent {
+  /** `page_view`, `click`, `order`, `custom`, … */
+  type: string;
+  /** Of a custom event. */
+  name?: string;
+  properties: Record<string, unknown>;
+  url?: string;
+  referrer?: string;
+  title?: string;
+}
+
+/** Sees each event before it gets its number. What it returns is recorded; `null`, `false` or nothing drops the event. */
+export type Plugin = (event: CapturedEvent) => CapturedEvent | null | undefined | false | void;
+
+/** What can be captured without a call. README.md says what each records. */
+export type Capture =
+  | "clicks"
+  | "rage"
+  | "outbound"
+  | "downloads"
+  | "forms"
+  | "scroll"
+  | "engagement"
+  | "notFound"
+  | "vitals"
+  | "errors"
+  | "search"
+  | "swipes";
+
 declare global {
   interface Window {
     /** What the script tag defines; absent if it was not loaded. */
@@ -50,16 +90,33 @@ declare global {
 
 /** The client. None of its calls throws, and each may be made at any time. */
 export interface Wakeline {
+  /** The site's write key. */
+  readonly key: string;
   /** Records an event of your own. */
   track<P extends Properties<P>>(name: string, properties?: P): void;
-  /** Records a view of the page as it is now. Done by itself at start and at each History API route. */
-  page(): void;
+  /**
+   * Records a view of the page as it is now, or of the place that is given, where then all events are until the next
+   * view. Done by itself at start and at each route.
+   */
+  page(place?: Place): void;
   /** Names the signed-in person, by the site's own id. */
-  identify(userId: string): void;
+  identify<P extends Properties<P>>(userId: string, properties?: P): void;
+  /** Says that `previousId`, a user or install id, is the same person as `userId`. */
+  alias(userId: string, previousId: string): void;
+  /** Says that the person belongs to a group (a company, a team). */
+  group<P extends Properties<P>>(groupId: string, properties?: P): void;
+  /** Forgets the person, at sign-out: later events are of a new visitor. */
+  reset(): void;
   productView(product: Product): void;
   cart(cart: Cart): void;
   checkout(cart: Cart): void;
   order(order: Order): void;
+  /** What the person agreed to. To be said on each page: Wakeline stores no answer. */
+  setConsent(consent: Consent): void;
+  /** Adds these properties to all later events, which may have others in their place. */
+  set<P extends Properties<P>>(properties: P): void;
+  /** Adds a plugin. */
+  use(plugin: Plugin): void;
   /** Sends what is queued as soon as the server allows. */
   flush(): void;
   /** Whether each event, and what became of it, is shown in the console. */
@@ -71,7 +128,22 @@ export interface Options {
   readonly key: string;
   /** Where the collector's paths begin: `https://shop.example/w`. Default: `/w` at the page's own origin. */
   readonly collector?: string;
-  /** Whether page views are recorded without being called for. Default: true. */
+  /** Whether page views are recorded without being called for. Default: true; in a worker or a sandbox never. */
   readonly pageViews?: boolean;
+  /** Whether the part of the URL after `#` belongs to the page: for routers that keep the route there. Default: false. */
+  readonly hash?: boolean;
+  /** What was answered already. Default: none is asked for, unless the browser objects (GPC, DNT): then `denied`. */
+  readonly consent?: Consent;
+  /**
+   * Where the install id is kept, and with it whether anything is stored on the device. `memory`: nothing is, each page
+   * load is a visitor. `none`: nothing is, and the collector tells visitors of one day apart. Default: `storage`.
+   */
+  readonly persistence?: "storage" | "cookie" | "memory" | "none";
+  /** The cookie's domain, so that subdomains share it: `shop.example`. */
+  readonly domain?: string;
+  /** Other domains of yours: links to them carry the install id, signed, for two minutes. Separated by spaces. */
+  readonly linkDomains?: string;
+  /** What is captured: names separated by spaces, or `all`. The site's settings may add to it. */
+  readonly capture?: string | readonly Capture[];
   readonly debug?: boolean;
 }

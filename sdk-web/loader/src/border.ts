@@ -7,9 +7,9 @@ interface Exports {
   memory: WebAssembly.Memory;
   input(length: number): number;
   output(): number;
-  start(firstDay: number, width: number, height: number, mono: number, wall: number): void;
+  start(width: number, height: number, mono: number, wall: number): void;
   restore(mono: number, wall: number): number;
-  consent(consent: number): void;
+  person(firstDay: number, consent: number): void;
   record(seq: number, at: number, mono: number, wall: number): number;
   flush(): void;
   step(mono: number, wall: number): number;
@@ -30,7 +30,9 @@ const TYPES =
     " ",
   );
 /** What an event's first byte says. */
+const PASSIVE = 4;
 const ORDER = 8;
+const ENGAGEMENT = 16;
 /** Kinds of values. */
 const TEXT = 0;
 const NUMBER = 2;
@@ -41,7 +43,7 @@ const utf8 = new TextEncoder();
 const clock = () => [performance.now(), Date.now()] as const;
 
 /** An event as the client reads it. */
-const encode = ({ type, name, user, properties, order, url, referrer, title }: WireEvent) => {
+const encode = ({ type, name, properties, order, engagement, interactive, url, referrer, title }: WireEvent) => {
   const out: number[] = [];
   /** A varint. */
   const number = (value: number) => {
@@ -62,13 +64,13 @@ const encode = ({ type, name, user, properties, order, url, referrer, title }: W
     number(bytes.length);
     for (const byte of bytes) out.push(byte);
   };
-  out.push(order ? ORDER : 0);
+  out.push((interactive == false ? PASSIVE : 0) | (order ? ORDER : 0) | (engagement ? ENGAGEMENT : 0));
   text(url);
   text(referrer);
   text(title);
-  out.push(TYPES.indexOf(type) + 1);
-  text(type == "identify" ? user : name);
-  const values = Object.entries(properties ?? {});
+  out.push(TYPES.indexOf(type) + 1); // 0: refused
+  text(name);
+  const values = Object.entries(properties);
   number(values.length);
   for (const [name, value] of values) {
     text(name);
@@ -81,7 +83,7 @@ const encode = ({ type, name, user, properties, order, url, referrer, title }: W
       out.push(NO + +value);
     } else {
       out.push(TIME);
-      signed(+value);
+      signed(Date.parse(value.timestamp));
     }
   }
   if (order) {
@@ -95,6 +97,10 @@ const encode = ({ type, name, user, properties, order, url, referrer, title }: W
       signed(price);
       number(quantity);
     }
+  }
+  if (engagement) {
+    number(engagement.time_ms);
+    number(engagement.scroll_percent);
   }
   return out;
 };
@@ -112,8 +118,8 @@ const compile = async (url: URL) => {
 
 export type Core = Awaited<ReturnType<typeof connect>>;
 
-/** A client. `texts`: write key, stream, install id, language, time zone. */
-export const connect = async (url: URL, texts: string[], firstDay: number, width: number, height: number) => {
+/** A client. `texts`: write key, stream, language, time zone. */
+export const connect = async (url: URL, texts: string[], width: number, height: number) => {
   const { exports } = await WebAssembly.instantiate(await (compiled ??= compile(url)));
   const wasm = exports as unknown as Exports;
   const give = (bytes: ArrayLike<number>) => {
@@ -130,13 +136,17 @@ export const connect = async (url: URL, texts: string[], firstDay: number, width
     return text;
   };
   give(utf8.encode(texts.join("\0")));
-  wasm.start(firstDay, width, height, ...clock());
+  wasm.start(width, height, ...clock());
   return {
     restore(snapshot: string) {
       give(Array.from(snapshot, (byte) => byte.charCodeAt(0)));
       return wasm.restore(...clock());
     },
-    consent: wasm.consent,
+    /** Whose the next events are. `texts`: install id, user. `consent`: 1 if granted, else 0. */
+    person(texts: string[], firstDay: number, consent: number) {
+      give(utf8.encode(texts.join("\0")));
+      wasm.person(firstDay, consent);
+    },
     /** Gives why it was refused, if it was. */
     record(seq: number, at: number, event: WireEvent) {
       give(encode(event));

@@ -1,36 +1,33 @@
-// The loader: gives each call its id and time at once, and keeps it until the WebAssembly client takes over. If that
-// can't be loaded, it sends JSON itself; if the page goes before, it hands what it has to a beacon.
+// The loader: gives each call its id and time at once, and keeps it until the main module takes over. If the page goes
+// before, it hands what it has to a beacon, as JSON.
 
-import type { Cart, Options, Product, Properties, Wakeline } from "./api";
-import type { Entry, SdkModule, Setup, Sink, WireEvent } from "./event";
-import { cleanOrder, cleanProperties, warn } from "./values";
+import type { Cart, Options, Place, Plugin, Properties, Wakeline } from "./api";
+import type { Call, Entry, Made, Person, SdkModule, Setup, WireEvent } from "./event";
+import { copyOrder, cleanProperties, warn } from "./values";
 
-/** Events and bytes of a JSON request: what outlives the page, requests and beacons together, may have 64 KiB. */
-const MAX_EVENTS = 50;
-const MAX_BYTES = 30_000;
+/** Characters of a beacon: at most three bytes each, of the 64 KiB that may outlive the page. */
+const MAX_BEACON = 20_000;
 /** Events that wait here at most. */
 const MAX_QUEUE = 10_000;
-const MAX_USER_BYTES = 128;
-/** Longest URL and title; longer ones would have the event refused. */
+/** Characters of a URL; of a longer one the event would be refused. */
 const MAX_URL = 2_000;
-const MAX_TITLE = 500;
-/** Between an event and the JSON request that carries it, and after a failed one, in ms. */
-const SEND_AFTER = 1_000;
-const RETRY_AFTER = 10_000;
-/** After a request that another one would not mend: a key that is refused. */
-const PAUSE = 300_000;
+/** When the main module is loaded at the latest, and again if that failed, in ms. */
+const LOAD_AFTER = 1_000;
+const LOAD_AGAIN = 10_000;
 
-const random = (bytes: number) => crypto.getRandomValues(new Uint8Array(bytes));
+const page = (globalThis as { document?: Document }).document;
 
-/** The install id and its first day. Where nothing can be stored, the page has one of its own. */
-const installed = () => {
-  const name = "wakeline";
-  const id = btoa(String.fromCharCode(...random(16))).slice(0, 22);
-  let known = `${id.replace(/\W/g, "-")}.${Math.floor(Date.now() / 864e5)}`;
+const hex = (bytes: number) =>
+  Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => (byte + 256).toString(16).slice(1)).join("");
+
+/** An install id, and the day of its first event in days since 1970: the one that is stored, or a new one. */
+export const installed = (durable: boolean, known = `${hex(11)}.${Math.floor(Date.now() / 864e5)}`) => {
   try {
-    const found = localStorage[name];
-    if (/^[\w-]{22}\.\d+$/.test(found)) known = found;
-    else localStorage[name] = known;
+    if (durable) {
+      const found = localStorage.wakeline;
+      if (/^[\w-]{22}\.\d+$/.test(found)) return found;
+      localStorage.wakeline = known;
+    }
   } catch {}
   return known;
 };
@@ -40,230 +37,194 @@ const objects = () =>
   (navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl || navigator.doNotTrack == "1";
 
 /** What the document says itself: elements of the page may have this name and hide it. */
-const said = (name: "title" | "referrer"): string =>
-  Reflect.get(Document.prototype, name, document);
+const said = (name: "title" | "referrer"): string => (page ? Reflect.get(Document.prototype, name, page) : "");
 
-const bytes = (text: string) => new Blob([text]).size;
-
-const pageUrl = () => (location.href.split("#")[0] as string).slice(0, MAX_URL);
-
-/**
- * Starts recording. `load` gets the WebAssembly client.
- */
-export const start = (options: Options, load: () => Promise<SdkModule>): Wakeline => {
-  const silent = objects();
-  const setup: Setup = {
-    ...(options as Options & { collector: string }),
-    stream: Array.from(random(8), (byte) => (byte + 256).toString(16).slice(1)).join(""),
-    install: silent ? "" : installed(),
-    log: (...what) => {
-      if (wakeline.debug) console.log("wakeline", ...what);
-    },
-  };
-  let queue: Entry[] = [];
+/** Starts recording. `load` gets the main module. */
+export const start = (options: Options & { collector: string }, load: () => Promise<SdkModule>): Wakeline => {
+  const { key, persistence } = options;
+  const stream = hex(8);
   let seq = 0;
-  let user: string | undefined;
   let url: string | undefined;
   let referrer = "";
-  let sink: Sink | undefined;
-  let most = MAX_EVENTS;
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  let place: Place | undefined;
+  let loading: boolean | undefined;
   /** A page that crashes says no word: what is queued is kept once for all events of a task. */
-  let keeping: typeof timer;
+  let keeping: ReturnType<typeof setTimeout> | undefined;
+  const defaults = {};
+  const plugins: Plugin[] = [];
 
-  const record = (event: WireEvent) => {
-    const title = said("title").slice(0, MAX_TITLE);
-    const entry: Entry = [seq++, performance.now(), { ...event, url: pageUrl(), referrer, title, user }];
+  const pageUrl = () =>
+    // A sandbox's or a worker's own address is none: the page has to say where it is.
+    (place?.url ?? (page && /^[^abd]/.test(location.href) ? location.href : ""))
+      .split(options.hash ? "\n" : "#")[0]!
+      .slice(0, MAX_URL);
+
+  /** Gives the event its number. */
+  const enqueue = (event: WireEvent, person = setup.person) => {
+    if (setup.consent == "denied") return;
+    const entry: Entry = [seq++, performance.now(), event, person];
     setup.log(entry[0], event);
-    try {
-      if (sink) return sink.record(entry);
-    } catch (error) {
-      fail(error);
-    }
+    if (setup.sink && setup.allowed()) return setup.sink.record(entry);
     // What is over it shows as a gap in the stream's numbers.
-    if (queue.length < MAX_QUEUE) queue.push(entry);
+    if (setup.queue.length < MAX_QUEUE) setup.queue.push(entry);
     clearTimeout(keeping);
-    keeping = setTimeout(keep);
-    sendLater(SEND_AFTER);
+    keeping = setTimeout(setup.keep);
   };
 
-  // Without WebAssembly.
-  const json = ([seq, at, event]: Entry) =>
-    JSON.stringify(
-      {
-        id: `${setup.stream}.${seq}`,
-        // No wall clock is right everywhere.
-        age: Math.round(performance.now() - at),
-        visitor: setup.install.slice(0, 22),
-        ...event,
-      },
-      function (this: Record<string, unknown>, name, value: unknown) {
-        if (this[name] instanceof Date) return { timestamp: value };
-        // A server's JSON parser refuses half of a surrogate pair, and all events with it.
-        return (value as { toWellFormed?(): string } | null)?.toWellFormed?.() ?? value;
-      },
-    );
-  /** The events from this place on that fit a request: one at least, if there is one. */
-  const chunk = (from: number, most: number) => {
-    const texts: string[] = [];
-    let size = 0;
-    for (const entry of queue.slice(from, from + most)) {
-      const text = json(entry);
-      size += bytes(text) + 1;
-      if (size > MAX_BYTES && texts[0]) break;
-      texts.push(text);
-    }
-    return texts;
-  };
-  const address = () => `${setup.collector}1/events?k=${setup.key}`;
-
-  const sendLater = (delay: number) => {
-    // Set until its request is answered: one at a time.
-    if (queue[0]) timer ??= setTimeout(async () => {
-      delay = RETRY_AFTER;
-      const sending = queue;
-      try {
-        const texts = chunk(0, most);
-        const body = `[${texts}]`;
-        const { status } = await fetch(address(), {
-          method: "POST",
-          body, // a text: sent as text/plain, which needs no preflight
-          credentials: "omit",
-          keepalive: body.length < MAX_BYTES,
-        });
-        const spoilt = status == 400 || status == 413;
-        if (spoilt || status == 202) {
-          delay = 0;
-          if (spoilt && texts[1]) most = texts.length >> 1;
-          else {
-            if (spoilt) warn("event dropped", texts);
-            sending.splice(0, texts.length);
-            most = MAX_EVENTS;
-          }
-        } else if (status < 429) {
-          warn("key refused", status);
-          delay = PAUSE;
-        }
-      } catch {}
-      timer = undefined;
-      sendLater(delay);
-    }, delay);
-  };
-
-  /** What the next page has to send, as long as this one may go without having sent it. */
-  const keep = () => {
-    try {
-      const name = `wakeline_${setup.key}_${setup.stream}`;
-      if (queue[0]) localStorage[name] = [Date.now(), ...queue.map(json)];
-      else delete localStorage[name];
-    } catch {}
-  };
-
-  const leave = () => {
-    keep();
-    // What a beacon took is kept all the same: nobody sees its answer. Copies are told by their ids.
-    let from = 0;
-    for (let texts; (texts = chunk(from, MAX_EVENTS))[0] && navigator.sendBeacon(address(), `[${texts}]`); ) {
-      from += texts.length;
-    }
-  };
-
-  const fail = (error: unknown) => {
-    warn("no wasm", error);
-    sink = undefined;
-    sendLater(0);
-  };
-
-  const view = () => {
-    const next = pageUrl();
-    if (next != url) {
-      referrer = (url ?? said("referrer")).slice(0, MAX_URL);
-      url = next;
-    }
-    record({ type: "page_view" });
+  const record = (made: Made, person?: Person) => {
+    let event: WireEvent | null | undefined = {
+      ...made,
+      properties: { ...defaults, ...cleanProperties(made.properties ?? {}) },
+      url: pageUrl(),
+      referrer,
+      title: place?.title ?? said("title"),
+    };
+    for (const plugin of plugins) if (!(event = plugin(event) as typeof event)) return;
+    enqueue(event, person);
   };
 
   const safely =
     <A extends unknown[]>(call: (...args: A) => void) =>
     (...args: A) => {
       try {
-        if (!silent) call(...args);
+        call(...args);
       } catch (error) {
-        warn("call dropped", error);
+        warn("call refused", error);
+        // So that it is counted: a reason is thrown by its name.
+        enqueue({ type: "refused", name: error + "", properties: {} });
       }
     };
 
-  const ordering = (type: string) => safely((cart: Cart) => record({ type, order: cleanOrder(cart) }));
+  const json = ([seq, at, event, person]: Entry) =>
+    JSON.stringify(
+      // An age: no wall clock is right everywhere.
+      { id: `${setup.stream}.${seq}`, age: Math.round(performance.now() - at), ...person, ...event },
+      // A server's JSON parser refuses half of a surrogate pair, and all events with it.
+      (_, value: { toWellFormed?(): string } | null) => value?.toWellFormed?.() ?? value,
+    );
 
-  const wakeline: Wakeline = {
-    track: safely((name: string, properties?: Properties) =>
-      record({ type: "custom", name: name + "", properties: cleanProperties(properties) }),
-    ),
-    page: safely(view),
-    identify: safely((id: string) => {
-      if (typeof id != "string" || !id || bytes(id) > MAX_USER_BYTES) throw "no user";
-      user = id;
-      record({ type: "identify" });
-    }),
-    productView: safely((product: Product) =>
-      record({ type: "product_view", properties: cleanProperties(product) }),
-    ),
-    cart: ordering("cart"),
-    checkout: ordering("checkout"),
-    order: ordering("order"),
-    flush: safely(() => sink?.flush()),
-    debug: !!options.debug,
+  const view = (given?: Place) => {
+    place = given;
+    const next = pageUrl();
+    if (next != url) {
+      referrer = (place?.referrer ?? url ?? said("referrer")).slice(0, MAX_URL);
+      url = next;
+    }
+    record({ type: "page_view" });
   };
-  if (silent) return wakeline;
 
-  if (options.pageViews != false) {
+  const typed = (type: string) => safely((cart: Cart) => record({ type, order: copyOrder(cart) }));
+  /** The main module has it. */
+  const later =
+    (name: Call[0]) =>
+    (...args: unknown[]) => {
+      setup.calls.push([name, ...args]);
+      void connect();
+    };
+
+  const setup: Setup = {
+    ...options,
+    consent: options.consent ?? (objects() ? "denied" : undefined),
+    stream,
+    person: { visitor: "", consent: options.consent },
+    day: "",
+    queue: [],
+    calls: [],
+    kept: `wakeline_${key}_${stream}`,
+    address: `${options.collector}1/events?k=${key}`,
+    durable: !/^[nm]/.test(persistence!),
+    client: {
+      key,
+      track: safely((name: string, properties?: Properties) => record({ type: "custom", name: name + "", properties })),
+      page: safely(view),
+      identify: safely((user: string, properties?: Properties) => {
+        if (!user) throw "invalid_visitor";
+        setup.person = { ...setup.person, user: user + "" };
+        record({ type: "identify", properties });
+      }),
+      alias: later("alias"),
+      group: later("group"),
+      productView: safely((properties: object) => record({ type: "product_view", properties })),
+      cart: typed("cart"),
+      checkout: typed("checkout"),
+      order: typed("order"),
+      set: safely((properties: Properties) => Object.assign(defaults, properties)),
+      use: safely((plugin: Plugin) => plugins.push(plugin)),
+      reset: later("reset"),
+      setConsent: later("setConsent"),
+      flush: safely(() => setup.sink?.flush()),
+      debug: options.debug!,
+    },
+    allowed: () => !/^[dp]/.test(setup.consent!),
+    log: (...what) => {
+      if (setup.client.debug) console.log("wakeline", ...what);
+    },
+    record: safely(record),
     // A replaced state is a view only on another path: sites keep filters and positions in the query.
-    const routed = safely((replaced: boolean) => {
-      const next = pageUrl();
+    routed: safely((replaced) => {
       const path = (url: string) => (replaced ? url.split("?")[0] : url);
-      if (path(next) != path(url as string)) view();
-    });
+      if (path(pageUrl()) != path(url as string)) view();
+      else url = pageUrl();
+    }),
+    safely,
+    json,
+    keep() {
+      try {
+        if (setup.durable && setup.allowed()) localStorage[setup.kept] = [Date.now(), ...setup.queue.map(json)];
+      } catch {}
+    },
+  };
+
+  const leave = () => {
+    if (!setup.queue[0] || !setup.allowed()) return;
+    // What a beacon takes is kept all the same: nobody sees its answer. Copies are told by their ids.
+    setup.keep();
+    let body = "";
+    for (const text of [...setup.queue.map(json), ""]) {
+      if (body && (!text || body.length + text.length > MAX_BEACON)) {
+        if (!navigator.sendBeacon(setup.address, `[${body}]`)) return;
+        body = "";
+      }
+      body += (body && ",") + text;
+    }
+  };
+
+  const connect = async () => {
+    // Who said no waits for another word.
+    if (loading || setup.sink || (setup.consent == "denied" && !setup.calls[0])) return;
+    loading = true;
+    try {
+      setup.sink = await (await load()).start(setup);
+    } catch (error) {
+      warn("not loaded", error);
+      setTimeout(connect, LOAD_AGAIN);
+    }
+    loading = false;
+  };
+
+  if (setup.allowed() && persistence != "none") {
+    [setup.person.visitor, setup.day] = installed(setup.durable).split(".");
+  }
+
+  if (options.pageViews + "" != "false" && pageUrl()) {
     for (const name of ["pushState", "replaceState"] as const) {
       const original = history[name];
       history[name] = function (...args) {
         original.apply(this, args);
-        routed(name == "replaceState");
+        setup.routed(name == "replaceState");
       };
     }
-    addEventListener("popstate", () => routed(false));
-    addEventListener("pageshow", (event) => {
-      if (event.persisted) wakeline.page();
-    });
+    addEventListener("popstate", () => setup.routed(false));
+    const first = () => setup.client.page();
     // A page that is prepared in the background may never be seen.
-    if ((document as { prerendering?: boolean }).prerendering) {
-      addEventListener("prerenderingchange", wakeline.page, true);
-    } else wakeline.page();
+    if ((page as { prerendering?: boolean }).prerendering) addEventListener("prerenderingchange", first, true);
+    else first();
   }
 
-  const leaving = safely(leave);
-  addEventListener("pagehide", leaving);
-  addEventListener("visibilitychange", () => {
-    if (document.hidden) leaving();
-  });
-
-  let loading: Promise<SdkModule> | undefined;
-  const connect = async () => {
-    if (loading) return;
-    try {
-      const loaded = await (await (loading = load())).start(setup);
-      for (const entry of queue) loaded.record(entry);
-      sink = loaded;
-      queue = [];
-      clearTimeout(timer);
-      timer = undefined;
-      keep();
-      sink.flush(); // all has waited
-    } catch (error) {
-      fail(error);
-    }
-  };
-  // An image may hang for long: what would be sent without the client by now, starts it.
+  // Who comes back was only sent a copy.
+  for (const type of ["pagehide", "visibilitychange"]) addEventListener(type, safely(leave));
+  // An image may hang for long: what would be sent without the main module by now, loads it.
   addEventListener("load", connect);
-  setTimeout(connect, document.readyState == "complete" ? 0 : SEND_AFTER);
-  return wakeline;
+  setTimeout(connect, LOAD_AFTER);
+  return setup.client;
 };

@@ -1,6 +1,8 @@
 // Events as the loader keeps them: with the keys of a JSON event of `POST {collector}/1/events`, so that they can be
 // sent as they are; another key would have the event refused.
 
+import type { CapturedEvent, Options, Wakeline } from "./api";
+
 export interface WireItem {
   sku: string;
   name: string;
@@ -15,39 +17,80 @@ export interface WireOrder {
   items: WireItem[];
 }
 
-export interface WireEvent {
-  type: string;
-  name?: string;
-  user?: string | undefined;
-  properties?: Record<string, string | number | boolean | Date>;
+export type WireValue = string | number | boolean | { timestamp: string };
+
+/** `refused` events have the reason as their name. */
+export interface WireEvent extends CapturedEvent {
+  properties: Record<string, WireValue>;
   order?: WireOrder;
-  url?: string;
-  referrer?: string;
-  title?: string;
+  engagement?: { time_ms: number; scroll_percent: number };
+  interactive?: boolean;
 }
 
-/** An event's number in the page's stream, when it happened by `performance.now()`, and what happened. */
-export type Entry = readonly [seq: number, at: number, event: WireEvent];
+/** Whose an event is, and on what terms. Another object where any of it changes. */
+export interface Person {
+  /** The install id; empty: cookieless, or the answer on consent is not there yet. */
+  visitor: string;
+  user?: string | undefined;
+  consent?: string | undefined;
+}
+
+/** An event's number in the page's stream, when it happened by `performance.now()`, what happened, and to whom. */
+export type Entry = readonly [seq: number, at: number, event: WireEvent, person: Person];
 
 /** What takes events once it is loaded. */
 export interface Sink {
   record(entry: Entry): void;
   flush(): void;
+  /** Consent is withdrawn: it keeps nothing and sends nothing any more. */
+  stop(): void;
 }
 
-/** What a sink has to know. */
-export interface Setup {
-  key: string;
+/** An event that the SDK makes: properties as they come. */
+export type Made = Partial<Omit<WireEvent, "properties">> & { type: string; properties?: object | undefined };
+
+/** A call that waits for the main module. */
+export type Call = [name: "alias" | "group" | "reset" | "setConsent", ...args: unknown[]];
+
+/** What the loader shares with the modules that are loaded after it. */
+export interface Setup extends Omit<Options, "consent"> {
   /** Where the collector's paths begin, ending in `/`. */
   collector: string;
   /** 16 hex digits. */
   stream: string;
-  /** The install id and the day of its first event, in days since 1970: `id.day`. */
-  install: string;
+  consent: Options["consent"] | undefined;
+  person: Person;
+  /** The day of the install's first event, in days since 1970. */
+  day: string;
+  client: Wakeline;
+  /** Events that no sink has. */
+  queue: Entry[];
+  calls: Call[];
+  sink?: Sink | undefined;
+  /** The WebAssembly client failed on this page. */
+  failed?: boolean;
+  /** Whether anything may be stored on the device. */
+  durable: boolean;
+  /** Whether consent lets events be stored and sent. */
+  allowed(): boolean;
   log(...what: unknown[]): void;
+  /** Records an event, of the present person if no other is given. */
+  record(event: Made, person?: Person): void;
+  /** Records a page view if the address is another one; by `replaceState` only if the path is. */
+  routed(replaced: boolean): void;
+  /** Runs what must not throw into the page; counts what was refused. */
+  safely<A extends unknown[]>(call: (...args: A) => void): (...args: A) => void;
+  json(entry: Entry): string;
+  /** Where JSON events go. */
+  address: string;
+  /** Under which name the queue is in `localStorage`. */
+  kept: string;
+  /** Stores the queue for the next page. */
+  keep(): void;
 }
 
-/** The lazily loaded module. */
+/** The lazily loaded main module. */
 export interface SdkModule {
+  /** Takes over: from now on it has the events and the calls. */
   start(setup: Setup): Promise<Sink>;
 }

@@ -20,6 +20,8 @@ export interface Journal {
   release(): void;
   /** The page is back. */
   hold(): void;
+  /** Consent is withdrawn: nothing is kept. */
+  stop(): void;
 }
 
 let database: Promise<IDBDatabase> | undefined;
@@ -112,6 +114,12 @@ export const openJournal = (
     },
     release() {
       if (timer) void shelve();
+      release();
+    },
+    stop() {
+      clearTimeout(timer);
+      timer = undefined;
+      shelf((store) => store.clear()).catch(() => {});
       release();
     },
     hold() {

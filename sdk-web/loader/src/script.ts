@@ -1,23 +1,25 @@
 // For a script tag: `<script defer src="…/w/sdk/wakeline.js" data-key="…"></script>`.
 
-import type { Wakeline } from "./api";
+import type { Options, Wakeline } from "./api";
 import { start } from "./core";
 
 /** Name of the built module beside this script. */
 declare const SDK_FILE: string;
 
-const global = globalThis as { wakeline?: Partial<Wakeline> };
+type Calls = Record<string, (...args: unknown[]) => void>;
+
+const global = globalThis as unknown as Record<string, (Partial<Wakeline> & { q?: [string, ...unknown[]][] }) | undefined>;
 const tag = document.currentScript as HTMLScriptElement | null;
-// A page may name an element so, or have the script twice.
-if (tag && !global.wakeline?.track) {
-  const { key, pageViews, debug } = tag.dataset;
-  global.wakeline = start(
-    {
-      key: key ?? "",
-      collector: new URL("..", tag.src).href,
-      pageViews: pageViews != "false",
-      debug: debug != undefined,
-    },
-    () => import(new URL(SDK_FILE, tag.src).href),
-  );
+if (tag) {
+  const { name = "wakeline", ...given } = tag.dataset;
+  const found = global[name];
+  // A page may name an element so, or have the script twice.
+  if (found?.q || !found?.track) {
+    const client = (global[name] = start(
+      { ...(given as unknown as Options), collector: new URL("..", tag.src).href },
+      () => import(new URL(SDK_FILE, tag.src).href),
+    ));
+    // What the page called before.
+    for (const [call, ...args] of found?.q ?? []) (client as unknown as Calls)[call]?.(...args);
+  }
 }

@@ -1,7 +1,7 @@
 // The browser around the WebAssembly client: clocks, timers, network, storage. It decides nothing.
 
 import { connect } from "./border";
-import type { Entry, Setup, Sink } from "./event";
+import type { Entry, Person, Setup, Sink } from "./event";
 import { openJournal } from "./journal";
 import { willOf } from "./later";
 import { warn } from "./values";
@@ -70,17 +70,20 @@ const resend = async (setup: Setup) => {
   }
 };
 
-export const start = async (setup: Setup): Promise<Sink> => {
-  void safely(() => resend(setup))();
-  const [install = "", firstDay] = setup.install.split(".");
+/** `settings` takes what a reply says besides fates. */
+export const start = async (setup: Setup, settings: (reply: Uint8Array) => void): Promise<Sink> => {
+  if (setup.durable) void safely(() => resend(setup))();
+  const screen = (globalThis as { screen?: Screen }).screen;
+  const hidden = () => (globalThis as { document?: Document }).document?.hidden;
   const core = await connect(
     new URL(WASM_FILE, import.meta.url),
-    [setup.key, setup.stream, install, navigator.language, Intl.DateTimeFormat().resolvedOptions().timeZone ?? ""],
-    Number(firstDay),
-    screen.width,
-    screen.height,
+    [setup.key, setup.stream, navigator.language, Intl.DateTimeFormat().resolvedOptions().timeZone ?? ""],
+    screen?.width ?? 0,
+    screen?.height ?? 0,
   );
-  const journal = openJournal(setup.key, setup.stream, core.snapshot);
+  const journal = setup.durable ? openJournal(setup.key, setup.stream, core.snapshot) : undefined;
+  let person: Person | undefined;
+  let stopped = false;
   const address = `${setup.collector}1/batch`;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let writing = false;
@@ -89,13 +92,14 @@ export const start = async (setup: Setup): Promise<Sink> => {
 
   const write = () => {
     writing = false;
+    if (stopped) return;
     willing ??= setTimeout(safely(() => {
       willing = undefined;
       will(core.leave(MAX_KEEPALIVE_BYTES) ? core.beacon(0) : undefined);
     }), WILL_AFTER);
     const lost = core.lost();
     if (lost) warn("events were lost", lost);
-    journal.store();
+    journal?.store();
   };
   const writeSoon = () => {
     if (core.waiting() <= WRITE_EACH) write();
@@ -110,7 +114,7 @@ export const start = async (setup: Setup): Promise<Sink> => {
     let retryAfter = -1;
     let answer = new Uint8Array();
     // A page that is hidden may have no time to wait.
-    if (body.length > MIN_COMPRESSED && !document.hidden) body = await compressed(body).catch(() => body);
+    if (body.length > MIN_COMPRESSED && !hidden()) body = await compressed(body).catch(() => body);
     try {
       const response = await fetch(address, {
         method: "POST",
@@ -127,15 +131,18 @@ export const start = async (setup: Setup): Promise<Sink> => {
     } catch {
       // No network, cut or timed out: status 0.
     }
+    if (stopped) return;
     if (status == 401 || status == 403) warn(`the key is refused (${status}): events wait`, setup.key);
     core.reply(status, retryAfter, answer);
     setup.log("reply", status, core.fates());
+    if (status == 202) settings(answer);
     write();
     drive();
   };
 
   const drive = () => {
     clearTimeout(timer);
+    if (stopped) return;
     const step = core.step();
     if (step == SEND) void safely(() => post(core.body()))();
     else if (step >= 0) timer = setTimeout(safely(drive), Math.max(0, step - performance.now()));
@@ -147,6 +154,7 @@ export const start = async (setup: Setup): Promise<Sink> => {
   };
 
   const leave = () => {
+    if (stopped) return;
     clearTimeout(willing);
     willing = undefined;
     will();
@@ -156,23 +164,29 @@ export const start = async (setup: Setup): Promise<Sink> => {
       if (navigator.sendBeacon(address, body)) core.beaconed(i);
     }
     write();
-    journal.release();
+    journal?.release();
   };
 
-  const record = ([seq, at, event]: Entry) => {
+  const record = ([seq, at, event, by]: Entry) => {
+    if (by != person) {
+      person = by;
+      const known = by.visitor == setup.person.visitor;
+      core.person([by.visitor, by.user ?? ""], known ? +setup.day : 0, +(by.consent == "granted"));
+    }
     const refused = core.record(seq, at, event);
     if (refused) warn(`an event was refused: ${refused}`, event);
     writeSoon();
     drive();
   };
 
-  await journal.inherit(core.restore);
+  await journal?.inherit(core.restore);
   write();
   drive();
 
   addEventListener("pagehide", safely(leave));
   const back = safely(() => {
-    journal.hold();
+    if (stopped) return;
+    journal?.hold();
     write();
     drive();
   });
@@ -182,8 +196,15 @@ export const start = async (setup: Setup): Promise<Sink> => {
   const hurry = safely(flush);
   addEventListener("visibilitychange", () => {
     // The page may be ended without a further word; if it is not, the answer comes here.
-    if (document.hidden) void hurry();
+    if (hidden()) void hurry();
   });
   addEventListener("online", hurry);
-  return { record, flush };
+  const stop = () => {
+    stopped = true;
+    clearTimeout(timer);
+    clearTimeout(willing);
+    will();
+    journal?.stop();
+  };
+  return { record, flush, stop };
 };

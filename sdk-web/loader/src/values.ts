@@ -3,7 +3,7 @@
 import type { Cart } from "./api";
 import type { WireEvent, WireOrder } from "./event";
 
-/** Longest text of a property; what has more bytes than characters may still be refused by the server. */
+/** Characters of a text; the main module also counts bytes. */
 const MAX_TEXT = 4_096;
 
 const warned = new Set<string>();
@@ -20,38 +20,34 @@ export const warn = (kind: string, detail: unknown) => {
   }
 };
 
-const fits = (value: unknown): value is string | number | boolean | Date =>
-  typeof value == "string"
-    ? value.length <= MAX_TEXT
-    : typeof value == "boolean" || ((typeof value == "number" || value instanceof Date) && isFinite(+value));
-
-export const cleanProperties = (properties: object | undefined) => {
-  const clean: NonNullable<WireEvent["properties"]> = {};
-  // A copy reads each property once: a getter may throw, which loses the event and no more.
-  for (const [name, value] of Object.entries(properties ?? {})) {
-    if (value == null) continue;
-    if (fits(value)) clean[name] = value instanceof Date ? new Date(+value) : value;
-    else warn("property left out", [name, value]);
+export const cleanProperties = (properties: object) => {
+  const clean: WireEvent["properties"] = {};
+  for (const name of Object.keys(properties)) {
+    let value: unknown;
+    let kind;
+    try {
+      // Once: a getter may throw, which loses its property and no more.
+      value = properties[name as never];
+      if (value == null) continue;
+      kind = typeof value;
+      if (kind == "bigint") value += "";
+      if (typeof value == "string") value = value.slice(0, MAX_TEXT);
+      else if (value instanceof Date) value = { timestamp: new Date(value).toISOString() };
+      else if (kind != "boolean" && !Number.isFinite(value)) throw 0;
+      clean[name] = value as string;
+    } catch {
+      warn("property left out: " + kind, name);
+    }
   }
   return clean;
 };
 
-const whole = (amount: unknown, least = -Infinity) => {
-  if (!Number.isSafeInteger(amount) || (amount as number) < least) {
-    throw "not minor units";
-  }
-  return amount as number;
-};
 const text = (value: string | undefined) => (value ?? "") + "";
 
-export const cleanOrder = (cart: Cart): WireOrder => ({
-  id: text(cart.id),
-  currency: text(cart.currency),
-  value: whole(cart.value),
-  items: cart.items.map((item) => ({
-    sku: text(item.sku),
-    name: text(item.name),
-    price: whole(item.price),
-    quantity: whole(item.quantity, 0),
-  })),
+/** A copy; the main module judges it. */
+export const copyOrder = ({ id, currency, value, items }: Cart): WireOrder => ({
+  id: text(id),
+  currency: text(currency),
+  value,
+  items: items.map(({ sku, name, price, quantity }) => ({ sku: text(sku), name: text(name), price, quantity })),
 });

@@ -9,7 +9,7 @@ use prost::Message as _;
 use wakeline_proto::batch::{self, DecodeError};
 use wakeline_proto::v1;
 
-use super::{Arrived, accepted, take};
+use super::{Arrived, accepted, take, visitor_of_day};
 use crate::http::body::{check_content_type, decompress};
 use crate::http::problem::Refusal;
 use crate::http::{Doors, Head};
@@ -40,7 +40,7 @@ async fn handle(doors: &Arc<Doors>, head: &Head, body: Body) -> Result<Response,
     } = take(doors, &head.headers, body).await?;
     let size = bytes.len();
     let limits = doors.limits.clone();
-    let batch = doors
+    let mut batch = doors
         .compute(size, move || {
             let decoded = decompress(encoding, bytes, limits.decoded_bytes)?;
             let batch = batch::decode(&decoded)?;
@@ -55,17 +55,21 @@ async fn handle(doors: &Arc<Doors>, head: &Head, body: Body) -> Result<Response,
         })
         .await?;
     let arrival = doors.arrival(&batch.key, head, received_at).await?;
+    if batch.visitor.is_empty() {
+        batch.visitor = visitor_of_day(doors, &arrival);
+    }
+    let settings = arrival.pass.rules.for_pages(&batch.visitor);
     let verdict = doors
         .compute(size, move || Ok(native::judge(batch, arrival)))
         .await?;
     let verdict = doors.store(verdict, share).await?;
     Ok(accepted(
         "application/x-protobuf",
-        reply(verdict).encode_to_vec(),
+        reply(verdict, settings).encode_to_vec(),
     ))
 }
 
-fn reply(verdict: Verdict) -> v1::BatchReply {
+fn reply(verdict: Verdict, settings: String) -> v1::BatchReply {
     v1::BatchReply {
         accepted: verdict.accepted,
         rejected: verdict
@@ -77,6 +81,7 @@ fn reply(verdict: Verdict) -> v1::BatchReply {
                 detail: one.refused.detail.into_owned(),
             })
             .collect(),
+        settings,
     }
 }
 

@@ -7,7 +7,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde::Serialize;
 
-use super::{Arrived, accepted, key_of, parameter, take};
+use super::{Arrived, accepted, key_of, parameter, take, visitor_of_day};
 use crate::http::body::{check_content_type, decompress};
 use crate::http::problem::Refusal;
 use crate::http::{Doors, Head};
@@ -64,12 +64,13 @@ async fn handle(
     } = take(doors, &head.headers, body).await?;
     // Before any work on the body: who has no key gets no decompression either.
     let arrival = doors.arrival(&key, head, received_at).await?;
+    let of_day = visitor_of_day(doors, &arrival);
     let limits = doors.limits.clone();
     let verdict = doors
         .compute(bytes.len(), move || {
             let decoded = decompress(encoding, bytes, limits.decoded_bytes)?;
             let body = JsonBody::parse(&decoded, limits.events)?;
-            Ok(body.judge(arrival, idempotency_key.as_deref())?)
+            Ok(body.judge(arrival, idempotency_key.as_deref(), &of_day)?)
         })
         .await?;
     let verdict = doors.store(verdict, share).await?;

@@ -15,6 +15,8 @@ use hyper::{HeaderMap, StatusCode};
 use super::body::{self, Encoding, Share};
 use super::problem::Refusal;
 use super::{Doors, now_ms};
+use crate::doors::visitor;
+use crate::judge::native::Arrival;
 
 /// A body that has come.
 struct Arrived {
@@ -36,6 +38,14 @@ async fn take(doors: &Arc<Doors>, headers: &HeaderMap, body: Body) -> Result<Arr
         received_at: now_ms(),
         share,
     })
+}
+
+/// Who a page without an install id is today; empty of a server.
+fn visitor_of_day(doors: &Doors, arrival: &Arrival) -> String {
+    let rules = doors.keys.rules().unwrap_or_default();
+    let site = arrival.pass.grant.site;
+    let settings = rules.tracker_rules(site);
+    visitor::of_day(site, settings, &arrival.sender, arrival.received_at)
 }
 
 /// The key of a request that carries it beside its body: `Authorization: Bearer KEY`, or `k` of the query.

@@ -112,6 +112,15 @@ pub(crate) fn read(bytes: &[u8]) -> Vec<Seen> {
                 predecessor: event.predecessor,
                 event: Event::from(&event),
             },
+            Err(refused) if refused.detail == "refused by the client" => Seen {
+                id: refused.id.unwrap_or_else(|| panic!("no id: {refused:?}")),
+                page: Page::default(),
+                user: batch.user.clone(),
+                time_ms: 0,
+                clock: v1::Clock::Monotonic,
+                predecessor: None,
+                event: Event::refused(refused.reason),
+            },
             Err(unreadable) => panic!("{unreadable:?}"),
         })
         .collect()
@@ -138,6 +147,7 @@ pub(crate) fn reply(events: usize, rejected: &[(u32, &str)]) -> Reply {
                 detail: String::new(),
             })
             .collect(),
+        settings: String::new(),
     };
     Reply::Accepted(reply.encode_to_vec())
 }

@@ -298,7 +298,12 @@ fn the_loaders_numbers_are_kept() {
     assert!(client.adopt(3, Event::custom(""), 95, at(500)).is_err());
     assert_eq!(record(&mut client, Event::custom("own"), at(500)).seq, 4);
     let seen = deliver(&mut client, at(2_500));
-    assert_eq!(ids(&seen), [(1, 0), (1, 2), (1, 4)]);
+    assert_eq!(ids(&seen), [(1, 0), (1, 2), (1, 3), (1, 4)]);
+    assert_eq!(
+        seen[2].event,
+        Event::refused(Reason::InvalidName),
+        "the server hears why the number has no event"
+    );
     assert_eq!(seen[0].time_ms, at(40).wall_ms as i64);
 }
 

@@ -1,4 +1,10 @@
-//! What is published and served, built as users get it. Behaviour in a browser is tested with the demo.
+//! What is published and served, built as users get it, and what it does in a browser. Delivery is tested with the demo.
+
+mod capture;
+mod neighbour;
+mod person;
+mod places;
+mod site;
 
 use std::{
     ffi::OsStr,
@@ -30,6 +36,14 @@ fn node(arguments: &[&OsStr], folder: &Path) -> io::Result<Output> {
         .output()
 }
 
+/// Where the build has its packages.
+fn tools() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    target.join("wasm/npm/node_modules")
+}
+
 /// Compiles `source` as TypeScript of a project that has the package installed.
 fn type_check(source: &str) -> io::Result<Output> {
     let npm = &package().npm;
@@ -39,11 +53,10 @@ fn type_check(source: &str) -> io::Result<Output> {
     std::os::unix::fs::symlink(npm, modules.join("wakeline"))?;
     fs::write(project.path().join("package.json"), r#"{"type":"module"}"#)?;
     fs::write(project.path().join("page.ts"), source)?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let tsc = target.join("wasm/npm/node_modules/typescript/bin/tsc");
-    let options = ["--noEmit", "--strict", "--module", "nodenext", "page.ts"];
+    let tsc = tools().join("typescript/bin/tsc");
+    let options = [
+        "--noEmit", "--strict", "--target", "es2020", "--module", "nodenext", "page.ts",
+    ];
     let mut arguments = vec![tsc.as_os_str()];
     arguments.extend(options.map(OsStr::new));
     node(&arguments, project.path())
@@ -65,12 +78,36 @@ fn loader_is_at_most_two_kilobytes() {
 
 #[test]
 fn sdk_does_not_grow_unnoticed() {
-    let sizes = package().sizes;
+    let sizes = &package().sizes;
     assert!(sizes.brotli() <= MAX_SDK_BROTLI, "{sizes:?}");
 }
 
-/// Loader, glue and WebAssembly together, in bytes by brotli. The aim is 18,000.
-const MAX_SDK_BROTLI: usize = 23_400;
+/// Loader, main module and WebAssembly together, in bytes by brotli. The aim is 18,000.
+const MAX_SDK_BROTLI: usize = 26_200;
+/// With all that captures. The aim is 28,000.
+const MAX_WITH_CAPTURE_BROTLI: usize = 30_400;
+
+#[test]
+fn capturing_everything_does_not_grow_unnoticed() {
+    let sizes = &package().sizes;
+    assert!(
+        sizes.brotli_with_capture() <= MAX_WITH_CAPTURE_BROTLI,
+        "{sizes:?}"
+    );
+}
+
+#[test]
+fn unit_tests_of_the_scripts_pass() {
+    package();
+    let loader = Path::new(env!("CARGO_MANIFEST_DIR")).join("../loader");
+    let output = Command::new("node")
+        .arg("test/run.mjs")
+        .arg(tools())
+        .current_dir(loader)
+        .output()
+        .expect("node runs");
+    assert!(output.status.success(), "{}", text(&output));
+}
 
 #[test]
 fn build_with_nothing_changed_is_instant() {
@@ -150,6 +187,15 @@ fn declarations_fit_the_documented_use() {
         wakeline.cart({ currency: "EUR", value: 100, items: [{ sku: "s", price: 100, quantity: 1 }] });
         wakeline.order({ id: "1", currency: "EUR", value: 100, items: [] });
         wakeline.debug = true;
+        wakeline.identify("u1", { plan: "pro" });
+        wakeline.alias("u1", "u0");
+        wakeline.group("g1");
+        wakeline.set({ theme: "dark", big: 10n });
+        wakeline.use((event) => (event.type == "click" ? null : event));
+        wakeline.page({ url: "https://shop.example/virtual" });
+        wakeline.setConsent("granted");
+        wakeline.reset();
+        init({ key: "k", consent: "pending", persistence: "cookie", domain: "shop.example", capture: ["clicks"] });
         interface Place { place: string; nth?: number }
         const place: Place = { place: "footer" };
         window.wakeline?.track("newsletter", place);
@@ -163,6 +209,8 @@ fn declarations_fit_the_documented_use() {
 fn declarations_refuse_misuse() {
     for line in [
         "init({});",
+        "init({ key: 'k' }).setConsent('yes');",
+        "init({ key: 'k', persistence: 'disk' });",
         "init({ key: 'k' }).track('x', { y: [1] });",
         "init({ key: 'k' }).order({ currency: 'EUR', value: 1, items: [] });",
     ] {

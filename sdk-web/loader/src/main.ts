@@ -1,0 +1,127 @@
+// What takes over from the loader: the calls that it kept, the person, the client that sends, and what is captured.
+
+import type { Consent, Properties } from "./api";
+import type { Entry, Person, Setup, Sink } from "./event";
+import { fit } from "./fit";
+import { adopt, forget, fresh } from "./person";
+import { follow } from "./settings";
+import { start as startShell } from "./shell";
+import { warn } from "./values";
+
+/** Names of the built modules beside this one. */
+declare const LINKS_FILE: string;
+declare const OVERLAY_FILE: string;
+declare const PLAIN_FILE: string;
+
+interface Plain {
+  start(setup: Setup): Sink;
+}
+/** A module that adds something to a page. */
+interface Addition {
+  start(setup: Setup): void;
+}
+
+export const start = async (setup: Setup): Promise<Sink> => {
+  const { client, safely } = setup;
+  let inner: Sink | undefined;
+  let opening: Promise<void> | undefined;
+  try {
+    localStorage.getItem(setup.kept);
+  } catch {
+    setup.durable = false; // a sandbox, or a worker
+  }
+  const settings = follow(setup);
+
+  const open = () =>
+    (opening ??= (async () => {
+      let made: Sink | undefined;
+      if (!setup.failed) {
+        made = await startShell(setup, settings).catch((error: unknown) => {
+          warn("no WebAssembly: events go as JSON", error);
+          return undefined;
+        });
+      }
+      made ??= ((await import(PLAIN_FILE)) as Plain).start(setup);
+      opening = undefined;
+      if (!setup.allowed()) return made.stop();
+      inner = made;
+      drain();
+      made.flush(); // all has waited
+      if (!setup.queue[0] && setup.durable) localStorage.removeItem(setup.kept);
+    })());
+
+  /** The client fails: what sends JSON goes on in its place. */
+  const deliver = (entry: Entry) => {
+    try {
+      inner?.record(fit(entry));
+    } catch (error) {
+      warn("the client failed", error);
+      inner = undefined;
+      setup.failed = true;
+      setup.queue.push(entry);
+      void open();
+    }
+  };
+  const drain = () => {
+    if (inner) for (const entry of setup.queue.splice(0)) deliver(entry);
+  };
+
+  const sink: Sink = {
+    record(entry) {
+      if (inner) return deliver(entry);
+      setup.queue.push(entry);
+      setTimeout(setup.keep);
+    },
+    flush: () => inner?.flush(),
+    stop() {},
+  };
+
+  Object.assign(client, {
+    alias: safely((user: string, visitor: string) => {
+      const other: Person = { ...setup.person, user: user + "", visitor: visitor + "" };
+      setup.record({ type: "identify" }, other);
+    }),
+    group: safely((id: string, properties?: Properties) => {
+      setup.record({ type: "custom", name: "group", properties: { ...properties, "group.id": id + "" } });
+    }),
+    reset: safely(() => {
+      setup.person = { visitor: "" };
+      if (setup.allowed()) adopt(setup, fresh());
+    }),
+    setConsent: safely((answer: Consent) => {
+      if (!["granted", "denied", "pending"].includes(answer)) throw "malformed";
+      setup.consent = answer;
+      if (setup.allowed()) {
+        adopt(setup);
+        if (inner) drain();
+        else void open();
+      } else if (answer == "denied") {
+        inner?.stop();
+        inner = undefined;
+        forget(setup);
+      }
+    }),
+  });
+
+  if (typeof document != "undefined") {
+    if (/[?&]wakeline_debug\b/.test(location.search)) ((await import(OVERLAY_FILE)) as Addition).start(setup);
+    if (setup.linkDomains) ((await import(LINKS_FILE)) as Addition).start(setup);
+    // Routers that know the Navigation API don't all go by `history`.
+    const { navigation } = globalThis as { navigation?: EventTarget };
+    if (setup.pageViews + "" != "false") {
+      navigation?.addEventListener("currententrychange", (event) => {
+        setup.routed((event as { navigationType?: string }).navigationType == "replace");
+      });
+      addEventListener("pageshow", (event) => {
+        if (event.persisted) client.page();
+      });
+    }
+  }
+
+  const calls = setup.calls.splice(0);
+  if (setup.allowed() && setup.persistence == "cookie") adopt(setup);
+  setup.sink = sink;
+  for (const [name, ...args] of calls) (client[name] as (...args: unknown[]) => void)(...args);
+  if (setup.allowed()) await open();
+  return sink;
+};
