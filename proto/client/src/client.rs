@@ -324,8 +324,11 @@ impl Client {
     }
 
     /// The user agent took the beacon, whose answer nobody will see: its events are sent once more, after
-    /// `beacon_grace_ms`, under the same ids.
+    /// `beacon_grace_ms`, under the same ids; as soon as possible if the last try failed, since the beacon's will, too.
     pub fn beaconed(&mut self, beacon: &Beacon, now: Now) {
+        if self.retry.failing() {
+            return;
+        }
         let held_until = now.mono_ms.saturating_add(self.config.beacon_grace_ms);
         let in_flight = self
             .in_flight

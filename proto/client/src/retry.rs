@@ -33,6 +33,11 @@ impl Retry {
         self.wait(now).filter(|_| self.asked)
     }
 
+    /// Whether the last try failed.
+    pub(crate) fn failing(&self) -> bool {
+        self.failures > 0
+    }
+
     pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
     }

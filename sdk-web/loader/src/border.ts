@@ -131,8 +131,10 @@ export const connect = async (url: URL, texts: string[], width: number, height: 
     return new Uint8Array(wasm.memory.buffer as ArrayBuffer).slice(at, at + length);
   };
   const said = (length: number) => {
+    const bytes = taken(length);
     let text = "";
-    for (const byte of taken(length)) text += String.fromCharCode(byte);
+    // As many at a time as a call may have arguments.
+    for (let at = 0; at < length; at += 8_192) text += String.fromCharCode(...bytes.subarray(at, at + 8_192));
     return text;
   };
   give(utf8.encode(texts.join("\0")));

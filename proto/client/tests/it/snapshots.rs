@@ -68,6 +68,18 @@ fn the_next_page_sends_what_is_left_with_its_ids_times_and_pages() {
 }
 
 #[test]
+fn the_next_page_waits_for_no_beacon_to_a_server_that_failed() {
+    let mut old = left_behind();
+    let (batch, _) = send(&mut old, at(4_000));
+    old.on_reply(batch, Reply::RetryAfter(None), at(4_100));
+    for beacon in &old.leave(at(4_200), 60_000) {
+        old.beaconed(beacon, at(4_200));
+    }
+    let (mut next, _) = next_page(&old.snapshot(at(4_300)), at(5_000));
+    assert_eq!(ids(&deliver(&mut next, at(7_000))), [(1, 0), (1, 1)]);
+}
+
+#[test]
 fn a_store_with_little_room_gets_the_newest_events() {
     let mut old = client();
     for seq in 0..100 {
