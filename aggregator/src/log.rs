@@ -37,9 +37,9 @@ pub struct Entry {
 /// Where events become durable and get their order. Collectors are answered after `append` is `Ok`.
 ///
 /// - `Ok`: the block survives a crash of process and machine, and every reader will see it at that offset.
-/// - `Err`: stored or not, unknown. Appending again is safe: whoever reads skips groups at or below the highest spool
-///   position seen of their edge and partition. This needs blocks of one edge and partition in spool order, so that the
-///   next one is appended after the one before it is `Ok`.
+/// - `Err`: stored or not, unknown. Appending again is safe: of groups at or below the highest spool position seen of
+///   their edge and partition, whoever reads takes only events with ids of their own that are new. This needs blocks of
+///   one edge and partition in spool order, so that the next one is appended after the one before it is `Ok`.
 /// - Each record carries a stamp of the clock, which never runs backwards along the log.
 /// - Offsets grow; readers see only durable records, each exactly once, in order. A record that was damaged on disk is
 ///   skipped, counted and reported, and never stops a reader.

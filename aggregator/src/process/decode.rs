@@ -27,6 +27,8 @@ pub(crate) enum Unreadable {
 pub(crate) struct Positioned {
     pub(crate) position: u64,
     pub(crate) group: Group,
+    /// Groups of this position or a later one came before: it was applied, or was in a record that the log lost.
+    pub(crate) repeated: bool,
 }
 
 /// Decompresses blocks.
@@ -44,7 +46,8 @@ impl Decoder {
         })
     }
 
-    /// The groups of a block that are above `highest`, the highest position applied of its edge and partition.
+    /// The groups of a block. Those up to `highest`, the highest position applied of its edge and partition, have only
+    /// those events that can be told from the ones applied, by ids of their own.
     pub(crate) fn groups(
         &mut self,
         block: &Block,
@@ -59,15 +62,32 @@ impl Decoder {
         payload
             .groups
             .into_iter()
-            .filter(|group| highest.is_none_or(|highest| group.position > highest))
-            .map(|group| {
+            .map(|positioned| {
+                let position = positioned.position;
+                let mut group = Group::decode(positioned.group).map_err(Unreadable::Group)?;
+                let repeated = highest.is_some_and(|highest| position <= highest);
+                if repeated {
+                    group.events.retain(has_id);
+                    group.rejected.clear();
+                    group.tallies.clear();
+                }
                 Ok(Positioned {
-                    position: group.position,
-                    group: Group::decode(group.group).map_err(Unreadable::Group)?,
+                    position,
+                    group,
+                    repeated,
                 })
+            })
+            .filter(|read| {
+                let empty = |at: &Positioned| at.repeated && at.group.events.is_empty();
+                !read.as_ref().is_ok_and(empty)
             })
             .collect()
     }
+}
+
+/// Whether copies of an event are known by its id, wherever they are.
+fn has_id(event: &v1::Event) -> bool {
+    event.stream != 0 || !event.client_id.is_empty()
 }
 
 /// What the events of a group have in common.
@@ -224,29 +244,47 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_were_applied_are_left_out() {
+    fn of_groups_that_were_applied_only_events_with_ids_are_left() {
         let group = Group {
             site: 1,
             visitor: "v".into(),
             events: vec![v1::Event::default()],
+            rejected: vec![v1::Rejected::default()],
+            tallies: vec![v1::Tally::default()],
             ..Group::default()
         };
+        let with_ids = Group {
+            events: [(0, ""), (7, ""), (0, "c")]
+                .map(|(stream, client_id)| v1::Event {
+                    stream,
+                    client_id: client_id.into(),
+                    ..v1::Event::default()
+                })
+                .into(),
+            ..group.clone()
+        };
         let payload = BlockPayload {
-            groups: [10, 11, 20]
-                .map(|position| PositionedGroup {
+            groups: [(10, &group), (11, &with_ids), (20, &group)]
+                .map(|(position, group)| PositionedGroup {
                     position,
                     group: group.encode_to_vec().into(),
                 })
                 .into(),
         };
         let block = block(&payload.encode_to_vec());
-        let positions = |highest| -> Vec<u64> {
+        let read = |highest| -> Vec<_> {
             let groups = Decoder::new().unwrap().groups(&block, highest).unwrap();
-            groups.iter().map(|group| group.position).collect()
+            let read = groups.iter().map(|at| {
+                let refused = at.group.rejected.len() + at.group.tallies.len();
+                (at.position, at.repeated, at.group.events.len(), refused)
+            });
+            read.collect()
         };
-        assert_eq!(positions(None), [10, 11, 20]);
-        assert_eq!(positions(Some(10)), [11, 20]);
-        assert_eq!(positions(Some(20)), [0; 0]);
+        let (first, second, third) = ((10, false, 1, 2), (11, false, 3, 2), (20, false, 1, 2));
+        assert_eq!(read(None), [first, second, third]);
+        assert_eq!(read(Some(10)), [second, third]);
+        assert_eq!(read(Some(11)), [(11, true, 2, 0), third]);
+        assert_eq!(read(Some(20)), [(11, true, 2, 0)]);
     }
 
     #[test]

@@ -15,6 +15,8 @@ mod cache;
 mod decode;
 mod dispatch;
 mod partition;
+#[cfg(test)]
+mod properties;
 mod recover;
 mod rules;
 mod tell;

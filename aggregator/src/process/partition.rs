@@ -45,6 +45,44 @@ pub(super) struct Arrivals {
     pub(super) fates: Vec<Fate>,
 }
 
+impl Arrivals {
+    /// Forgets events of repeated groups, but for those that are counted: their first copies were in records that the
+    /// log lost.
+    fn forget_repeated(&mut self) {
+        if self.groups.iter().all(|at| !at.repeated) {
+            return;
+        }
+        let events = std::mem::take(&mut self.events);
+        let mut decided = events.into_iter().zip(std::mem::take(&mut self.fates));
+        for at in &mut self.groups {
+            at.group.events.retain(|_| {
+                let Some((event, fate)) = decided.next() else {
+                    return false; // each has one
+                };
+                let kept = !at.repeated || fate == Fate::Counted;
+                if kept {
+                    self.events.push(event);
+                    self.fates.push(fate);
+                }
+                kept
+            });
+        }
+    }
+
+    /// Enters what became of the events.
+    fn enter(&self, book: &mut Book) {
+        let mut fates = &self.fates[..];
+        for at in &self.groups {
+            let (of_group, rest) = fates.split_at(at.group.events.len());
+            if at.repeated {
+                book.judged(&at.group);
+            }
+            book.applied(&at.group, of_group);
+            fates = rest;
+        }
+    }
+}
+
 /// Memory of what partitions of one worker used lately; always as committed.
 pub(super) struct Memory {
     visitors: Cache<(u16, VisitorKey), Visitor>,
@@ -103,12 +141,8 @@ pub(super) async fn process<S: StateStore>(
         };
         let site = rows.entry(key.site).or_default();
         arrivals.fates = apply(&mut arrivals.visitor, rules, &arrivals.events, site);
-        let mut fates = &arrivals.fates[..];
-        for at in &arrivals.groups {
-            let (of_group, rest) = fates.split_at(at.group.events.len());
-            book.applied(&at.group, of_group);
-            fates = rest;
-        }
+        arrivals.forget_repeated();
+        arrivals.enter(&mut book);
         let of = |fate| count(&arrivals.fates, fate);
         let new = of(Fate::Counted);
         counted += new;
@@ -242,7 +276,9 @@ fn gather<S>(
         edges.insert(edge, highest.unwrap_or(0).max(block.last_position));
         for positioned in groups {
             let group = &positioned.group;
-            book.judged(group);
+            if !positioned.repeated {
+                book.judged(group); // else once it is known what is new
+            }
             let tallied = group.tallies.iter().map(|tally| tally.count);
             shared
                 .stats

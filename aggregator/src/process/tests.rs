@@ -1,32 +1,31 @@
 //! From log to state through a store that fails.
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use wakeline_engine::{Dimension, Grain, Row};
 use wakeline_proto::v1::{Block, BlockPayload, Event, EventType, Group, PositionedGroup};
 
-use super::{Board, Processing, Recovered, Shared, recover};
 use crate::config::Config;
 use crate::control::Control;
-use crate::live::Live;
-use crate::lock::FolderLock;
-use crate::log::{EventLog as _, SegmentEventLog};
+use crate::headless::Headless;
+use crate::log::EventLog as _;
+use crate::state::memory::{MemoryState, Partition};
 use crate::state::{
-    Changes, FjallState, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow,
-    VisitorKey,
+    Changes, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow, VisitorKey,
 };
-use crate::stats::Stats;
 
-/// Every second commit fails: in turn before and after it was made. So does every fifth read.
+/// While it is in trouble every second commit fails: in turn before and after it was made. So do every fifth read and
+/// every third load.
 struct Flaky {
-    store: FjallState,
+    store: MemoryState,
+    trouble: AtomicBool,
     commits: AtomicU64,
     reads: AtomicU64,
+    loads: AtomicU64,
 }
 
 fn failure() -> StateError {
@@ -34,9 +33,25 @@ fn failure() -> StateError {
 }
 
 impl Flaky {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            store: MemoryState::new(PARTITIONS),
+            trouble: AtomicBool::new(false),
+            commits: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
+            loads: AtomicU64::new(0),
+        })
+    }
+
+    /// The next call of those that `calls` counts, if it is in trouble, from 1 to `every`, and again from 1.
+    fn turn(&self, calls: &AtomicU64, every: u64) -> Option<u64> {
+        let trouble = self.trouble.load(Ordering::Relaxed);
+        trouble.then(|| calls.fetch_add(1, Ordering::Relaxed) % every + 1)
+    }
+
     fn read(&self) -> Result<(), StateError> {
-        match self.reads.fetch_add(1, Ordering::Relaxed) % 5 {
-            4 => Err(failure()),
+        match self.turn(&self.reads, 5) {
+            Some(5) => Err(failure()),
             _ => Ok(()),
         }
     }
@@ -44,6 +59,9 @@ impl Flaky {
 
 impl StateStore for Flaky {
     async fn load(&self, partition: u16) -> Result<Progress, StateError> {
+        if self.turn(&self.loads, 3) == Some(3) {
+            return Err(failure());
+        }
         self.store.load(partition).await
     }
 
@@ -76,14 +94,18 @@ impl StateStore for Flaky {
         changes: Changes,
         next_offset: u64,
     ) -> Result<(), StateError> {
-        let turn = self.commits.fetch_add(1, Ordering::Relaxed) % 4;
-        if turn == 1 {
+        let turn = self.turn(&self.commits, 4);
+        if turn == Some(2) {
             return Err(failure());
         }
         self.store
             .commit(partition, expected_offset, changes, next_offset)
             .await?;
-        if turn == 3 { Err(failure()) } else { Ok(()) }
+        if turn == Some(4) {
+            Err(failure())
+        } else {
+            Ok(())
+        }
     }
 
     async fn marks(&self, partition: u16, limit: usize) -> Result<Vec<Mark>, StateError> {
@@ -125,35 +147,47 @@ impl StateStore for Flaky {
     }
 }
 
-const PARTITIONS: u16 = 2;
+const PARTITIONS: u16 = 8;
 
 /// A page view of one of a few visitors, as a block of its own.
 fn block(number: u64) -> Block {
-    let group = Group {
-        site: 1,
-        visitor: format!("visitor-{}", number % 6),
-        events: vec![Event {
-            stream: 1 + number % 6,
-            seq: number,
-            time: 1_790_000_000_000 + number * 1000,
-            r#type: EventType::PageView.into(),
-            path: "/".into(),
-            ..Event::default()
-        }],
-        ..Group::default()
+    let event = Event {
+        stream: 1 + number % 8,
+        seq: number,
+        time: 1_790_000_000_000 + number * 1000,
+        r#type: EventType::PageView.into(),
+        path: "/".into(),
+        ..Event::default()
     };
-    let payload = BlockPayload {
-        groups: vec![PositionedGroup {
-            position: number,
+    block_of(vec![(number, event)], number % 8)
+}
+
+/// Events of a visitor at their positions.
+fn block_of(events: Vec<(u64, Event)>, visitor: u64) -> Block {
+    let positions = || events.iter().map(|(position, _)| *position);
+    let (first_position, last_position) = (positions().min(), positions().max());
+    let count = events.len() as u32;
+    let groups = events.into_iter().map(|(position, event)| {
+        let group = Group {
+            site: 1,
+            visitor: format!("visitor-{visitor}"),
+            events: vec![event],
+            ..Group::default()
+        };
+        PositionedGroup {
+            position,
             group: group.encode_to_vec().into(),
-        }],
+        }
+    });
+    let payload = BlockPayload {
+        groups: groups.collect(),
     };
     Block {
-        partition: (number % 2) as u32,
+        partition: visitor as u32 % u32::from(PARTITIONS),
         partitions: u32::from(PARTITIONS),
-        first_position: number,
-        last_position: number,
-        events: 1,
+        first_position: first_position.unwrap(),
+        last_position: last_position.unwrap(),
+        events: count,
         payload: zstd::bulk::compress(&payload.encode_to_vec(), 1)
             .unwrap()
             .into(),
@@ -161,60 +195,132 @@ fn block(number: u64) -> Block {
     }
 }
 
-fn flaky(dir: &Path) -> Arc<Flaky> {
-    Arc::new(Flaky {
-        store: FjallState::open(dir, PARTITIONS, 1 << 20).unwrap(),
-        commits: AtomicU64::new(0),
-        reads: AtomicU64::new(0),
-    })
+/// An aggregator on `store`, with one worker for all partitions.
+async fn start<S: StateStore>(dir: &tempfile::TempDir, store: &Arc<S>) -> Headless {
+    let control = Control::open(&dir.path().join("control.sqlite")).unwrap();
+    let mut config = Config {
+        data: dir.path().to_owned(),
+        workers: 1,
+        ..Config::default()
+    };
+    config.log.partitions = PARTITIONS.try_into().unwrap();
+    Headless::start(&config, Arc::new(control), Arc::clone(store))
+        .await
+        .unwrap()
+}
+
+/// Waits until all that is in the log is applied.
+async fn settled(headless: &Headless) {
+    let begun = Instant::now();
+    let watermark = || headless.metrics().watermark();
+    while watermark().applied < watermark().log_end {
+        assert!(begun.elapsed() < Duration::from_secs(60), "stuck");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// What a new state makes of the log.
+async fn rebuilt(dir: &tempfile::TempDir) -> Vec<Partition> {
+    let store = Arc::new(MemoryState::new(PARTITIONS));
+    let headless = start(dir, &store).await;
+    settled(&headless).await;
+    headless.stop().await;
+    store.contents()
+}
+
+/// Pageviews, visits and visitors of all days.
+async fn totals(headless: &Headless) -> (i64, i64, i64) {
+    let rows = headless
+        .metrics()
+        .totals(1, Grain::Day, i64::MIN..i64::MAX)
+        .await;
+    let mut total = Row::default();
+    for (_, row) in rows.unwrap() {
+        total.add(&row);
+    }
+    (total.pageviews, total.visits, total.visitors())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_fails_delays_the_figures_and_changes_nothing_about_them() {
     let dir = tempfile::tempdir().unwrap();
-    let log = SegmentEventLog::open(&dir.path().join("log"), 1 << 20).unwrap();
-    let store = flaky(&dir.path().join("state"));
-    let recovered = recover(&*store, &log, PARTITIONS).await.unwrap();
-    let Recovered { progress, .. } = recovered;
-    let offsets = progress.iter().map(|at| at.next_offset);
-    let shared = Arc::new(Shared {
-        store: Arc::clone(&store),
-        control: Arc::new(Control::open(&dir.path().join("control.sqlite")).unwrap()),
-        live: Arc::new(Live::default()),
-        stats: Arc::new(Stats::default()),
-        board: Arc::new(Board::new(log.end(), 0, offsets, 0)),
-        letters: None,
-        pending: None,
-        _lock: Arc::new(FolderLock::take(dir.path()).unwrap()),
-    });
-    let config = Config {
-        workers: 2,
-        ..Config::default()
-    };
-    let processing = Processing::start(&shared, &config, &log, progress).unwrap();
+    let store = Flaky::new();
+    let headless = start(&dir, &store).await;
+    store.trouble.store(true, Ordering::Relaxed);
     for number in 0..40 {
-        log.append(1, block(number)).await.unwrap();
+        headless.log().append(1, block(number)).await.unwrap();
         // Copies come, too, as after a failed append.
-        log.append(1, block(number)).await.unwrap();
+        headless.log().append(1, block(number)).await.unwrap();
     }
-    let begun = Instant::now();
-    while shared.board.watermark().applied < 80 {
-        assert!(begun.elapsed() < Duration::from_secs(30), "stuck");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    processing.stop(std::future::pending()).await;
+    settled(&headless).await;
+    assert_eq!(totals(&headless).await, (40, 8, 8));
+    assert!(store.commits.load(Ordering::Relaxed) > 10);
+}
 
-    let mut total = Row::default();
-    for partition in 0..PARTITIONS {
-        let days = i64::MIN..i64::MAX;
-        let rows = store.scan(partition, 1, Grain::Day, Dimension::Total, days);
-        for (_, _, encoded) in rows.await.unwrap() {
-            total.add(&Row::decode(&encoded).unwrap());
-        }
+/// What it lost must be applied again before anything else is, whichever of its partitions can't be loaded at first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_falls_back_and_then_fails_to_load_gets_back_all_it_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Flaky::new();
+    let headless = start(&dir, &store).await;
+    for number in 0..40 {
+        headless.log().append(1, block(number)).await.unwrap();
     }
-    assert_eq!(
-        (total.pageviews, total.visits, total.visitors()),
-        (40, 6, 6)
-    );
-    assert!(shared.stats.state_failures.get() > 0);
+    settled(&headless).await;
+    store.trouble.store(true, Ordering::Relaxed);
+    store.store.partitions().fill(Partition::default());
+    for number in 40..80 {
+        headless.log().append(1, block(number)).await.unwrap();
+    }
+    let whole = async {
+        while totals(&headless).await != (80, 8, 8) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let whole = tokio::time::timeout(Duration::from_secs(60), whole).await;
+    assert!(whole.is_ok(), "{:?}", totals(&headless).await);
+    headless.stop().await;
+    assert_eq!(store.store.contents(), rebuilt(&dir).await);
+}
+
+/// A record that the log lost leaves a hole in the positions; a later copy may fill it.
+#[tokio::test]
+async fn events_whose_first_copy_was_lost_are_counted_from_a_later_one_and_booked_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(MemoryState::new(PARTITIONS));
+    let headless = start(&dir, &store).await;
+    let event = |stream, position| {
+        let event = Event {
+            stream,
+            seq: position,
+            time: 1_790_000_000_000 + position * 1000,
+            r#type: EventType::PageView.into(),
+            ..Event::default()
+        };
+        (position, event)
+    };
+    let log = headless.log();
+    // The block with positions 2 and 3 was lost; that of 3 has no id, so that nobody can tell whether it was applied.
+    for block in [
+        block_of(vec![event(7, 1)], 1),
+        block_of(vec![event(7, 4)], 1),
+        block_of(
+            (1..6).map(|at| event(7 * u64::from(at != 3), at)).collect(),
+            1,
+        ),
+    ] {
+        log.append(1, block).await.unwrap();
+    }
+    settled(&headless).await;
+    assert_eq!(totals(&headless).await, (4, 1, 1));
+    let partitions = store.partitions().clone();
+    let rows = partitions[1].rows.iter();
+    let fates = rows.filter(|(row, _)| row.key.dimension == Dimension::Fate);
+    let fates = fates.map(|(row, encoded)| {
+        let name = partitions[1].names[&(row.site, row.key.value)].clone();
+        (name, Row::decode(encoded).unwrap().events)
+    });
+    let mut fates: Vec<_> = fates.collect();
+    fates.sort_unstable();
+    assert_eq!(fates, [("accepted".into(), 4), ("counted".into(), 4)]);
 }

@@ -163,6 +163,24 @@ impl<S: StateStore, L: EventLog> Worker<S, L> {
     /// Loads partitions again after failures, and applies again what the store lost of them.
     async fn restore(&mut self) -> Result<(), Failure> {
         let mut behind = BTreeMap::new();
+        let result = match self.load_again(&mut behind).await {
+            Ok(()) => self.replay(&behind).await,
+            failed => failed,
+        };
+        if result.is_err() || self.halt.is_cancelled() {
+            // Only what is caught up may go on.
+            for partition in behind.keys() {
+                if let Some(place) = self.partitions.get_mut(partition) {
+                    place.owned = None;
+                }
+            }
+        }
+        result
+    }
+
+    /// Loads partitions after failures; those that the store has lost something of are `behind`, also if others can't be
+    /// loaded.
+    async fn load_again(&mut self, behind: &mut BTreeMap<u16, Range<u64>>) -> Result<(), Failure> {
         for (&partition, place) in &mut self.partitions {
             if place.owned.is_some() {
                 continue;
@@ -190,16 +208,7 @@ impl<S: StateStore, L: EventLog> Worker<S, L> {
             }
             place.owned = Some(Owned::new(progress));
         }
-        let result = self.replay(&behind).await;
-        if result.is_err() || self.halt.is_cancelled() {
-            // Only what is caught up may go on.
-            for partition in behind.keys() {
-                if let Some(place) = self.partitions.get_mut(partition) {
-                    place.owned = None;
-                }
-            }
-        }
-        result
+        Ok(())
     }
 
     /// Reads the log once for all partitions that are behind.

@@ -6,10 +6,12 @@
 
 mod fjall;
 mod keys;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
 mod redis;
 mod store;
-#[cfg(test)]
-mod suite;
+#[cfg(any(test, feature = "testing"))]
+pub mod suite;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -167,9 +169,11 @@ pub type StoredRow = (i64, u64, Vec<u8>);
 /// - `commit` is fenced: it fails with [`StateError::Fenced`] and changes nothing unless the partition's next offset
 ///   is `expected_offset`. An owner that was replaced can't write any more.
 /// - `commit` need not be durable, but what survives a crash is a prefix of the commits of each partition.
-/// - After any other failure of `commit`, whether it happened is unknown: load the partition again.
+/// - After any other failure of `commit`, whether it happened is unknown, and it may yet happen, as long as the
+///   partition's next offset is `expected_offset`: load the partition again.
 /// - A store of its own may fall back to an earlier commit, or to nothing, while it is used: owners ask for `offsets`
-///   now and then, and apply again what is in the log.
+///   now and then, and apply again what is in the log. What was on its way to it before it fell back never happens: it
+///   was lost with the server that had it.
 ///
 /// An embedded store may block the calling thread while it reads the disk: call it from threads made for that.
 pub trait StateStore: Send + Sync + 'static {

@@ -1,5 +1,11 @@
 //! The promises of [`StateStore`], as a test that every implementation calls.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a test, wherever it is called"
+)]
+
 use wakeline_engine::{Dimension, Grain, RowKey};
 
 use super::{
@@ -19,7 +25,7 @@ fn row(site: u64, window: i64, value: u64) -> RowAddress {
 }
 
 /// Runs the suite on a store of at least 4 partitions; `open` opens the same, at first empty, store again and again.
-pub(crate) async fn run<S: StateStore, F: Future<Output = S>>(open: impl Fn() -> F) {
+pub async fn run<S: StateStore, F: Future<Output = S>>(open: impl Fn() -> F) {
     let store = open().await;
     starts_empty(&store).await;
     commits_everything_together(&store).await;

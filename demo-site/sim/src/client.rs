@@ -14,6 +14,8 @@ use crate::{machine, trace};
 
 /// Longest time that an event is older than its recording, in ms: a page that was without network.
 const LONGEST_AGE_MS: u64 = 5 * 60 * 60 * 1000;
+/// The time of an event that is refused for it.
+const TOO_OLD: &str = r#""time":"2020-01-01T00:00:00Z","#;
 
 /// What clients know of what they sent.
 #[derive(Default)]
@@ -22,10 +24,21 @@ pub(crate) struct Known {
     pub(crate) sent: BTreeMap<(u64, u64), u64>,
     /// Those that a collector said to have.
     pub(crate) acked: BTreeSet<(u64, u64)>,
-    /// Events without an id, by their names, of which no two are equal; whether a collector said to have them.
-    pub(crate) named: BTreeMap<String, bool>,
+    /// Events without an id, by their names, of which no two are equal.
+    pub(crate) named: BTreeMap<String, Named>,
+    /// Requests with a key that no site has.
+    pub(crate) strangers: i64,
     /// Clients that have something to send yet.
     pub(crate) busy: usize,
+}
+
+/// What is known of an event without an id.
+#[derive(Clone, Copy)]
+pub(crate) struct Named {
+    /// It is too old to be counted.
+    pub(crate) refused: bool,
+    /// A collector said to have it.
+    pub(crate) acked: bool,
 }
 
 /// A visitor.
@@ -161,6 +174,7 @@ impl Visit {
             5..8 => self.turn_page(random, false),
             8..18 => self.name(random, known),
             18..25 => self.client.flush(),
+            25..28 => self.intrude(random, known),
             _ => {}
         }
         let event = match random.u32(..10) {
@@ -214,24 +228,42 @@ impl Visit {
     fn name(&mut self, random: &mut fastrand::Rng, known: &Rc<RefCell<Known>>) {
         self.names += 1;
         let name = format!("n{}-{}", self.plan.number, self.names);
-        let visitor = &self.plan.visitor;
-        let body = format!(r#"{{"type":"custom","name":"{name}","visitor":"{visitor}"}}"#);
-        let post = Post {
-            host: self.collector(random),
-            path: "/w/1/events",
-            content_type: "application/json",
-            key: Some(self.plan.server_key.clone()),
-            body: body.into_bytes().into(),
+        let refused = random.u32(..4) == 0;
+        let time = if refused { TOO_OLD } else { "" };
+        let post = self.post_json(random, &self.plan.server_key, &name, time);
+        let event = Named {
+            refused,
+            acked: false,
         };
-        known.borrow_mut().named.insert(name.clone(), false);
+        known.borrow_mut().named.insert(name.clone(), event);
         self.posting.set(self.posting.get() + 1);
         let (known, posting) = (Rc::clone(known), Rc::clone(&self.posting));
         tokio::task::spawn_local(async move {
-            let accepted = matches!(post.send().await, Reply::Accepted(_));
-            trace::event(format_args!("{name}: {accepted}"));
-            known.borrow_mut().named.insert(name, accepted);
+            let acked = matches!(post.send().await, Reply::Accepted(_));
+            trace::event(format_args!("{name}: {acked}"));
+            let event = Named { refused, acked };
+            known.borrow_mut().named.insert(name, event);
             posting.set(posting.get() - 1);
         });
+    }
+
+    /// Somebody posts with a key that no site has.
+    fn intrude(&mut self, random: &mut fastrand::Rng, known: &Rc<RefCell<Known>>) {
+        known.borrow_mut().strangers += 1;
+        repeat(self.post_json(random, "nobody's", "intruder", ""), 0);
+    }
+
+    /// An event without an id; `time`: a member that tells its time.
+    fn post_json(&self, random: &mut fastrand::Rng, key: &str, name: &str, time: &str) -> Post {
+        let visitor = &self.plan.visitor;
+        let body = format!(r#"{{"type":"custom","name":"{name}",{time}"visitor":"{visitor}"}}"#);
+        Post {
+            host: self.collector(random),
+            path: "/w/1/events",
+            content_type: "application/json",
+            key: Some(key.to_owned()),
+            body: body.into_bytes().into(),
+        }
     }
 
     fn post(&self, random: &mut fastrand::Rng, bytes: Vec<u8>) -> Post {

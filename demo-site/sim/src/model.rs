@@ -1,4 +1,4 @@
-//! The naive model: all distinct events, sorted, cut into visits in one pass, and counted.
+//! The naive model: all distinct events, sorted, cut into visits in one pass, and counted; and what became of each.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +9,10 @@ use wakeline_aggregator::metrics::MetricStore;
 use wakeline_engine::{Grain, Row, window};
 use wakeline_proto::v1::{Event, EventType, Group};
 
+use crate::store::Fates;
+
+const HOUR_MS: u64 = 3_600_000;
+
 /// What tells events of a visitor apart: stream and number, or edge and position.
 type Id = (bool, u64, u64);
 
@@ -16,6 +20,8 @@ type Id = (bool, u64, u64);
 #[derive(Default)]
 pub(crate) struct Model {
     visitors: BTreeMap<(u64, String), BTreeMap<Id, Seen>>,
+    /// What became of everything, by site, hour and fate.
+    pub(crate) fates: Fates,
 }
 
 /// Of an event what numbers depend on.
@@ -61,29 +67,63 @@ impl From<&Row> for Figures {
 }
 
 impl Model {
-    /// An event is in the log, from an edge and position.
-    pub(crate) fn count(&mut self, group: &Group, event: &Event, (edge, position): (u64, u64)) {
-        let id = if event.stream == 0 {
-            (false, edge, position)
-        } else {
-            (true, event.stream, event.seq)
+    /// A group is in the log, from an edge and position. Of one that is `repeated`, since its position is not above all
+    /// before it of its edge and partition, only events count that are known by their ids, and were not there before.
+    pub(crate) fn take(&mut self, group: &Group, edge: u64, position: u64, repeated: bool) {
+        let hour = (group.received_at / HOUR_MS * 60).cast_signed();
+        let mut add = |fate: &str, count: u64| {
+            let fate = (group.site, hour, fate.to_owned());
+            *self.fates.entry(fate).or_default() += count.cast_signed();
         };
-        let visitor = self
-            .visitors
+        if !repeated {
+            for rejected in &group.rejected {
+                add(&format!("rejected:{}", rejected.reason), 1);
+            }
+            for tally in &group.tallies {
+                add(&format!("rejected:{}", tally.reason), tally.count);
+            }
+        }
+        for (position, event) in (position..).zip(&group.events) {
+            let id = if event.stream == 0 {
+                (false, edge, position)
+            } else {
+                (true, event.stream, event.seq)
+            };
+            if repeated && event.stream == 0 {
+                continue;
+            }
+            let new = Self::count(&mut self.visitors, group, event, id);
+            if new || !repeated {
+                add("accepted", 1);
+                add(if new { "counted" } else { "duplicate" }, 1);
+            }
+        }
+    }
+
+    /// Whether the event is new.
+    fn count(
+        visitors: &mut BTreeMap<(u64, String), BTreeMap<Id, Seen>>,
+        group: &Group,
+        event: &Event,
+        id: Id,
+    ) -> bool {
+        let visitor = visitors
             .entry((group.site, group.visitor.clone()))
             .or_default();
-        if let Entry::Vacant(new) = visitor.entry(id) {
-            new.insert(Seen {
-                time_ms: event.time as i64,
-                engagement_ms: event.engagement.map_or(0, |seen| seen.time_ms.into()),
-                kind: match event.r#type() {
-                    EventType::PageView => Kind::View,
-                    EventType::Engagement => Kind::Engagement,
-                    _ if event.passive => Kind::Passive,
-                    _ => Kind::Action,
-                },
-            });
-        }
+        let Entry::Vacant(new) = visitor.entry(id) else {
+            return false;
+        };
+        new.insert(Seen {
+            time_ms: event.time as i64,
+            engagement_ms: event.engagement.map_or(0, |seen| seen.time_ms.into()),
+            kind: match event.r#type() {
+                EventType::PageView => Kind::View,
+                EventType::Engagement => Kind::Engagement,
+                _ if event.passive => Kind::Passive,
+                _ => Kind::Action,
+            },
+        });
+        true
     }
 
     /// The figures of a site.

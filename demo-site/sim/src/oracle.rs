@@ -1,6 +1,9 @@
 //! What must be true in the end, from what clients know, what is in the log and what was counted.
+//!
+//! Where bits of the log flipped, what was counted before may not be there any more, so that figures are compared only
+//! after a rebuild: it has all that can be read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use wakeline_aggregator::control::Control;
 use wakeline_aggregator::headless::Headless;
 use wakeline_aggregator::log::{EventLog as _, LogReader as _, SegmentEventLog};
 use wakeline_proto::limits::MAX_BLOCK_DECODED_BYTES;
-use wakeline_proto::v1::{BlockPayload, Event, Group, LogRecord};
+use wakeline_proto::v1::{BlockPayload, Group, LogRecord};
 
 use crate::client::Known;
 use crate::model::{self, Model};
@@ -74,7 +77,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> anyhow::Result<Judged> {
             "a restart changes the state"
         );
         let rebuilt = Arc::new(ModelState::new(PARTITIONS, 0));
-        compare_totals(evidence, Arc::clone(&rebuilt), model)
+        compare_totals(evidence, Arc::clone(&rebuilt), Some(&log.model))
             .await
             .context("after a rebuild")?;
         ensure!(
@@ -88,9 +91,9 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> anyhow::Result<Judged> {
                     .known
                     .named
                     .values()
-                    .filter(|acked| **acked)
+                    .filter(|event| event.acked)
                     .count(),
-            logged: log.ids.len() + log.named.len(),
+            logged: log.ids.len() + log.named.len() + log.refused.len(),
             records: log.records,
         })
     })
@@ -102,8 +105,11 @@ struct Logged {
     records: usize,
     /// Streams and numbers of events.
     ids: BTreeSet<(u64, u64)>,
-    /// Edges and positions of events without ids, by their names.
+    /// Edges and positions of events without ids, by their names, and of those that were refused.
     named: BTreeMap<String, BTreeSet<(u64, u64)>>,
+    refused: BTreeMap<String, BTreeSet<(u64, u64)>>,
+    /// The highest positions by edge and partition.
+    highest: HashMap<(u64, u32), u64>,
     model: Model,
 }
 
@@ -132,24 +138,39 @@ impl Logged {
 
     fn take(&mut self, record: LogRecord) -> anyhow::Result<()> {
         let block = record.block.context("a record has no block")?;
+        let edge = record.edge;
+        let highest = self.highest.get(&(edge, block.partition)).copied();
         let payload = zstd::bulk::decompress(&block.payload, MAX_BLOCK_DECODED_BYTES)?;
         for positioned in BlockPayload::decode(payload.as_slice())?.groups {
             let group = Group::decode(positioned.group)?;
-            for (position, event) in (positioned.position..).zip(&group.events) {
-                self.note(event, (record.edge, position));
-                self.model.count(&group, event, (record.edge, position));
-            }
+            self.note(&group, edge, positioned.position)?;
+            let repeated = highest.is_some_and(|highest| positioned.position <= highest);
+            let position = positioned.position;
+            self.model.take(&group, edge, position, repeated);
         }
+        let newest = block.last_position.max(highest.unwrap_or_default());
+        self.highest.insert((edge, block.partition), newest);
         Ok(())
     }
 
-    fn note(&mut self, event: &Event, place: (u64, u64)) {
-        if event.stream == 0 {
-            let places = self.named.entry(event.name.clone()).or_default();
-            places.insert(place);
-        } else {
-            self.ids.insert((event.stream, event.seq));
+    fn note(&mut self, group: &Group, edge: u64, position: u64) -> anyhow::Result<()> {
+        let mut places = (position..).map(|position| (edge, position));
+        for (event, place) in group.events.iter().zip(&mut places) {
+            if event.stream == 0 {
+                let places = self.named.entry(event.name.clone()).or_default();
+                places.insert(place);
+            } else {
+                self.ids.insert((event.stream, event.seq));
+            }
         }
+        for (rejected, place) in group.rejected.iter().zip(&mut places) {
+            let payload = String::from_utf8_lossy(&rejected.payload);
+            let name = payload.split_once(r#""name":""#);
+            let name = name.and_then(|(_, rest)| Some(rest.split_once('"')?.0));
+            let name = name.context("a refused event has no name")?.to_owned();
+            self.refused.entry(name).or_default().insert(place);
+        }
+        Ok(())
     }
 
     /// Nothing acknowledged is missing, nothing is there that was not sent.
@@ -158,29 +179,43 @@ impl Logged {
         for id in &self.ids {
             ensure!(known.sent.contains_key(id), "{id:?} was never sent");
         }
-        for (name, places) in &self.named {
-            ensure!(known.named.contains_key(name), "{name} was never sent");
-            ensure!(
-                places.len() == 1,
-                "{name} was posted once, and is at {places:?}"
-            );
+        for (refused, at) in [(false, &self.named), (true, &self.refused)] {
+            for (name, places) in at {
+                let sent = known.named.get(name);
+                let sent = sent.with_context(|| format!("{name} was never sent"))?;
+                ensure!(
+                    sent.refused == refused && places.len() == 1,
+                    "{name} was posted once, {}, and is at {places:?}",
+                    if sent.refused { "too old" } else { "sound" }
+                );
+            }
         }
+        let unknown = self.model.fates.iter();
+        let unknown = unknown.filter(|((site, ..), _)| *site == 0);
+        let unknown: i64 = unknown.map(|(_, count)| count).sum();
+        ensure!(
+            unknown <= known.strangers,
+            "of {} requests with unknown keys {unknown} are in the ledger",
+            known.strangers
+        );
         if evidence.damaged {
             return Ok(());
         }
         let lost: Vec<_> = known.acked.difference(&self.ids).collect();
         ensure!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-        for (name, acked) in &known.named {
-            ensure!(
-                !acked || self.named.contains_key(name),
-                "acknowledged and lost: {name}"
-            );
+        for (name, event) in known.named.iter().filter(|(_, event)| event.acked) {
+            let at = if event.refused {
+                &self.refused
+            } else {
+                &self.named
+            };
+            ensure!(at.contains_key(name), "acknowledged and lost: {name}");
         }
         Ok(())
     }
 }
 
-/// Starts an aggregator on `store`, waits until it has applied all, and compares its figures with a model's.
+/// Starts an aggregator on `store`, waits until it has applied all, and compares its figures and its ledger with a model's.
 async fn compare_totals(
     evidence: &Evidence<'_>,
     store: Arc<ModelState>,
@@ -189,7 +224,7 @@ async fn compare_totals(
     store.set_trouble(crate::store::Trouble::default());
     let config = nodes::aggregator_config(evidence.folder.clone());
     let control = Arc::clone(&evidence.control);
-    let headless = Headless::start(&config, control, store).await?;
+    let headless = Headless::start(&config, control, Arc::clone(&store)).await?;
     let metrics = Arc::clone(headless.metrics());
     let applied = async {
         while metrics.watermark().applied < metrics.watermark().log_end {
@@ -197,13 +232,19 @@ async fn compare_totals(
         }
     };
     let applied = tokio::time::timeout(Duration::from_secs(60), applied).await;
-    if applied.is_err() && !evidence.damaged {
+    if applied.is_err() {
         anyhow::bail!("the log is not applied: {:?}", metrics.watermark());
     }
     if let Some(model) = model {
         for site in &evidence.control.snapshot().sites {
             model::compare(model, site, &*metrics).await?;
         }
+        let fates = store.fates()?;
+        ensure!(
+            fates == model.fates,
+            "the ledger is {fates:?}, not {:?}",
+            model.fates
+        );
     }
     headless.stop().await;
     Ok(())

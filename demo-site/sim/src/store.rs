@@ -2,28 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
+use wakeline_aggregator::state::memory::{MemoryState, Partition};
 use wakeline_aggregator::state::{
     Changes, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow, VisitorKey,
 };
-use wakeline_engine::{Dimension, Grain};
+use wakeline_engine::{Dimension, Grain, Row};
 
 use crate::{machine, trace};
 
 /// Commits before the newest that a partition may fall back to.
 const REMEMBERED: usize = 4;
 
-/// What is in a partition.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Partition {
-    progress: Progress,
-    visitors: BTreeMap<VisitorKey, Vec<u8>>,
-    rows: BTreeMap<RowAddress, Vec<u8>>,
-    names: BTreeMap<(u64, u64), String>,
-    marks: BTreeMap<SiteWindow, u64>,
-}
+/// What became of events, by site, hour (the unix minute at which it begins) and fate.
+pub(crate) type Fates = BTreeMap<(u64, i64, String), i64>;
 
 /// What the store does wrong, by probability of a call.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,37 +43,47 @@ struct Late {
 }
 
 struct Inner {
-    partitions: Vec<Partition>,
+    /// Earlier contents of each partition.
     earlier: Vec<Vec<Partition>>,
     late: Vec<Late>,
     trouble: Trouble,
     random: fastrand::Rng,
 }
 
-/// See the [module](self). It lives on when its aggregator is killed.
-pub(crate) struct ModelState(Mutex<Inner>);
+/// See the [module](self). It lives on when its aggregator is killed. A clone is the same store.
+#[derive(Clone)]
+pub(crate) struct ModelState {
+    state: MemoryState,
+    inner: Arc<Mutex<Inner>>,
+}
 
 impl ModelState {
     pub(crate) fn new(partitions: u16, seed: u64) -> Self {
         let count = usize::from(partitions);
-        Self(Mutex::new(Inner {
-            partitions: vec![Partition::default(); count],
-            earlier: vec![Vec::new(); count],
-            late: Vec::new(),
-            trouble: Trouble::default(),
-            random: fastrand::Rng::with_seed(seed),
-        }))
+        Self {
+            state: MemoryState::new(partitions),
+            inner: Arc::new(Mutex::new(Inner {
+                earlier: vec![Vec::new(); count],
+                late: Vec::new(),
+                trouble: Trouble::default(),
+                random: fastrand::Rng::with_seed(seed),
+            })),
+        }
     }
 
     pub(crate) fn set_trouble(&self, trouble: Trouble) {
         self.lock().trouble = trouble;
     }
 
-    /// Some partitions fall back to an earlier commit, or to nothing.
+    /// Some partitions fall back to an earlier commit, or to nothing. What was still on its way to them is lost with the
+    /// server that had it.
     pub(crate) fn fall_back(&self) {
         let inner = &mut *self.lock();
-        for (number, partition) in inner.partitions.iter_mut().enumerate() {
+        for (number, partition) in self.state.partitions().iter_mut().enumerate() {
             if inner.random.bool() {
+                inner
+                    .late
+                    .retain(|late| usize::from(late.partition) != number);
                 let earlier = &mut inner.earlier[number];
                 let keep = inner.random.usize(..=earlier.len());
                 earlier.truncate(keep);
@@ -92,33 +97,48 @@ impl ModelState {
     }
 
     /// Makes commits whose time has come, long after their makers were told that they failed.
-    pub(crate) fn make_late_commits(&self, all: bool) {
+    pub(crate) fn make_late_commits(&self) {
         let inner = &mut *self.lock();
         let now = machine::elapsed_ms();
         let (due, late) = std::mem::take(&mut inner.late)
             .into_iter()
-            .partition(|late| all || late.at_ms <= now);
+            .partition(|late| late.at_ms <= now);
         inner.late = late;
         for late in due {
-            let made = inner.commit(late.partition, late.expected, late.changes, late.next);
+            let Late {
+                partition,
+                expected,
+                next,
+                ..
+            } = late;
+            let made = self.make(inner, partition, expected, late.changes, next);
+            let made = made.is_ok();
             trace::event(format_args!(
-                "store: late commit of {} to {}: {}",
-                late.partition,
-                late.next,
-                made.is_ok()
+                "store: late commit of {partition} to {next}: {made}"
             ));
         }
     }
 
-    /// All there is but how far it is, and what is to be exported: offsets and stamps move also where nothing changes.
+    /// All there is but how far it is, and what is to be exported.
     pub(crate) fn contents(&self) -> Vec<Partition> {
-        let mut partitions = self.lock().partitions.clone();
-        for partition in &mut partitions {
-            partition.progress.next_offset = 0;
-            partition.progress.stamp_ms = 0;
-            partition.marks.clear();
+        self.state.contents()
+    }
+
+    /// The ledger.
+    pub(crate) fn fates(&self) -> anyhow::Result<Fates> {
+        let mut fates = Fates::new();
+        for partition in &*self.state.partitions() {
+            for (address, encoded) in &partition.rows {
+                let (site, key) = (address.site, &address.key);
+                if key.dimension == Dimension::Fate {
+                    let name = partition.names.get(&(site, key.value));
+                    let name = name.context("a fate has no name")?.clone();
+                    let row = Row::decode(encoded).ok().context("a row can't be read")?;
+                    *fates.entry((site, key.window, name)).or_default() += row.events;
+                }
+            }
         }
-        partitions
+        Ok(fates)
     }
 
     async fn call(&self) -> Result<(), StateError> {
@@ -133,8 +153,29 @@ impl ModelState {
         if refused { Err(failure()) } else { Ok(()) }
     }
 
+    /// Makes a commit, and remembers what was before it.
+    fn make(
+        &self,
+        inner: &mut Inner,
+        number: u16,
+        expected: u64,
+        changes: Changes,
+        next: u64,
+    ) -> Result<(), StateError> {
+        let partition = &mut self.state.partitions()[usize::from(number)];
+        let before = partition.clone();
+        partition.commit(number, expected, changes, next)?;
+        let earlier = &mut inner.earlier[usize::from(number)];
+        if earlier.len() == REMEMBERED {
+            earlier.remove(inner.random.usize(..REMEMBERED));
+        }
+        earlier.push(before);
+        trace::event(format_args!("store: {number} from {expected} to {next}"));
+        Ok(())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -142,62 +183,15 @@ fn failure() -> StateError {
     StateError::Store("broken on purpose".into())
 }
 
-impl Inner {
-    fn commit(
-        &mut self,
-        number: u16,
-        expected: u64,
-        changes: Changes,
-        next: u64,
-    ) -> Result<(), StateError> {
-        let partition = &mut self.partitions[usize::from(number)];
-        if partition.progress.next_offset != expected {
-            return Err(StateError::Fenced {
-                partition: number,
-                expected,
-                found: partition.progress.next_offset,
-            });
-        }
-        let earlier = &mut self.earlier[usize::from(number)];
-        if earlier.len() == REMEMBERED {
-            earlier.remove(self.random.usize(..REMEMBERED));
-        }
-        earlier.push(partition.clone());
-        partition.visitors.extend(changes.visitors);
-        for (address, row) in changes.rows {
-            match row {
-                Some(row) => partition.rows.insert(address, row),
-                None => partition.rows.remove(&address),
-            };
-        }
-        for (site, id, name) in changes.names {
-            partition.names.insert((site, id), name);
-        }
-        partition.progress.rules.extend(changes.rules);
-        partition.progress.edges.extend(changes.edges);
-        if let Some(stamp_ms) = changes.stamp_ms {
-            partition.progress.stamp_ms = stamp_ms;
-        }
-        let marks = changes.marks.into_iter().map(|window| (window, next));
-        partition.marks.extend(marks);
-        partition.progress.next_offset = next;
-        trace::event(format_args!("store: {number} from {expected} to {next}"));
-        Ok(())
-    }
-}
-
 impl StateStore for ModelState {
     async fn load(&self, partition: u16) -> Result<Progress, StateError> {
         self.call().await?;
-        let inner = self.lock();
-        Ok(inner.partitions[usize::from(partition)].progress.clone())
+        self.state.load(partition).await
     }
 
     async fn offsets(&self, partitions: &[u16]) -> Result<Vec<u64>, StateError> {
         self.call().await?;
-        let inner = self.lock();
-        let offset = |number: &u16| inner.partitions[usize::from(*number)].progress.next_offset;
-        Ok(partitions.iter().map(offset).collect())
+        self.state.offsets(partitions).await
     }
 
     async fn visitors(
@@ -206,9 +200,7 @@ impl StateStore for ModelState {
         keys: &[VisitorKey],
     ) -> Result<Vec<Option<Vec<u8>>>, StateError> {
         self.call().await?;
-        let inner = self.lock();
-        let visitors = &inner.partitions[usize::from(partition)].visitors;
-        Ok(keys.iter().map(|key| visitors.get(key).cloned()).collect())
+        self.state.visitors(partition, keys).await
     }
 
     async fn rows(
@@ -217,9 +209,7 @@ impl StateStore for ModelState {
         keys: &[RowAddress],
     ) -> Result<Vec<Option<Vec<u8>>>, StateError> {
         self.call().await?;
-        let inner = self.lock();
-        let rows = &inner.partitions[usize::from(partition)].rows;
-        Ok(keys.iter().map(|key| rows.get(key).cloned()).collect())
+        self.state.rows(partition, keys).await
     }
 
     async fn commit(
@@ -244,7 +234,7 @@ impl StateStore for ModelState {
             return Err(failure());
         }
         let denies = luck < inner.trouble.late + inner.trouble.deny;
-        inner.commit(partition, expected_offset, changes, next_offset)?;
+        self.make(inner, partition, expected_offset, changes, next_offset)?;
         if denies { Err(failure()) } else { Ok(()) }
     }
 
@@ -256,17 +246,8 @@ impl StateStore for ModelState {
         dimension: Dimension,
         windows: Range<i64>,
     ) -> Result<Vec<StoredRow>, StateError> {
-        let inner = self.lock();
-        let rows = &inner.partitions[usize::from(partition)].rows;
-        let wanted = rows.iter().filter(|(address, _)| {
-            let key = &address.key;
-            address.site == site
-                && (key.grain, key.dimension) == (grain, dimension)
-                && windows.contains(&key.window)
-        });
-        Ok(wanted
-            .map(|(address, row)| (address.key.window, address.key.value, row.clone()))
-            .collect())
+        let scan = self.state.scan(partition, site, grain, dimension, windows);
+        scan.await
     }
 
     async fn names(
@@ -275,42 +256,35 @@ impl StateStore for ModelState {
         site: u64,
         ids: &[u64],
     ) -> Result<Vec<Option<String>>, StateError> {
-        let inner = self.lock();
-        let names = &inner.partitions[usize::from(partition)].names;
-        Ok(ids
-            .iter()
-            .map(|id| names.get(&(site, *id)).cloned())
-            .collect())
+        self.state.names(partition, site, ids).await
     }
 
     async fn marks(&self, partition: u16, limit: usize) -> Result<Vec<Mark>, StateError> {
-        let inner = self.lock();
-        let marks = inner.partitions[usize::from(partition)].marks.iter();
-        Ok(marks
-            .take(limit)
-            .map(|(window, at)| (*window, *at))
-            .collect())
+        self.state.marks(partition, limit).await
     }
 
     async fn mark(&self, partition: u16, windows: &[SiteWindow]) -> Result<(), StateError> {
-        let marks = &mut self.lock().partitions[usize::from(partition)].marks;
-        for window in windows {
-            marks.entry(*window).or_insert(0);
-        }
-        Ok(())
+        self.state.mark(partition, windows).await
     }
 
     async fn unmark(&self, partition: u16, marks: &[Mark]) -> Result<(), StateError> {
-        let kept = &mut self.lock().partitions[usize::from(partition)].marks;
-        for (window, at) in marks {
-            if kept.get(window) == Some(at) {
-                kept.remove(window);
-            }
-        }
-        Ok(())
+        self.state.unmark(partition, marks).await
     }
 
     async fn persist(&self) -> Result<(), StateError> {
         self.call().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wakeline_aggregator::state::suite;
+
+    use super::ModelState;
+
+    #[tokio::test]
+    async fn keeps_the_promises_of_a_state_store() {
+        let store = ModelState::new(4, 0);
+        suite::run(async || store.clone()).await;
     }
 }

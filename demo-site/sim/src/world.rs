@@ -215,7 +215,7 @@ impl World {
                 let later = due.remove();
                 self.end(later);
             }
-            self.store.make_late_commits(false);
+            self.store.make_late_commits();
             self.sim
                 .step()
                 .map_err(|error| anyhow::anyhow!("a program ended: {error}"))?;
@@ -241,13 +241,12 @@ impl World {
     fn is_calm(&self) -> bool {
         let forwarded = self.collectors.iter().all(|(_, slot)| {
             let slot = slot.borrow();
-            // Damage may leave positions at the end that nothing can be read of.
             slot.as_ref()
-                .is_some_and(|collector| collector.backlog() == 0 || !self.flipped.is_empty())
+                .is_some_and(|collector| collector.backlog() == 0)
         });
         let applied = self.aggregator.borrow().as_ref().is_some_and(|headless| {
             let watermark = headless.metrics().watermark();
-            watermark.applied >= watermark.log_end || !self.flipped.is_empty()
+            watermark.applied >= watermark.log_end
         });
         self.known.borrow().busy == 0 && forwarded && applied
     }
