@@ -3,8 +3,8 @@
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wakeline_aggregator::Aggregator;
 use wakeline_aggregator::admin::{AdminRequest, CreateSite, SiteRequest};
+use wakeline_aggregator::{Aggregator, Config};
 
 use super::edge;
 
@@ -31,6 +31,17 @@ impl Server {
         };
         let request = AdminRequest::Site(SiteRequest::Create(site));
         assert_eq!(aggregator.admin(request).await.unwrap()["site_id"], 1);
+        Self {
+            aggregator,
+            client: Client::new(),
+            _data: data,
+        }
+    }
+
+    /// Starts one on a folder that is there.
+    pub(crate) async fn open(data: TempDir, config: &Config) -> Self {
+        let aggregator = edge::start(config).await;
+        aggregator.control().adopt_token("tests", TOKEN).unwrap();
         Self {
             aggregator,
             client: Client::new(),

@@ -25,3 +25,4 @@ mod rules;
 mod sites;
 mod tokens;
 mod watch;
+mod yesterday;
