@@ -246,7 +246,7 @@ impl Scan {
                 let above = highest.get(&of).copied();
                 // What can't be read is in the ledger.
                 let groups = decoder.groups(block, above).unwrap_or_default();
-                for group in groups {
+                for group in groups.iter().filter(|group| !group.repeated) {
                     self.group(&group.group);
                 }
                 highest.insert(of, block.last_position.max(above.unwrap_or(0)));

@@ -162,6 +162,7 @@ pub(super) async fn process<S: StateStore>(
         },
     );
     let rows = sum_rows(shared, memory, partition, rows, &mut changes).await?;
+    still_at(shared, partition, expected).await?;
     name_texts(memory, partition, texts, &mut changes);
     keep(shared, &letters)?;
     changes.rules.clone_from(&new_rules);
@@ -397,6 +398,23 @@ async fn sum_rows<S: StateStore>(
         changes.rows.push((*address, encoded));
     }
     Ok(rows)
+}
+
+/// What was read is of the offset that the commit expects, and not what a store had that fell back meanwhile. The
+/// commit's own check does not show that: a commit that happens late may find that what was lost has been applied again.
+async fn still_at<S: StateStore>(
+    shared: &Shared<S>,
+    partition: u16,
+    expected: u64,
+) -> Result<(), StateError> {
+    match shared.store.offsets(&[partition]).await?[..] {
+        [found] if found != expected => Err(StateError::Fenced {
+            partition,
+            expected,
+            found,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The texts that ids of these events stand for, by site and id.

@@ -1,8 +1,8 @@
 //! From log to state through a store that fails.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
@@ -18,14 +18,26 @@ use crate::state::{
     Changes, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow, VisitorKey,
 };
 
-/// While it is in trouble every second commit fails: in turn before and after it was made. So do every fifth read and
-/// every third load.
+/// While it is in trouble every second commit fails: in turn before and after it was made. So does every fifth read.
 struct Flaky {
     store: MemoryState,
     trouble: AtomicBool,
+    /// Every third load fails.
+    hides: AtomicBool,
+    /// The next commit that expects another offset is said to have failed, and made once the partition is there.
+    delays: AtomicBool,
+    late: Mutex<Option<Late>>,
     commits: AtomicU64,
     reads: AtomicU64,
     loads: AtomicU64,
+}
+
+/// A commit that is still on its way.
+struct Late {
+    partition: u16,
+    expected: u64,
+    changes: Changes,
+    next: u64,
 }
 
 fn failure() -> StateError {
@@ -37,20 +49,23 @@ impl Flaky {
         Arc::new(Self {
             store: MemoryState::new(PARTITIONS),
             trouble: AtomicBool::new(false),
+            hides: AtomicBool::new(false),
+            delays: AtomicBool::new(false),
+            late: Mutex::new(None),
             commits: AtomicU64::new(0),
             reads: AtomicU64::new(0),
             loads: AtomicU64::new(0),
         })
     }
 
-    /// The next call of those that `calls` counts, if it is in trouble, from 1 to `every`, and again from 1.
-    fn turn(&self, calls: &AtomicU64, every: u64) -> Option<u64> {
-        let trouble = self.trouble.load(Ordering::Relaxed);
+    /// Which of `every` calls of that kind this is, from 1, if the store is in `trouble`.
+    fn turn(trouble: &AtomicBool, calls: &AtomicU64, every: u64) -> Option<u64> {
+        let trouble = trouble.load(Ordering::Relaxed);
         trouble.then(|| calls.fetch_add(1, Ordering::Relaxed) % every + 1)
     }
 
     fn read(&self) -> Result<(), StateError> {
-        match self.turn(&self.reads, 5) {
+        match Self::turn(&self.trouble, &self.reads, 5) {
             Some(5) => Err(failure()),
             _ => Ok(()),
         }
@@ -59,7 +74,7 @@ impl Flaky {
 
 impl StateStore for Flaky {
     async fn load(&self, partition: u16) -> Result<Progress, StateError> {
-        if self.turn(&self.loads, 3) == Some(3) {
+        if Self::turn(&self.hides, &self.loads, 3) == Some(3) {
             return Err(failure());
         }
         self.store.load(partition).await
@@ -94,13 +109,30 @@ impl StateStore for Flaky {
         changes: Changes,
         next_offset: u64,
     ) -> Result<(), StateError> {
-        let turn = self.turn(&self.commits, 4);
+        let turn = Self::turn(&self.trouble, &self.commits, 4);
         if turn == Some(2) {
+            return Err(failure());
+        }
+        let fenced = self.store.offsets(&[partition]).await? != [expected_offset];
+        if fenced && self.delays.swap(false, Ordering::Relaxed) {
+            *self.late.lock().unwrap() = Some(Late {
+                partition,
+                expected: expected_offset,
+                changes,
+                next: next_offset,
+            });
             return Err(failure());
         }
         self.store
             .commit(partition, expected_offset, changes, next_offset)
             .await?;
+        let now_due = |late: &mut Late| (late.partition, late.expected) == (partition, next_offset);
+        let late = self.late.lock().unwrap().take_if(now_due);
+        if let Some(late) = late {
+            self.store
+                .commit(partition, late.expected, late.changes, late.next)
+                .await?;
+        }
         if turn == Some(4) {
             Err(failure())
         } else {
@@ -267,7 +299,7 @@ async fn a_store_that_falls_back_and_then_fails_to_load_gets_back_all_it_lost() 
         headless.log().append(1, block(number)).await.unwrap();
     }
     settled(&headless).await;
-    store.trouble.store(true, Ordering::Relaxed);
+    store.hides.store(true, Ordering::Relaxed);
     store.store.partitions().fill(Partition::default());
     for number in 40..80 {
         headless.log().append(1, block(number)).await.unwrap();
@@ -279,6 +311,28 @@ async fn a_store_that_falls_back_and_then_fails_to_load_gets_back_all_it_lost() 
     };
     let whole = tokio::time::timeout(Duration::from_secs(60), whole).await;
     assert!(whole.is_ok(), "{:?}", totals(&headless).await);
+    headless.stop().await;
+    assert_eq!(store.store.contents(), rebuilt(&dir).await);
+}
+
+/// A commit that was made of what the store had after it fell back must not pass once all it lost is back.
+#[tokio::test]
+async fn a_commit_made_of_what_a_store_fell_back_to_never_happens() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Flaky::new();
+    let headless = start(&dir, &store).await;
+    for number in 0..16 {
+        headless.log().append(1, block(number)).await.unwrap();
+    }
+    settled(&headless).await;
+    headless.stop().await;
+    // The next one remembers nothing, so that it reads all from the store.
+    let headless = start(&dir, &store).await;
+    store.delays.store(true, Ordering::Relaxed);
+    store.store.partitions()[0] = Partition::default();
+    headless.log().append(1, block(16)).await.unwrap();
+    headless.log().append(1, block(24)).await.unwrap();
+    settled(&headless).await;
     headless.stop().await;
     assert_eq!(store.store.contents(), rebuilt(&dir).await);
 }

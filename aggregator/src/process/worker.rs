@@ -163,11 +163,10 @@ impl<S: StateStore, L: EventLog> Worker<S, L> {
     /// Loads partitions again after failures, and applies again what the store lost of them.
     async fn restore(&mut self) -> Result<(), Failure> {
         let mut behind = BTreeMap::new();
-        let result = match self.load_again(&mut behind).await {
-            Ok(()) => self.replay(&behind).await,
-            failed => failed,
-        };
-        if result.is_err() || self.halt.is_cancelled() {
+        let loaded = self.load_again(&mut behind).await;
+        // Also if some could not be loaded: where loads fail often, all of them in a row may never work.
+        let replayed = self.replay(&behind).await;
+        if replayed.is_err() || self.halt.is_cancelled() {
             // Only what is caught up may go on.
             for partition in behind.keys() {
                 if let Some(place) = self.partitions.get_mut(partition) {
@@ -175,7 +174,7 @@ impl<S: StateStore, L: EventLog> Worker<S, L> {
                 }
             }
         }
-        result
+        replayed.and(loaded)
     }
 
     /// Loads partitions after failures; those that the store has lost something of are `behind`, also if others can't be

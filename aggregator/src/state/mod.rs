@@ -170,7 +170,8 @@ pub type StoredRow = (i64, u64, Vec<u8>);
 ///   is `expected_offset`. An owner that was replaced can't write any more.
 /// - `commit` need not be durable, but what survives a crash is a prefix of the commits of each partition.
 /// - After any other failure of `commit`, whether it happened is unknown, and it may yet happen, as long as the
-///   partition's next offset is `expected_offset`: load the partition again.
+///   partition's next offset is `expected_offset`: load the partition again. So nothing may be committed that was made
+///   of another offset's contents: ask for `offsets` after the last read.
 /// - A store of its own may fall back to an earlier commit, or to nothing, while it is used: owners ask for `offsets`
 ///   now and then, and apply again what is in the log. What was on its way to it before it fell back never happens: it
 ///   was lost with the server that had it.
