@@ -21,6 +21,8 @@ mod http;
 pub mod inspect;
 mod judge;
 mod keys;
+#[cfg(feature = "measuring")]
+pub mod measuring;
 mod serve;
 pub mod snapshot;
 mod stats;

@@ -1,4 +1,4 @@
-//! nginx before collectors.
+//! nginx before collectors, and beside them.
 
 use std::{
     net::TcpListener,
@@ -13,7 +13,7 @@ use crate::{Process, debian};
 
 const STARTS: Duration = Duration::from_secs(30);
 
-/// A proxy on loopback that divides requests among servers, and tries another one only where it can't connect.
+/// nginx on loopback. As a proxy it divides requests among servers, and tries another one only where it can't connect.
 pub struct Nginx {
     /// `http://HOST:PORT`.
     pub url: String,
@@ -27,24 +27,16 @@ impl Nginx {
     /// # Errors
     /// If it is missing and may not be installed, or does not start.
     pub fn start(servers: &[String]) -> anyhow::Result<Self> {
-        let folder = TempDir::new()?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let at = folder.path().display();
         let servers: Vec<String> = servers
             .iter()
             .filter_map(|url| url.strip_prefix("http://"))
             .map(|server| format!("server {server} max_fails=0;"))
             .collect();
         let servers = servers.concat();
-        // One process: a worker would outlive a master that is killed.
-        let config = format!(
-            "daemon off; master_process off; pid {at}/pid; error_log {at}/errors warn;
-            events {{ worker_connections 1024; }}
-            http {{
-                log_format status '$status $upstream_status';
+        Self::run(None, |at, port| {
+            format!(
+                "log_format status '$status $upstream_status';
                 access_log {at}/statuses status;
-                client_body_temp_path {at}/body; proxy_temp_path {at}/proxy; fastcgi_temp_path {at}/fastcgi;
-                uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi;
                 upstream collectors {{ {servers} }}
                 server {{
                     listen 127.0.0.1:{port};
@@ -53,12 +45,66 @@ impl Nginx {
                         proxy_http_version 1.1;
                         proxy_connect_timeout 1s;
                     }}
+                }}"
+            )
+        })
+    }
+
+    /// Starts one, on that core, that writes bodies to a buffered log and answers 202. Bodies are read for a proxy only, so
+    /// it proxies to itself.
+    ///
+    /// # Errors
+    /// If it is missing and may not be installed, or does not start.
+    pub fn logging(core: &str) -> anyhow::Result<Self> {
+        Self::run(Some(core), |at, port| {
+            format!(
+                "log_format body escape=json '$request_body';
+                client_body_buffer_size 64k;
+                keepalive_requests 1000000000;
+                upstream itself {{ server unix:{at}/socket; keepalive 128; keepalive_requests 1000000000; }}
+                server {{
+                    listen 127.0.0.1:{port};
+                    access_log {at}/bodies body buffer=64k flush=1s;
+                    location / {{
+                        proxy_pass http://itself;
+                        proxy_http_version 1.1;
+                        proxy_set_header Connection '';
+                        proxy_pass_request_body off;
+                        proxy_set_header Content-Length '';
+                    }}
                 }}
+                server {{ listen unix:{at}/socket; access_log off; location / {{ return 202; }} }}"
+            )
+        })
+    }
+
+    /// With the `http` block that is made of its folder and its port.
+    fn run(core: Option<&str>, http: impl FnOnce(&str, u16) -> String) -> anyhow::Result<Self> {
+        let folder = TempDir::new()?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let at = folder.path().display().to_string();
+        let http = http(&at, port);
+        // One process: a worker would outlive a master that is killed.
+        let config = format!(
+            "daemon off; master_process off; pid {at}/pid; error_log {at}/errors warn;
+            events {{ worker_connections 1024; }}
+            http {{
+                client_body_temp_path {at}/body; proxy_temp_path {at}/proxy; fastcgi_temp_path {at}/fastcgi;
+                uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi;
+                {http}
             }}"
         );
         let file = folder.path().join("nginx.conf");
         std::fs::write(&file, config)?;
-        let mut command = Command::new(debian::program("nginx", &["nginx-light"])?);
+        let program = debian::program("nginx", &["nginx-light"])?;
+        let mut command = match core {
+            Some(core) => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", core]).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         command.arg("-p").arg(folder.path()).arg("-c").arg(&file);
         let process = Process::start("nginx", &mut command)?;
         let begun = Instant::now();
