@@ -149,7 +149,7 @@ fn batch() -> anyhow::Result<Vec<u8>> {
         .map(|number| v1::BatchEvent {
             kind: 1 + u32::from(number % 2 == 1),
             values: if number % 2 == 1 {
-                vec![6 << 3, 1290 << 4 | 1]
+                vec![6 << 3, (1290 << 4) | 1]
             } else {
                 Vec::new()
             },
