@@ -20,22 +20,6 @@ const page = (globalThis as { document?: Document }).document;
 const hex = (bytes: number) =>
   Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => (byte + 256).toString(16).slice(1)).join("");
 
-/** An install id, and the day of its first event in days since 1970: the one that is stored, or a new one. */
-export const installed = (durable: boolean, known = `${hex(11)}.${Math.floor(Date.now() / 864e5)}`) => {
-  try {
-    if (durable) {
-      const found = localStorage.wakeline;
-      if (/^[\w-]{22}\.\d+$/.test(found)) return found;
-      localStorage.wakeline = known;
-    }
-  } catch {}
-  return known;
-};
-
-/** Whether the browser says that its user objects. */
-const objects = () =>
-  (navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl || navigator.doNotTrack == "1";
-
 /** What the document says itself: elements of the page may have this name and hide it. */
 const said = (name: "title" | "referrer"): string => (page ? Reflect.get(Document.prototype, name, page) : "");
 
@@ -48,8 +32,8 @@ export const start = (options: Options & { collector: string }, load: () => Prom
   let referrer = "";
   let place: Place | undefined;
   let loading: boolean | undefined;
-  /** A page that crashes says no word: what is queued is kept once for all events of a task. */
-  let keeping: ReturnType<typeof setTimeout> | undefined;
+  /** Under which names events are stored, once it is known whose they are. */
+  let stored: string[] | undefined;
   const defaults = {};
   const plugins: Plugin[] = [];
 
@@ -64,11 +48,43 @@ export const start = (options: Options & { collector: string }, load: () => Prom
     if (setup.consent == "denied") return;
     const entry: Entry = [seq++, performance.now(), event, person];
     setup.log(entry[0], event);
-    if (setup.sink && setup.allowed()) return setup.sink.record(entry);
     // What is over it shows as a gap in the stream's numbers.
-    if (setup.queue.length < MAX_QUEUE) setup.queue.push(entry);
-    clearTimeout(keeping);
-    keeping = setTimeout(setup.keep);
+    if (!setup.queue[MAX_QUEUE]) {
+      setup.queue.push(entry);
+      store(entry);
+      setup.sink?.record(entry);
+    }
+  };
+
+  /** A page that crashes says no word: what it leaves is stored before a call returns, each event by itself. */
+  const store = (entry: Entry) => {
+    const name = `wakeline_${key}_${stream}.${entry[0]}`;
+    try {
+      if (stored && setup.durable && setup.allowed()) {
+        localStorage[name] = [Date.now(), json(entry)];
+        stored.push(name);
+      }
+    } catch {}
+  };
+
+  /** A page's first look into storage takes longer than all else here: it has a task of its own, after the start. */
+  const open = () => {
+    if (stored) return;
+    stored = [];
+    if (setup.allowed() && persistence != "none") {
+      // An install id, and the day of its first event in days since 1970: those that are stored, or new ones.
+      let install = `${hex(11)}.${(Date.now() / 864e5) | 0}`;
+      try {
+        if (setup.durable) {
+          const found = localStorage.wakeline;
+          if (/^[\w-]{22}\.\d+$/.test(found)) install = found;
+          else localStorage.wakeline = install;
+        }
+      } catch {}
+      // The events that wait have this very object.
+      [setup.person.visitor, setup.day] = install.split(".") as [string, string];
+    }
+    setup.queue.forEach(store);
   };
 
   const record = (made: Made, person?: Person) => {
@@ -96,12 +112,11 @@ export const start = (options: Options & { collector: string }, load: () => Prom
     };
 
   const json = ([seq, at, event, person]: Entry) =>
-    JSON.stringify(
-      // An age: no wall clock is right everywhere.
-      { id: `${setup.stream}.${seq}`, age: Math.round(performance.now() - at), ...person, ...event },
-      // A server's JSON parser refuses half of a surrogate pair, and all events with it.
-      (_, value: { toWellFormed?(): string } | null) => value?.toWellFormed?.() ?? value,
-    );
+    // An age: no wall clock is right everywhere.
+    JSON.stringify({ id: `${stream}.${seq}`, age: Math.round(performance.now() - at), ...person, ...event })
+      // A server's JSON parser refuses half of a surrogate pair, and all events with it. Only such halves are escaped
+      // so; what follows two backslashes is text.
+      .replace(/\\\\|\\ud.../g, (found) => (found[2] ? "\ufffd" : found));
 
   const view = (given?: Place) => {
     place = given;
@@ -124,13 +139,17 @@ export const start = (options: Options & { collector: string }, load: () => Prom
 
   const setup: Setup = {
     ...options,
-    consent: options.consent ?? (objects() ? "denied" : undefined),
+    // Some browsers say that their user objects.
+    consent:
+      options.consent ??
+      ((navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl || navigator.doNotTrack == "1"
+        ? "denied"
+        : undefined),
     stream,
     person: { visitor: "", consent: options.consent },
     day: "",
     queue: [],
     calls: [],
-    kept: `wakeline_${key}_${stream}`,
     address: `${options.collector}1/events?k=${key}`,
     durable: !/^[nm]/.test(persistence!),
     client: {
@@ -139,6 +158,7 @@ export const start = (options: Options & { collector: string }, load: () => Prom
       page: safely(view),
       identify: safely((user: string, properties?: Properties) => {
         if (!user) throw "invalid_visitor";
+        open();
         setup.person = { ...setup.person, user: user + "" };
         record({ type: "identify", properties });
       }),
@@ -169,20 +189,21 @@ export const start = (options: Options & { collector: string }, load: () => Prom
     safely,
     json,
     keep() {
-      try {
-        if (setup.durable && setup.allowed()) localStorage[setup.kept] = [Date.now(), ...setup.queue.map(json)];
-      } catch {}
+      for (const name of stored!) delete localStorage[name];
+      stored = [];
+      setup.queue.forEach(store);
     },
   };
 
   const leave = () => {
-    if (!setup.queue[0] || !setup.allowed()) return;
+    open();
+    setup.sink?.settle();
+    if (!setup.allowed()) return;
     // What a beacon takes is kept all the same: nobody sees its answer. Copies are told by their ids.
-    setup.keep();
     let body = "";
     for (const text of [...setup.queue.map(json), ""]) {
       if (body && (!text || body.length + text.length > MAX_BEACON)) {
-        if (!navigator.sendBeacon(setup.address, `[${body}]`)) return;
+        navigator.sendBeacon(setup.address, `[${body}]`);
         body = "";
       }
       body += (body && ",") + text;
@@ -193,6 +214,7 @@ export const start = (options: Options & { collector: string }, load: () => Prom
     // Who said no waits for another word.
     if (loading || setup.sink || (setup.consent == "denied" && !setup.calls[0])) return;
     loading = true;
+    open();
     try {
       setup.sink = await (await load()).start(setup);
     } catch (error) {
@@ -201,10 +223,6 @@ export const start = (options: Options & { collector: string }, load: () => Prom
     }
     loading = false;
   };
-
-  if (setup.allowed() && persistence != "none") {
-    [setup.person.visitor, setup.day] = installed(setup.durable).split(".");
-  }
 
   if (options.pageViews + "" != "false" && pageUrl()) {
     for (const name of ["pushState", "replaceState"] as const) {
@@ -226,5 +244,6 @@ export const start = (options: Options & { collector: string }, load: () => Prom
   // An image may hang for long: what would be sent without the main module by now, loads it.
   addEventListener("load", connect);
   setTimeout(connect, LOAD_AFTER);
+  setTimeout(open);
   return setup.client;
 };

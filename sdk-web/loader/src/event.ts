@@ -38,9 +38,12 @@ export interface Person {
 /** An event's number in the page's stream, when it happened by `performance.now()`, what happened, and to whom. */
 export type Entry = readonly [seq: number, at: number, event: WireEvent, person: Person];
 
-/** What takes events once it is loaded. */
+/** What takes events out of the queue once it is loaded. */
 export interface Sink {
+  /** An event was queued. */
   record(entry: Entry): void;
+  /** Takes what is queued now, if it takes events at all: a beacon has the others. */
+  settle(): void;
   flush(): void;
   /** Consent is withdrawn: it keeps nothing and sends nothing any more. */
   stop(): void;
@@ -63,7 +66,7 @@ export interface Setup extends Omit<Options, "consent"> {
   /** The day of the install's first event, in days since 1970. */
   day: string;
   client: Wakeline;
-  /** Events that no sink has. */
+  /** Events that no sink has stored. */
   queue: Entry[];
   calls: Call[];
   sink?: Sink | undefined;
@@ -83,9 +86,7 @@ export interface Setup extends Omit<Options, "consent"> {
   json(entry: Entry): string;
   /** Where JSON events go. */
   address: string;
-  /** Under which name the queue is in `localStorage`. */
-  kept: string;
-  /** Stores the queue for the next page. */
+  /** Stores the queue anew: something else than one more event has changed. */
   keep(): void;
 }
 

@@ -1,5 +1,5 @@
-// What a page has not delivered yet, by its stream. The newest events are in `localStorage`, written before a call
-// returns; a page that has more than fit there, or finds it full, keeps all of them in IndexedDB as well. The next page
+// What a page has not delivered yet, by its stream: what the client took, of which until then the loader has a copy
+// each. The newest events are in `localStorage`; a page that has more than fit there, or finds it full, keeps all of them in IndexedDB as well. The next page
 // takes over what pages that are gone have left, which Web Locks tell where there are any. Without them entries of
 // living pages are taken over, too: then both send the same events, under the same ids.
 
@@ -40,6 +40,12 @@ const shelf = async <Result>(call: (store: IDBObjectStore) => IDBRequest<Result>
     transaction.oncomplete = () => resolve(request.result);
     transaction.onabort = reject;
   });
+};
+
+/** Does something with what a page left, unless that page lives, as Web Locks tell. */
+export const ifGone = async (key: string, stream: string, call: () => Promise<void>) => {
+  const locks = navigator.locks as LockManager | undefined;
+  await (locks ? locks.request(`wakeline.${key}.${stream}`, { ifAvailable: true }, (lock) => lock && call()) : call());
 };
 
 /** `snapshot` gives the newest events of so many bytes (−1: all), and whether these are all. */
@@ -96,8 +102,7 @@ export const openJournal = (
             if (localStorage.getItem(name) == value) localStorage.removeItem(name);
             if (older) await shelf((store) => store.delete(name));
           };
-          if (locks) await locks.request(name, { ifAvailable: true }, (lock) => lock && take());
-          else await take();
+          await ifGone(key, name.slice(prefix.length), take);
         }
       } catch {
         // Nothing can be stored here, so nothing was left.

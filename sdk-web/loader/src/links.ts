@@ -41,6 +41,7 @@ export const start = (setup: Setup) => {
     const install = brought(setup.key, value, Date.now());
     if (install && setup.allowed()) adopt(setup, install);
     for (const [, , event] of setup.queue) event.url = without(event.url ?? "");
+    setup.keep();
     // The next copy of the address is to be nobody's.
     history.replaceState(history.state, "", without(location.href));
   }

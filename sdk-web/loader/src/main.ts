@@ -1,8 +1,7 @@
 // What takes over from the loader: the calls that it kept, the person, the client that sends, and what is captured.
 
 import type { Consent, Properties } from "./api";
-import type { Entry, Person, Setup, Sink } from "./event";
-import { fit } from "./fit";
+import type { Person, Setup, Sink } from "./event";
 import { adopt, forget, fresh } from "./person";
 import { follow } from "./settings";
 import { start as startShell } from "./shell";
@@ -26,7 +25,7 @@ export const start = async (setup: Setup): Promise<Sink> => {
   let inner: Sink | undefined;
   let opening: Promise<void> | undefined;
   try {
-    localStorage.getItem(setup.kept);
+    localStorage.getItem(setup.key);
   } catch {
     setup.durable = false; // a sandbox, or a worker
   }
@@ -36,7 +35,7 @@ export const start = async (setup: Setup): Promise<Sink> => {
     (opening ??= (async () => {
       let made: Sink | undefined;
       if (!setup.failed) {
-        made = await startShell(setup, settings).catch((error: unknown) => {
+        made = await startShell(setup, settings, failed).catch((error: unknown) => {
           warn("no WebAssembly: events go as JSON", error);
           return undefined;
         });
@@ -45,33 +44,20 @@ export const start = async (setup: Setup): Promise<Sink> => {
       opening = undefined;
       if (!setup.allowed()) return made.stop();
       inner = made;
-      drain();
-      made.flush(); // all has waited
-      if (!setup.queue[0] && setup.durable) localStorage.removeItem(setup.kept);
+      setTimeout(sink.flush); // all has waited
     })());
 
   /** The client fails: what sends JSON goes on in its place. */
-  const deliver = (entry: Entry) => {
-    try {
-      inner?.record(fit(entry));
-    } catch (error) {
-      warn("the client failed", error);
-      inner = undefined;
-      setup.failed = true;
-      setup.queue.push(entry);
-      void open();
-    }
-  };
-  const drain = () => {
-    if (inner) for (const entry of setup.queue.splice(0)) deliver(entry);
+  const failed = (error: unknown) => {
+    warn("the client failed", error);
+    inner = undefined;
+    setup.failed = true;
+    void open();
   };
 
   const sink: Sink = {
-    record(entry) {
-      if (inner) return deliver(entry);
-      setup.queue.push(entry);
-      setTimeout(setup.keep);
-    },
+    record: (entry) => inner?.record(entry),
+    settle: () => inner?.settle(),
     flush: () => inner?.flush(),
     stop() {},
   };
@@ -85,15 +71,17 @@ export const start = async (setup: Setup): Promise<Sink> => {
       setup.record({ type: "custom", name: "group", properties: { ...properties, "group.id": id + "" } });
     }),
     reset: safely(() => {
+      sink.settle();
       setup.person = { visitor: "" };
       if (setup.allowed()) adopt(setup, fresh());
     }),
     setConsent: safely((answer: Consent) => {
       if (!["granted", "denied", "pending"].includes(answer)) throw "malformed";
+      sink.settle();
       setup.consent = answer;
       if (setup.allowed()) {
         adopt(setup);
-        if (inner) drain();
+        if (inner) inner.flush();
         else void open();
       } else if (answer == "denied") {
         inner?.stop();

@@ -52,11 +52,13 @@ export const adopt = (setup: Setup, known = stored(setup)) => {
   }
   setup.person = { ...person, visitor, consent };
   setup.day = first;
+  setup.keep();
 };
 
 /** Leaves nothing on the device, and nobody known. */
 export const forget = (setup: Setup) => {
   setup.queue = [];
+  setup.keep();
   setup.person = { visitor: "" };
   attempt(() => {
     if (setup.persistence == "cookie") setCookie(setup, "", 0);

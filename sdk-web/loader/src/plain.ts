@@ -1,6 +1,6 @@
 // Without WebAssembly: sends JSON, under the ids that the loader gave.
 
-import type { Entry, Setup, Sink } from "./event";
+import type { Setup, Sink } from "./event";
 import { warn } from "./values";
 
 /** Events and characters of a request: what outlives the page, requests and beacons together, may have 64 KiB. */
@@ -15,26 +15,18 @@ const PAUSE = 300_000;
 export const start = (setup: Setup): Sink => {
   let most = MAX_EVENTS;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let keeping: typeof timer;
   let stopped = false;
-  /** In the loader's queue, which it hands to a beacon when the page goes. */
-  let queue: Entry[] = setup.queue;
-
   const chunk = () => {
     const texts: string[] = [];
     let length = 0;
-    for (const entry of queue.slice(0, most)) {
+    // They stay in the loader's queue, which it hands to a beacon when the page goes.
+    for (const entry of setup.queue.slice(0, most)) {
       const text = setup.json(entry);
       length += text.length + 1;
       if (length > MAX_LENGTH && texts[0]) break;
       texts.push(text);
     }
     return texts;
-  };
-
-  const keep = () => {
-    if (queue[0]) setup.keep();
-    else localStorage.removeItem(setup.kept);
   };
 
   const post = async () => {
@@ -50,7 +42,7 @@ export const start = (setup: Setup): Sink => {
     if (spoilt && texts[1]) most = texts.length >> 1;
     else if (spoilt || status == 202) {
       if (spoilt) warn("event dropped", texts);
-      queue.splice(0, texts.length);
+      setup.queue.splice(0, texts.length);
       most = MAX_EVENTS;
     } else if (status < 429) {
       warn("key refused", status);
@@ -60,37 +52,24 @@ export const start = (setup: Setup): Sink => {
   };
 
   const sendLater = (delay: number) => {
-    if (stopped || !queue[0]) return;
+    if (stopped || !setup.queue[0]) return;
     // Set until its request is answered: one at a time.
     timer ??= setTimeout(async () => {
       const wait = await post().catch(() => RETRY_AFTER);
       timer = undefined;
       if (stopped) return;
-      try {
-        keep();
-      } catch {
-        // Nothing can be stored.
-      }
+      setup.keep();
       sendLater(wait);
     }, delay);
   };
 
   return {
-    record(entry) {
-      queue = setup.queue;
-      queue.push(entry);
-      clearTimeout(keeping);
-      keeping = setTimeout(setup.keep);
-      sendLater(SEND_AFTER);
-    },
-    flush() {
-      queue = setup.queue;
-      sendLater(0);
-    },
+    record: () => sendLater(SEND_AFTER),
+    settle() {},
+    flush: () => sendLater(0),
     stop() {
       stopped = true;
       clearTimeout(timer);
-      clearTimeout(keeping);
     },
   };
 };

@@ -61,6 +61,7 @@ export const follow = (setup: Setup) => {
 
   setup.client.use((event: CapturedEvent) => {
     if (!sampled) return null;
+    if (!blocked[0]) return event;
     // In a worker or a sandbox the page may not have said where it is.
     const path = /^\w+:\/\/[^/?#]*([^?#]*)/.exec(event.url ?? "")?.[1] || "/";
     return blocked.some((pattern) => pattern.test(path)) ? null : event;

@@ -2,7 +2,8 @@
 
 import { connect } from "./border";
 import type { Entry, Person, Setup, Sink } from "./event";
-import { openJournal } from "./journal";
+import { fit } from "./fit";
+import { ifGone, openJournal } from "./journal";
 import { willOf } from "./later";
 import { warn } from "./values";
 
@@ -19,8 +20,10 @@ const MAX_KEEPALIVE_BYTES = 30 << 10;
 const TIMEOUT = 30_000;
 /** Between an event and what the browser would send if the page died, in ms. */
 const WILL_AFTER = 100;
-/** With more events waiting, the journal is written once for all events of a task. */
-const WRITE_EACH = 64;
+/** Between an event, which the loader has stored, and its way to the client, in ms: others may go with it. */
+const TAKE_AFTER = 250;
+/** Events that a task takes. */
+const SLICE = 50;
 
 /** What is smaller hardly shrinks. */
 const MIN_COMPRESSED = 250;
@@ -37,42 +40,56 @@ const safely = (call: () => unknown) => async () => {
   }
 };
 
+/** Ends a task: a page's own come first. */
+const pause = () => new Promise((resume) => setTimeout(resume));
+
 /** By gzip, which collectors recognise by its first bytes: a header that says so would need a preflight. */
 const compressed = async (body: Uint8Array<ArrayBuffer>) => {
   const stream = new Blob([body]).stream().pipeThrough(new CompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 };
 
-/**
- * Sends what earlier pages left that went before they had this client: as JSON, under the ids it has. Kept until the
- * server has it.
- */
-const resend = async (setup: Setup) => {
-  for (const name of Object.keys(localStorage).filter((name) => name.startsWith(`wakeline_${setup.key}_`))) {
-    if (name.endsWith(setup.stream)) continue;
-    const left = localStorage.getItem(name);
-    const [at, ...events] = JSON.parse(`[${left}]`) as [number, ...{ age: number }[]];
-    const send = async (some: typeof events): Promise<boolean> => {
-      const aged = some.map((event) => ({ ...event, age: event.age + Math.max(0, Date.now() - at) }));
-      const { status } = await fetch(`${setup.collector}1/events?k=${setup.key}`, {
-        method: "POST",
-        body: JSON.stringify(aged),
-        credentials: "omit",
-      });
-      if (status != 400 && status != 413) return status == 202;
-      const half = some.length >> 1;
+/** Sends what the loader of a page that is gone has stored, under these names: as JSON, under the ids it has. */
+const resendStored = async (setup: Setup, names: string[]) => {
+  const send = async (some: string[]): Promise<void> => {
+    const events = some.flatMap((name) => {
+      // Another page may have sent it meanwhile.
+      const [at, ...left] = JSON.parse(`[${localStorage.getItem(name) ?? ""}]`) as [number, ...{ age: number }[]];
+      return left.map((event) => ({ ...event, age: event.age + Math.max(0, Date.now() - at) }));
+    });
+    if (!events[0]) return;
+    const { status } = await fetch(setup.address, { method: "POST", body: JSON.stringify(events), credentials: "omit" });
+    const spoilt = status == 400 || status == 413;
+    const half = some.length >> 1;
+    if (spoilt && half) {
+      await send(some.slice(0, half));
+      await send(some.slice(half));
+    } else if (spoilt || status == 202) {
       // A single event that can't be read would never be.
-      return !half || ((await send(some.slice(0, half))) && send(some.slice(half)));
-    };
-    let sent = true;
-    for (let i = 0; sent && i < events.length; i += RESEND) sent = await send(events.slice(i, i + RESEND));
-    if (sent && localStorage.getItem(name) == left) localStorage.removeItem(name);
-  }
+      for (const name of some) localStorage.removeItem(name);
+    } else throw status;
+  };
+  while (names[0]) await send(names.splice(0, RESEND));
 };
 
-/** `settings` takes what a reply says besides fates. */
-export const start = async (setup: Setup, settings: (reply: Uint8Array) => void): Promise<Sink> => {
-  if (setup.durable) void safely(() => resend(setup))();
+/** Sends what earlier pages left before their client had it. It is kept until the server has it. */
+const resend = async (setup: Setup) => {
+  const prefix = `wakeline_${setup.key}_`;
+  const left: Record<string, string[]> = {};
+  for (const name of Object.keys(localStorage)) {
+    const [stream = ""] = name.slice(prefix.length).split(".");
+    if (name.startsWith(prefix) && stream != setup.stream) (left[stream] ??= []).push(name);
+  }
+  for (const stream in left) await ifGone(setup.key, stream, () => resendStored(setup, left[stream]!));
+};
+
+/** `settings` takes what a reply says besides fates; `failed` hears that another one has to take over. */
+export const start = async (
+  setup: Setup,
+  settings: (reply: Uint8Array) => void,
+  failed: (error: unknown) => void,
+): Promise<Sink> => {
+  if (setup.durable) setTimeout(safely(() => resend(setup)));
   const screen = (globalThis as { screen?: Screen }).screen;
   const hidden = () => (globalThis as { document?: Document }).document?.hidden;
   const core = await connect(
@@ -86,12 +103,13 @@ export const start = async (setup: Setup, settings: (reply: Uint8Array) => void)
   let stopped = false;
   const address = `${setup.collector}1/batch`;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let writing = false;
+  let taking: typeof timer;
+  /** Events at the queue's front that the client has, but the journal does not. */
+  let taken = 0;
   const will = willOf(address);
   let willing: typeof timer;
 
   const write = () => {
-    writing = false;
     if (stopped) return;
     willing ??= setTimeout(safely(() => {
       willing = undefined;
@@ -100,13 +118,6 @@ export const start = async (setup: Setup, settings: (reply: Uint8Array) => void)
     const lost = core.lost();
     if (lost) warn("events were lost", lost);
     journal?.store();
-  };
-  const writeSoon = () => {
-    if (core.waiting() <= WRITE_EACH) write();
-    else if (!writing) {
-      writing = true;
-      queueMicrotask(safely(write));
-    }
   };
 
   const post = async (body: Uint8Array<ArrayBuffer>) => {
@@ -148,7 +159,50 @@ export const start = async (setup: Setup, settings: (reply: Uint8Array) => void)
     else if (step >= 0) timer = setTimeout(safely(drive), Math.max(0, step - performance.now()));
   };
 
+  const halt = () => {
+    stopped = true;
+    for (const one of [timer, taking, willing]) clearTimeout(one);
+    will();
+  };
+
+  const take = ([seq, at, event, by]: Entry) => {
+    if (by != person) {
+      person = by;
+      const known = by.visitor == setup.person.visitor;
+      core.person([by.visitor, by.user ?? ""], known ? +setup.day : 0, +(by.consent == "granted"));
+    }
+    const refused = core.record(seq, at, event);
+    if (refused) warn(`an event was refused: ${refused}`, event);
+  };
+
+  /** Takes what is queued, as much as a task has time for; what the journal has, the loader need not store. */
+  const takeQueued = (all?: boolean) => {
+    clearTimeout(taking);
+    taking = undefined;
+    if (stopped || !setup.queue[0] || !setup.allowed()) return;
+    const most = all ? Infinity : taken + SLICE;
+    try {
+      for (; setup.queue[taken]; taken++) {
+        if (taken == most) {
+          taking = setTimeout(takeQueued);
+          return;
+        }
+        take(fit(setup.queue[taken]!));
+      }
+      write();
+      setup.queue.splice(0, taken);
+      taken = 0;
+      setup.keep();
+      drive();
+    } catch (error) {
+      // What is journalled stays: the next page may be able to send it.
+      halt();
+      failed(error);
+    }
+  };
+
   const flush = () => {
+    takeQueued(true);
     core.flush();
     drive();
   };
@@ -167,19 +221,16 @@ export const start = async (setup: Setup, settings: (reply: Uint8Array) => void)
     journal?.release();
   };
 
-  const record = ([seq, at, event, by]: Entry) => {
-    if (by != person) {
-      person = by;
-      const known = by.visitor == setup.person.visitor;
-      core.person([by.visitor, by.user ?? ""], known ? +setup.day : 0, +(by.consent == "granted"));
-    }
-    const refused = core.record(seq, at, event);
-    if (refused) warn(`an event was refused: ${refused}`, event);
-    writeSoon();
-    drive();
+  const record = ([, , { type }]: Entry) => {
+    if (type == "order") {
+      clearTimeout(taking);
+      taking = setTimeout(takeQueued);
+    } else taking ??= setTimeout(takeQueued, TAKE_AFTER);
   };
 
+  await pause();
   await journal?.inherit(core.restore);
+  await pause();
   write();
   drive();
 
@@ -200,11 +251,8 @@ export const start = async (setup: Setup, settings: (reply: Uint8Array) => void)
   });
   addEventListener("online", hurry);
   const stop = () => {
-    stopped = true;
-    clearTimeout(timer);
-    clearTimeout(willing);
-    will();
+    halt();
     journal?.stop();
   };
-  return { record, flush, stop };
+  return { record, settle: () => takeQueued(true), flush, stop };
 };

@@ -87,20 +87,31 @@ async fn a_slow_link_loses_nothing_of_a_page_that_is_left() -> anyhow::Result<()
     browser.close().await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_renderer_that_is_killed_a_second_later_loses_nothing() -> anyhow::Result<()> {
+/// Twenty events at a server that is down, and a page that dies so much later.
+async fn killed(after: Duration) -> anyhow::Result<()> {
     let lab = Lab::start().await?;
     let browser = lab.visit().await?;
     let other = browser.page.new_window(true).await?;
     lab.set(DOWN);
     browser.run(&track("killed", 20)).await?;
-    tokio::time::sleep(Duration::from_secs(1)).await; // what the fault gives the browser
+    tokio::time::sleep(after).await; // what the fault gives the browser
     browser.kill_renderer().await?;
     browser.page.switch_to_window(other.handle).await?;
     lab.set(Way::Open);
     lab.goto(&browser, "/").await?;
     lab.counts(2, 20).await?;
     browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renderer_that_is_killed_as_soon_as_the_calls_returned_loses_nothing()
+-> anyhow::Result<()> {
+    killed(Duration::ZERO).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renderer_that_is_killed_a_second_later_loses_nothing() -> anyhow::Result<()> {
+    killed(Duration::from_secs(1)).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
