@@ -7,3 +7,4 @@ mod faults;
 mod ledger;
 mod real;
 mod stores;
+mod tls;
