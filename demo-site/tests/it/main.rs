@@ -5,6 +5,7 @@ mod clients;
 mod delivery;
 mod faults;
 mod ledger;
+mod pages;
 mod real;
 mod stores;
 mod tls;

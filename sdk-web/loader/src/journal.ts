@@ -9,6 +9,8 @@ import { warn } from "./values";
 const RING = 128 << 10;
 /** Between an event and its copy in IndexedDB, in ms: one for all that come meanwhile. */
 const SHELVE_AFTER = 500;
+/** IndexedDB is waited for so long, in ms. */
+const PATIENCE = 1_000;
 const STORE = "left";
 
 export interface Journal {
@@ -26,21 +28,26 @@ export interface Journal {
 
 let database: Promise<IDBDatabase> | undefined;
 
-/** Does something in IndexedDB, and waits until it is done. */
-const shelf = async <Result>(call: (store: IDBObjectStore) => IDBRequest<Result>) => {
-  const db = await (database ??= new Promise((resolve, reject) => {
-    const opening = indexedDB.open("wakeline");
-    opening.onupgradeneeded = () => opening.result.createObjectStore(STORE);
-    opening.onsuccess = () => resolve(opening.result);
-    opening.onerror = reject;
-  }));
-  return new Promise<Result>((resolve, reject) => {
-    const transaction = db.transaction(STORE, "readwrite");
-    const request = call(transaction.objectStore(STORE));
-    transaction.oncomplete = () => resolve(request.result);
-    transaction.onabort = reject;
+/**
+ * Does something in IndexedDB, and waits until it is done. A database that the page before was about to make when it went
+ * may not open for as long as that page sleeps, and says nothing: what is asked of it may still be done later.
+ */
+const shelf = <Result>(call: (store: IDBObjectStore) => IDBRequest<Result>) =>
+  new Promise<Result>((resolve, reject) => {
+    setTimeout(reject, PATIENCE, "IndexedDB does not answer");
+    database ??= new Promise((resolve, reject) => {
+      const opening = indexedDB.open("wakeline");
+      opening.onupgradeneeded = () => opening.result.createObjectStore(STORE);
+      opening.onsuccess = () => resolve(opening.result);
+      opening.onerror = reject;
+    });
+    database.then((db) => {
+      const transaction = db.transaction(STORE, "readwrite");
+      const request = call(transaction.objectStore(STORE));
+      transaction.oncomplete = () => resolve(request.result);
+      transaction.onabort = reject;
+    }).catch(reject);
   });
-};
 
 /** Does something with what a page left, unless that page lives, as Web Locks tell. */
 export const ifGone = async (key: string, stream: string, call: () => Promise<void>) => {
