@@ -357,6 +357,10 @@ fn token(control: &Control, request: TokenRequest) -> Result<Value, AdminError> 
 }
 
 fn read_rules(text: &str) -> Result<SiteRules, ControlError> {
+    // A list would be read as the rules in their order.
+    if !text.trim_start().starts_with('{') {
+        return Err(ControlError::BadRules("rules are a JSON object".to_owned()));
+    }
     serde_json::from_str(text).map_err(|error| ControlError::BadRules(error.to_string()))
 }
 

@@ -316,6 +316,7 @@ impl Aggregator {
             &mut self.close,
             CancellationToken::new().drop_guard(),
         ));
+        self.generations.end_rebuilds();
         if tokio::time::timeout_at(until, self.doors.wait())
             .await
             .is_err()

@@ -4,7 +4,8 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::{
@@ -75,7 +76,14 @@ pub(super) struct NewRules {
     #[serde(default)]
     version: Option<u64>,
     /// All rules: what is left out has its default.
+    #[serde(deserialize_with = "from_object")]
     rules: SiteRules,
+}
+
+/// A list would be read as the rules in their order.
+fn from_object<'de, D: Deserializer<'de>>(value: D) -> Result<SiteRules, D::Error> {
+    let object = serde_json::Map::deserialize(value)?;
+    serde_json::from_value(object.into()).map_err(D::Error::custom)
 }
 
 /// Replaces a site's rules; connected collectors obey within seconds.

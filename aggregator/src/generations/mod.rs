@@ -81,6 +81,8 @@ pub(crate) struct Generations {
     failed: CancellationToken,
     /// Ends what runs in the background.
     end: CancellationToken,
+    /// The server is about to stop: no one waits any longer for what is being made anew.
+    stopping: CancellationToken,
 }
 
 impl Drop for Generations {
@@ -308,6 +310,11 @@ impl Generations {
             Some(error) => error,
             None => std::future::pending().await,
         }
+    }
+
+    /// Ends whoever waits for a rebuild, so that connections end, too.
+    pub(crate) fn end_rebuilds(&self) {
+        self.stopping.cancel();
     }
 
     /// Finishes what was read from the log and makes it durable. `deadline` says to leave the rest to the next start.

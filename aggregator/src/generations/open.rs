@@ -62,6 +62,7 @@ impl Generations {
             failure: Mutex::new(None),
             failed: CancellationToken::new(),
             end: CancellationToken::new(),
+            stopping: CancellationToken::new(),
             config,
         }))
     }

@@ -35,6 +35,9 @@ pub enum RebuildError {
         "metrics.url is not set: figures are in the state only, and `rebuild state` makes that anew"
     )]
     NoMetrics,
+    /// Figures are made of the state.
+    #[error("the state is not there yet, and so no figures: /readyz says why")]
+    NoState,
     /// There is nothing to replay from.
     #[error("the log ends at offset {end}: there is nothing at {from} or above")]
     NothingThere {
@@ -175,11 +178,15 @@ impl Generations {
     ) -> Result<Written, RebuildError> {
         let begun = Instant::now();
         let influx = self.influx.as_ref().ok_or(RebuildError::NoMetrics)?;
+        if self.in_use().is_none() {
+            return Err(RebuildError::NoState);
+        }
         let before = influx.report().windows_written;
         if !influx.write_again() {
             return Err(RebuildError::WritingAgain);
         }
         let mut told = Instant::now();
+        let mut said = None;
         loop {
             let report = influx.report();
             let written = report.windows_written - before;
@@ -192,11 +199,15 @@ impl Generations {
             }
             if told.elapsed() >= TELL_EVERY {
                 told = Instant::now();
-                tell(Step::Metrics {
+                let step = Step::Metrics {
                     written,
                     waiting: report.pending_windows,
                     trouble: report.write_trouble,
-                });
+                };
+                if said.as_ref() != Some(&step) {
+                    said = Some(step.clone());
+                    tell(step);
+                }
             }
             self.pause().await?;
         }
@@ -206,6 +217,7 @@ impl Generations {
     async fn pause(&self) -> Result<(), RebuildError> {
         tokio::select! {
             () = self.end.cancelled() => Err(RebuildError::Stopped),
+            () = self.stopping.cancelled() => Err(RebuildError::Stopped),
             () = self.failed.cancelled() => Err(RebuildError::Stopped),
             () = tokio::time::sleep(LOOK_EVERY) => Ok(()),
         }

@@ -48,6 +48,13 @@ fn anonymous(request: &Request) -> bool {
     request.headers.contains_key("sp-anonymous")
 }
 
+/// Whether the browser asks not to be followed: its events are refused, and it gets no id that outlives them.
+fn opted_out(request: &Request) -> bool {
+    ["sec-gpc", "dnt"]
+        .iter()
+        .any(|name| request.headers.get(*name).is_some_and(|value| value == "1"))
+}
+
 /// The id that the cookie has, else the one drawn for this request; empty for who wants to be anonymous.
 fn network_user(request: &Request) -> String {
     if anonymous(request) {
@@ -67,7 +74,7 @@ fn network_user(request: &Request) -> String {
 
 fn answer(request: &Request, _: &Outcome) -> Response {
     let mut response = if is_get(request) { gif() } else { text("ok") };
-    let cookie = if anonymous(request) {
+    let cookie = if anonymous(request) || opted_out(request) {
         format!("{COOKIE}=; Max-Age=0; Path=/; SameSite=None; Secure; HttpOnly")
     } else {
         let id = network_user(request);

@@ -18,6 +18,9 @@ use crate::rules::{Fit, SiteRules};
 
 type Outcome = Result<(), Refused>;
 
+/// The least number with as many digits as a card has.
+const FEWEST_CARD: i64 = 10_000_000_000_000;
+
 /// Without consent nothing is kept. A browser's general signal holds unless the person agreed to this site.
 pub(super) fn check_consent(context: &Context, consent: Consent) -> Outcome {
     let detail = match consent {
@@ -112,18 +115,24 @@ pub(super) fn redact(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
         }
     }
     event.properties.retain_mut(|property| {
-        let Some(Kind::Text(text)) = property
+        let Some(kind) = property
             .value
             .as_mut()
             .and_then(|value| value.kind.as_mut())
         else {
             return true;
         };
-        if redactions.drops(text) {
+        let text = match kind {
+            Kind::Text(text) => Cow::Borrowed(text.as_str()),
+            // Shorter ones are amounts and ids.
+            Kind::Integer(integer) if *integer >= FEWEST_CARD => Cow::Owned(integer.to_string()),
+            _ => return true,
+        };
+        if redactions.drops(&text) {
             return false;
         }
-        if let Cow::Owned(redacted) = redactions.redact(text) {
-            *text = redacted;
+        if let Cow::Owned(redacted) = redactions.redact(&text) {
+            *kind = Kind::Text(redacted);
         }
         true
     });

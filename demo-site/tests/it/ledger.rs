@@ -202,8 +202,8 @@ async fn refuse_by_each_door(stack: &Stack) -> anyhow::Result<u64> {
         ..v1::Batch::default()
     };
     let mut refused = 2;
-    for visitor in ["native", ""] {
-        visitor.clone_into(&mut batch.visitor);
+    for visitor in ["native".to_owned(), "x".repeat(129)] {
+        batch.visitor = visitor;
         let answer = stack.send_batch(batch.encode_to_vec()).await?;
         let reply = v1::BatchReply::decode(answer.as_slice())?;
         anyhow::ensure!(reply.rejected.len() == 1, "{reply:?}");

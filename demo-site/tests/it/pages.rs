@@ -172,10 +172,14 @@ async fn a_rule_is_previewed_saved_obeyed_and_taken_back_on_the_rules_page() -> 
     paths.send_keys("/secret").await?;
     press(&dashboard, "Save").await?;
     takes(&demo, "/private/a", true).await?;
-    dashboard
-        .run("for (const each of document.querySelectorAll('.versions details')) each.open = true")
-        .await?;
-    says(&dashboard, "/private/* → /secret").await?;
+    let shown =
+        "for (const each of document.querySelectorAll('.versions details')) each.open = true;
+        return [...document.querySelectorAll('.versions .diff')].map((each) => each.textContent)";
+    eventually("what version 2 changed", LIMIT, || async {
+        let diffs = dashboard.run(shown).await?;
+        Ok((diffs == json!(["blocked_paths/private/* → /secret"])).then_some(()))
+    })
+    .await?;
     press(&dashboard, "Restore version 1").await?;
     takes(&demo, "/private/a", false).await?;
     says(&dashboard, "1 of 1 collector runs version 3").await?;
