@@ -4,7 +4,7 @@
 //! SDKs, of collectors and of the aggregator are in [`v1`]; the `.proto` files beside this crate document each field and the rules of change.
 
 // What tonic generates needs it; SDKs ask for no gRPC.
-#![cfg_attr(not(any(test, feature = "grpc")), no_std)]
+#![cfg_attr(not(any(test, feature = "grpc", feature = "schema")), no_std)]
 
 extern crate alloc;
 

@@ -37,8 +37,9 @@ const CARDS: &[(&str, &str, std::ops::RangeInclusive<usize>)] = &[
     ("6304", "6304", 16..=19), // Maestro
     ("6759", "6763", 16..=19), // Maestro
 ];
-/// Fewest digits of a card.
+/// Fewest and most digits of a card.
 const MIN_CARD_DIGITS: usize = 14;
+const MAX_CARD_DIGITS: usize = 19;
 /// Digits of phone numbers with their country (E.164 has 15 at most).
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
 
@@ -102,17 +103,13 @@ impl Redactions {
         }
         if self.card != Redaction::Off || self.phone != Redaction::Off {
             for (range, digits, plus) in numbers(text) {
-                if self.card != Redaction::Off
-                    && !plus
-                    && is_card(&digits)
-                    && !text[range.end..].starts_with(|next: char| next.is_ascii_alphanumeric())
-                {
-                    found.push((range, "card", self.card));
-                } else if self.phone != Redaction::Off
-                    && plus
-                    && PHONE_DIGITS.contains(&digits.len())
-                {
-                    found.push((range, "phone", self.phone));
+                if plus {
+                    if self.phone != Redaction::Off && PHONE_DIGITS.contains(&digits.len()) {
+                        found.push((range, "phone", self.phone));
+                    }
+                } else if self.card != Redaction::Off {
+                    let cards = cards(text, &digits).into_iter();
+                    found.extend(cards.map(|range| (range, "card", self.card)));
                 }
             }
         }
@@ -134,8 +131,12 @@ fn emails(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
     let signs = text.match_indices('@').chain(text.match_indices("%40"));
     signs.filter_map(|(at, sign)| {
         let bytes = text.as_bytes();
-        let of_local = |byte: &u8| byte.is_ascii_alphanumeric() || b".!#$'*+-_~".contains(byte);
-        let of_host = |byte: &u8| byte.is_ascii_alphanumeric() || b".-".contains(byte);
+        // Letters of all languages; `%`, since what is escaped in a URL belongs to it, too.
+        let of_local = |byte: &u8| {
+            byte.is_ascii_alphanumeric() || !byte.is_ascii() || b".!#$%'*+-_~".contains(byte)
+        };
+        let of_host =
+            |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii() || b".-".contains(byte);
         let local = bytes[..at]
             .iter()
             .rev()
@@ -148,40 +149,62 @@ fn emails(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
             .count();
         let host = text.get(after..after + host)?.trim_end_matches(['.', '-']);
         let (_, top) = host.rsplit_once('.')?;
-        let is_top = top.len() >= 2 && top.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let is_top = top.chars().count() >= 2 && top.chars().all(char::is_alphabetic);
         (local > 0 && is_top).then(|| at - local..after + host.len())
     })
 }
 
-/// Runs of digits, which may be grouped by a space, a hyphen, a dot or parentheses: where, the digits, and whether a `+` (or
-/// `%2B`) stands before.
-fn numbers(text: &str) -> Vec<(Range<usize>, Vec<u8>, bool)> {
+/// Where a digit is, and which.
+type Digit = (usize, u8);
+
+/// Runs of digits, which may be grouped by spaces, hyphens and the like, as they are and as URLs write them: where, the
+/// digits, and whether a `+` (or `%2B`) stands before.
+fn numbers(text: &str) -> Vec<(Range<usize>, Vec<Digit>, bool)> {
     let bytes = text.as_bytes();
     let mut all = Vec::new();
     let mut at = 0;
+    // Where something may begin, though letters or digits stand before: they are an escape's.
+    let mut free = 0;
     while at < bytes.len() {
-        if !bytes[at].is_ascii_digit()
-            || at > 0 && bytes[at - 1].is_ascii_alphanumeric() && !text[..at].ends_with("%2B")
-        {
+        let escaped = bytes.get(at + 1..at + 3);
+        if bytes[at] == b'%' && escaped.is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)) {
+            at += 3;
+            free = at;
+            continue;
+        }
+        if !bytes[at].is_ascii_digit() || at > free && bytes[at - 1].is_ascii_alphanumeric() {
             at += 1;
             continue;
         }
         let mut start = at;
         let mut digits = Vec::new();
         let mut end = at;
+        let mut separators = 0;
         while let Some(byte) = bytes.get(at) {
             if byte.is_ascii_digit() {
-                digits.push(byte - b'0');
-                end = at + 1;
-            } else if !b" -.()".contains(byte) || at > end + 1 {
+                digits.push((at, byte - b'0'));
+                at += 1;
+                end = at;
+                separators = 0;
+                continue;
+            }
+            separators += 1;
+            let length = match byte {
+                b' ' | b'-' | b'.' | b'(' | b')' | b'_' => 1,
+                // A space in a query, if it is between digits; else the beginning of a phone number.
+                b'+' if separators == 1 && bytes.get(at + 1).is_some_and(u8::is_ascii_digit) => 1,
+                b'%' if bytes[at..].starts_with(b"%20") => 3,
+                _ => break,
+            };
+            if separators > 2 {
                 break;
             }
-            at += 1;
+            at += length;
         }
-        let plus = if text[..start].ends_with('+') {
+        let plus = if bytes[..start].ends_with(b"+") {
             start -= 1;
             true
-        } else if text[..start].ends_with("%2B") {
+        } else if bytes[..start].ends_with(b"%2B") {
             start -= 3;
             true
         } else {
@@ -191,6 +214,37 @@ fn numbers(text: &str) -> Vec<(Range<usize>, Vec<u8>, bool)> {
         at = at.max(end);
     }
     all
+}
+
+/// Whole groups of the run that are together the number of a card: what stands beside it (an expiry, a check code, the
+/// number of an order) hides none.
+fn cards(text: &str, digits: &[Digit]) -> Vec<Range<usize>> {
+    let begins = |at: usize| at == 0 || digits[at - 1].0 + 1 < digits[at].0;
+    let ends = |at: usize| at == digits.len() || begins(at);
+    let mut found = Vec::new();
+    let mut from = 0;
+    while from < digits.len() {
+        let card = (MIN_CARD_DIGITS..=MAX_CARD_DIGITS)
+            .rev()
+            .map(|length| from + length)
+            .find(|&to| {
+                to <= digits.len() && begins(from) && ends(to) && {
+                    let after = &text[digits[to - 1].0 + 1..];
+                    let number: Vec<u8> =
+                        digits[from..to].iter().map(|(_, digit)| *digit).collect();
+                    !after.starts_with(|next: char| next.is_ascii_alphanumeric())
+                        && is_card(&number)
+                }
+            });
+        match card {
+            Some(to) => {
+                found.push(digits[from].0..digits[to - 1].0 + 1);
+                from = to;
+            }
+            None => from += 1,
+        }
+    }
+    found
 }
 
 /// Whether it is worth a closer look: most texts have no at sign and few digits. One pass, no memory.
@@ -272,7 +326,16 @@ mod tests {
             ("order 20261121-103", "order 20261121-103"),
             ("?tel=%2B493012345678", "?tel=[phone]"),
             ("a@b.de, c@d.fr", "[email], [email]"),
-            ("ü@x.de jané@x.de", "ü@x.de jané@x.de"),
+            ("ü@x.de jané@x.de", "[email] [email]"),
+            ("jane@müller.de", "[email]"),
+            ("/u/jane%2Bx%40mail.example/edit", "/u/[email]/edit"),
+            ("4111111111111111 12/27", "[card] 12/27"),
+            ("4111 1111 1111 1111 123", "[card] 123"),
+            ("order 12 4111111111111111", "order 12 [card]"),
+            ("4111_1111_1111_1111", "[card]"),
+            ("?a=4111+1111+1111+1111&b=2", "?a=[card]&b=2"),
+            ("?a=%204111111111111111%20", "?a=%20[card]%20"),
+            ("?a=4111%201111%201111%201111&b=2", "?a=[card]&b=2"),
         ] {
             assert_eq!(all(Redaction::Mask).redact(text), expected, "{text}");
         }

@@ -84,6 +84,21 @@ pub(super) fn source(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
         let (referrer, site) = (&draft.event.referrer, &judge.context.rules.domain);
         draft.event.acquisition = judge.places.acquisition(&draft.url, referrer, site);
     }
+    // Decoded, they may say what the URL did not.
+    if let Some(found) = &mut draft.event.acquisition {
+        for text in [
+            &mut found.source,
+            &mut found.utm_medium,
+            &mut found.utm_source,
+            &mut found.utm_campaign,
+            &mut found.utm_content,
+            &mut found.utm_term,
+        ] {
+            if let Cow::Owned(redacted) = judge.context.rules.redactions.redact(text) {
+                *text = redacted;
+            }
+        }
+    }
     Ok(())
 }
 
@@ -109,7 +124,7 @@ pub(super) fn redact(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
         draft.url = Cow::Owned(url);
     }
     let event = &mut draft.event;
-    for text in [&mut event.referrer, &mut event.title] {
+    for text in [&mut event.referrer, &mut event.title, &mut event.name] {
         if let Cow::Owned(redacted) = redactions.redact(text) {
             *text = redacted;
         }
