@@ -49,13 +49,13 @@ async fn measure() -> anyhow::Result<()> {
     let seconds = Duration::from_secs(number("WAKELINE_BENCH_SECONDS", 10));
     let nginx = {
         let server = Nginx::logging(SERVER_CORE)?;
-        let load = Load::new(&server.url, batch()?)?;
+        let load = Load::new(&server.url, batch())?;
         load.run(64, None, seconds).await?
     };
     nginx.print("nginx", "a buffered log");
     let data = Data::new()?;
     let collector = data.start()?;
-    let load = Load::new(&collector.url, batch()?)?;
+    let load = Load::new(&collector.url, batch())?;
     let durable = load.run(64, None, seconds).await?;
     durable.print("durable", "fsynced");
     println!(
@@ -68,7 +68,7 @@ async fn measure() -> anyhow::Result<()> {
 
     let data = Data::new()?;
     let collector = data.start()?;
-    let load = Load::new(&collector.url, batch()?)?;
+    let load = Load::new(&collector.url, batch())?;
     let offered = number("WAKELINE_BENCH_OFFERED", 1_000_000) / EVENTS;
     let rate = offered as f64 / 10.0;
     let million = load.run(256, Some(rate), Duration::from_secs(10)).await?;
@@ -78,7 +78,7 @@ async fn measure() -> anyhow::Result<()> {
 
     let data = Data::new()?;
     let collector = data.start()?;
-    let load = Load::new(&collector.url, batch()?)?;
+    let load = Load::new(&collector.url, batch())?;
     let steady = load.run(64, Some(1_000.0), seconds).await?;
     steady.print("latency", "10,000 events/s");
     println!(
@@ -109,7 +109,7 @@ async fn idle(collector: &Collector) -> anyhow::Result<()> {
 }
 
 /// A batch as a shop's page sends it: a visitor's views, clicks and an order, with properties.
-fn batch() -> anyhow::Result<Vec<u8>> {
+fn batch() -> Vec<u8> {
     let strings = [
         "https://shop.example/cups/blue-mug?utm_source=newsletter&utm_medium=email",
         "https://www.google.com/",
@@ -179,7 +179,7 @@ fn batch() -> anyhow::Result<Vec<u8>> {
         }],
         ..v1::Batch::default()
     };
-    Ok(batch.encode_to_vec())
+    batch.encode_to_vec()
 }
 
 /// A collector's folder.
