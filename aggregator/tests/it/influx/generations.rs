@@ -1,8 +1,10 @@
 //! Figures in InfluxDB that are made anew: under a new generation, which readers get once it is complete.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use wakeline_aggregator::Aggregator;
 use wakeline_aggregator::admin::{AdminRequest, RebuildRequest};
 use wakeline_engine::Grain;
@@ -13,7 +15,6 @@ use crate::edge::{NOON_MS, SITE, Spool, connect, push, start, until};
 
 /// The generations that there are points of, ascending.
 async fn generations(influx: &Influx) -> Vec<String> {
-    // The index knows deleted tags for some time yet.
     // The index knows deleted tags for some time yet.
     let flux = format!(
         "from(bucket: \"{BUCKET}\") |> range(start: 0) |> filter(fn: (r) => r._field == \"pageviews\") \
@@ -125,7 +126,7 @@ async fn the_command_line_tells_how_far_it_is_and_what_there_is_to_write_to() {
     let influx = Influx::start().await.unwrap();
     let data = tempfile::tempdir().unwrap();
     let mut config = config_with(data.path(), &influx);
-    let command = async || {
+    let command = || {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_wakeline-aggregator"));
         command
             .args(["rebuild", "metrics", "--json", "--data"])
@@ -133,8 +134,10 @@ async fn the_command_line_tells_how_far_it_is_and_what_there_is_to_write_to() {
             .env(
                 "WAKELINE_LOG__PARTITIONS",
                 crate::edge::PARTITIONS.to_string(),
-            );
-        command.output().await.unwrap()
+            )
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
     };
     let aggregator = start(&config).await;
     until("a bucket", async || {
@@ -142,27 +145,28 @@ async fn the_command_line_tells_how_far_it_is_and_what_there_is_to_write_to() {
     })
     .await;
     influx.pause().unwrap();
-    let (done, ()) = tokio::join!(command(), async {
-        tokio::time::sleep(Duration::from_secs(2)).await; // some steps are told
-        influx.resume().unwrap();
-    });
+    let mut running = command().spawn().unwrap();
+    let mut steps = BufReader::new(running.stderr.take().unwrap()).lines();
+    let step = steps.next_line().await.unwrap().unwrap();
+    influx.resume().unwrap();
+    let step: Value = serde_json::from_str(&step).unwrap();
+    assert_eq!(step["step"]["written"], 0, "{step}");
+    while steps.next_line().await.unwrap().is_some() {}
+    let done = running.wait_with_output().await.unwrap();
     assert!(done.status.success(), "{done:?}");
     let answer: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(answer["generation"], 2);
-    let steps = String::from_utf8(done.stderr).unwrap();
-    let step: Value = serde_json::from_str(steps.lines().next().unwrap()).unwrap();
-    assert_eq!(step["step"]["written"], 0, "{steps}");
     aggregator.shutdown(Duration::from_secs(10)).await;
 
     let says = |output: std::process::Output| {
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     };
-    let stopped = says(command().await);
+    let stopped = says(command().output().await.unwrap());
     assert!(stopped.contains("needs a running server"), "{stopped}");
     config.metrics.url = None;
     let _aggregator = start(&config).await;
-    let without = says(command().await);
+    let without = says(command().output().await.unwrap());
     assert!(without.contains("metrics.url is not set"), "{without}");
 }
 
