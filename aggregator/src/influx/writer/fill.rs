@@ -24,7 +24,8 @@ const SWEEP_AGAIN: Duration = Duration::from_secs(60);
 /// The deletion of older generations: it may take minutes, which no figure is to wait for.
 #[derive(Default)]
 pub(super) struct Sweep {
-    task: Option<JoinHandle<Result<(), InfluxError>>>,
+    /// With the generation that is to be the oldest.
+    task: Option<(u32, JoinHandle<Result<(), InfluxError>>)>,
     not_before: Option<Instant>,
 }
 
@@ -167,17 +168,19 @@ impl Sweep {
     /// Whether no generation before `number` is left; begins to delete them if need be.
     async fn is_done(&mut self, client: &Arc<Client>, number: u32) -> bool {
         let now = Instant::now();
-        match self.task.take() {
+        // What went before an earlier generation says nothing of this one.
+        match self.task.take().filter(|(oldest, _)| *oldest == number) {
             None if self.not_before.is_none_or(|at| at <= now) => {
-                self.task = Some(tokio::spawn(delete_before(Arc::clone(client), number)));
+                let task = tokio::spawn(delete_before(Arc::clone(client), number));
+                self.task = Some((number, task));
                 false
             }
             None => false,
-            Some(task) if !task.is_finished() => {
-                self.task = Some(task);
+            Some((oldest, task)) if !task.is_finished() => {
+                self.task = Some((oldest, task));
                 false
             }
-            Some(task) => match task.await {
+            Some((_, task)) => match task.await {
                 Ok(Ok(())) => true,
                 Ok(Err(error)) => {
                     tracing::warn!(
