@@ -20,6 +20,8 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+#[cfg(target_os = "linux")]
+use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -65,10 +67,11 @@ impl ServeOptions {
     }
 }
 
-/// After the shutdown began connections are accepted until none has come for this long: those that wait in the system's
-/// queue would be reset otherwise, and who made them believes that they are served.
-const QUIET: Duration = Duration::from_millis(10);
-/// Longest time for that; then as long again is left to new connections to send their request.
+/// After the shutdown began connections are accepted until none has come for this long, a round trip: those that the
+/// system has made, or is about to make, would be reset otherwise, and who made them believes that they are served.
+const QUIET: Duration = Duration::from_millis(100);
+/// Longest time for that, where the system goes on to make connections; then as long again is left to new ones to send
+/// their request.
 const LAST_CONNECTIONS: Duration = Duration::from_millis(250);
 /// Requests at a time on one connection of HTTP/2.
 const MAX_STREAMS: u32 = 64;
@@ -108,6 +111,7 @@ pub async fn serve(
                 accepted = accepted => accepted,
                 () = shutdown.cancelled() => {
                     closing = Some(Instant::now() + LAST_CONNECTIONS);
+                    refuse_connections(&listener);
                     continue;
                 }
             },
@@ -149,6 +153,34 @@ pub async fn serve(
         server.cut.cancel();
     }
 }
+
+/// Has the system ignore who asks for a new connection, while those that it has made already can still be accepted: under
+/// load one more would otherwise be made between the last accept and the end of the listener, and be reset. Who asks
+/// tries again, and finds that nobody listens.
+#[cfg(target_os = "linux")]
+fn refuse_connections(listener: &TcpListener) {
+    // Classic BPF, which sees a packet from its TCP header on (RFC 9293, 3.1: flags are its byte 13): keeps all that is
+    // not SYN alone, which is how a connection begins. Opcodes of linux/filter.h.
+    const LOAD_BYTE: u16 = 0x30;
+    const AND: u16 = 0x54;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    let filter = [
+        SockFilter::new(LOAD_BYTE, 0, 0, 13),
+        SockFilter::new(AND, 0, 0, SYN | ACK),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ];
+    if let Err(error) = SockRef::from(listener).attach_filter(&filter) {
+        tracing::debug!(%error, "ignore new connections");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn refuse_connections(_: &TcpListener) {}
 
 /// Why a connection did not end well: the peer's doing, mostly.
 #[derive(Debug, thiserror::Error)]
@@ -313,3 +345,6 @@ async fn silence(mut requests: watch::Receiver<usize>, longest: Duration) {
         }
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
