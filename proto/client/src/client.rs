@@ -20,6 +20,9 @@ use crate::retry::Retry;
 use crate::snapshot::{self, Events, Head};
 use crate::step::{BatchHandle, Beacon, Reply, Restored, Step};
 
+#[cfg(feature = "store")]
+pub(crate) mod store;
+
 /// See the [crate's documentation](crate).
 #[derive(Debug)]
 pub struct Client {

@@ -58,6 +58,8 @@ mod strings;
 mod wire;
 
 pub use client::Client;
+#[cfg(feature = "store")]
+pub use client::store::{RecordedAt, Stored};
 pub use config::{Config, Now, Person, Start};
 pub use event::{Event, Page, Value};
 pub use fate::{Counts, DropReason, Fate, Refused};

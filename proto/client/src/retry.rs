@@ -42,6 +42,13 @@ impl Retry {
         self.failures = 0;
     }
 
+    /// What failed may be tried at once.
+    #[cfg(feature = "store")]
+    pub(crate) fn forgive(&mut self) {
+        self.failures = 0;
+        self.at = 0;
+    }
+
     pub(crate) fn back_off(&mut self, config: &Config, now: u64) {
         let longest = config
             .backoff_base_ms

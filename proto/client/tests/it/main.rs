@@ -7,3 +7,5 @@ mod random_server;
 mod sending;
 mod size;
 mod snapshots;
+#[cfg(feature = "store")]
+mod store;

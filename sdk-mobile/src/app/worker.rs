@@ -1,0 +1,218 @@
+//! The thread that writes.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::{Command, Draft, Front, Shared, lock};
+use crate::clock::Moment;
+use crate::queue::{Folder, Record};
+use crate::store::Store;
+use crate::upload::{Uploads, context};
+
+/// How often writing is tried again after it failed.
+const RECOVER_EVERY: Duration = Duration::from_secs(2);
+/// How often old events are looked for.
+const SHED_EVERY: Duration = Duration::from_secs(600);
+/// Longest sleep.
+const SLEEP: Duration = Duration::from_secs(3_600);
+
+pub(super) fn start(shared: Arc<Shared>, store: Store) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name("wakeline".to_owned())
+        .spawn(move || {
+            Worker {
+                shared,
+                store,
+                saved: 0,
+                first_unsynced: None,
+                recover_at: None,
+                shed_at: Instant::now() + SHED_EVERY,
+                contexts: HashMap::new(),
+            }
+            .run();
+        })
+}
+
+struct Worker {
+    shared: Arc<Shared>,
+    store: Store,
+    /// Changes of what outlives the process that were stored.
+    saved: u64,
+    /// When the first event was written that is not durable yet.
+    first_unsynced: Option<Instant>,
+    recover_at: Option<Instant>,
+    shed_at: Instant,
+    /// Of each device, by its address: it is the same object as long as it does not change.
+    contexts: HashMap<usize, u32>,
+}
+
+/// What a round has to do.
+struct Work {
+    drafts: Vec<Draft>,
+    commands: Vec<Command>,
+    sync: bool,
+    closing: bool,
+    now: Moment,
+}
+
+impl Worker {
+    fn run(mut self) {
+        loop {
+            let work = self.await_work();
+            let closing = work.closing;
+            self.round(work);
+            if closing {
+                let mut front = lock(&self.shared.front);
+                front.closed = true;
+                drop(front);
+                self.shared.progress.notify_all();
+                self.shared.sendable.notify_all();
+                return;
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do.
+    fn await_work(&mut self) -> Work {
+        let shared = Arc::clone(&self.shared);
+        let mut front = lock(&shared.front);
+        loop {
+            let now = shared.clock.now();
+            front.recorder.tick(now);
+            let drafts = front.recorder.take();
+            let commands = std::mem::take(&mut front.commands);
+            let changed = front.recorder.saved().1 != self.saved;
+            let sync = std::mem::take(&mut front.sync_wanted);
+            let sleep = self.sleep(&front, now);
+            let idle = drafts.is_empty() && commands.is_empty() && !changed && !sync;
+            if !idle || front.closing || sleep.is_zero() {
+                front.taken += drafts.len() as u64;
+                return Work {
+                    drafts,
+                    commands,
+                    sync,
+                    closing: front.closing,
+                    now,
+                };
+            }
+            front.asleep = true;
+            front = shared
+                .work
+                .wait_timeout(front, sleep)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            front.asleep = false;
+        }
+    }
+
+    fn sleep(&self, front: &Front, now: Moment) -> Duration {
+        let sync_at = self
+            .first_unsynced
+            .map(|since| since + self.shared.flush_interval);
+        let at = [sync_at, self.recover_at, Some(self.shed_at)]
+            .into_iter()
+            .flatten()
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        let tick = front.recorder.next_tick(now).map(Duration::from_millis);
+        at.chain(tick).min().unwrap_or(SLEEP)
+    }
+
+    fn round(&mut self, work: Work) {
+        let shared = Arc::clone(&self.shared);
+        let mut uploads = lock(&shared.uploads);
+        let urgent = work.drafts.iter().any(Draft::is_order);
+        let records: Vec<Record> = work.drafts.iter().map(|draft| self.record(draft)).collect();
+        drop(work.drafts);
+        if !records.is_empty() {
+            uploads.queue.push(records);
+            uploads.shed(work.now);
+            let unsynced = uploads.queue.is_unsynced();
+            self.first_unsynced = self.first_unsynced.or(unsynced.then(Instant::now));
+        }
+        for command in work.commands {
+            obey(&mut uploads, command, work.now);
+        }
+        if self.recover_at.is_some_and(|at| at <= Instant::now()) {
+            uploads.queue.recover();
+        }
+        if self.shed_at <= Instant::now() {
+            uploads.shed(work.now);
+            self.shed_at = Instant::now() + SHED_EVERY;
+        }
+        let written = {
+            let mut front = lock(&shared.front);
+            front.written = front.taken;
+            front.see(&uploads);
+            front.written
+        };
+        shared.progress.notify_all();
+        shared.sendable.notify_all();
+        let due = self
+            .first_unsynced
+            .is_some_and(|since| since.elapsed() >= shared.flush_interval);
+        if urgent || due || work.sync || work.closing {
+            if work.closing && uploads.queue.error().is_some() {
+                uploads.queue.recover();
+            }
+            let durable = uploads.queue.sync();
+            self.first_unsynced = None;
+            let mut front = lock(&shared.front);
+            if durable {
+                front.durable = written;
+            }
+            front.see(&uploads);
+            drop(front);
+            shared.progress.notify_all();
+        }
+        self.recover_at = match (uploads.queue.error(), self.recover_at) {
+            (None, _) => None,
+            (Some(_), Some(at)) if at > Instant::now() => Some(at),
+            (Some(_), _) => Some(Instant::now() + RECOVER_EVERY),
+        };
+        drop(uploads);
+        self.save();
+    }
+
+    /// Stores what outlives the process, if it changed.
+    fn save(&mut self) {
+        let front = lock(&self.shared.front);
+        let (saved, changes) = front.recorder.saved();
+        if changes == self.saved {
+            return;
+        }
+        self.saved = changes;
+        let saved = saved.clone();
+        drop(front);
+        // Tried again with the next change; the queue says what is wrong with the folder.
+        let _ = self.store.save(&saved);
+    }
+
+    fn record(&mut self, draft: &Draft) -> Record {
+        let device = Arc::as_ptr(&draft.stored.device) as usize;
+        let context = *self
+            .contexts
+            .entry(device)
+            .or_insert_with(|| context(&draft.stored));
+        Record {
+            id: draft.stored.id,
+            arrival: 0,
+            order: draft.is_order(),
+            at: draft.at,
+            context,
+            stored: draft.stored.to_bytes(),
+        }
+    }
+}
+
+fn obey(uploads: &mut Uploads<Folder>, command: Command, now: Moment) {
+    match command {
+        Command::Flush => uploads.flush(now),
+        Command::Background(background) => uploads.set_background(background),
+        Command::Network(network) => uploads.set_network(network, now),
+        Command::Forget => uploads.forget(now),
+        Command::Reconfigure(target) => uploads.reconfigure(target, now),
+    }
+}
