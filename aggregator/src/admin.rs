@@ -16,14 +16,14 @@ use crate::control::{
     Alias, Control, ControlError, Currency, Domain, InvalidSetting, NewSite, SessionGap, SiteRules,
     Zone,
 };
-use crate::generations::{Generations, RebuildError, Step};
+use crate::generations::{Generations, Listed, RebuildError, Step};
 use crate::ledger::{Desk, LedgerError};
 use crate::preview::{PreviewError, PreviewRequest, Previewer};
 use crate::server::{StartError, now_ms};
 
 pub use self::request::{
-    AdminRequest, CreateSite, DeadLetterRequest, KeyRequest, MadeSite, RebuildRequest, Replay,
-    SetSite, SiteRequest, TokenRequest,
+    AdminRequest, CreateSite, DeadLetterRequest, GenerationRequest, KeyRequest, MadeSite,
+    RebuildRequest, Replay, SetSite, SiteRequest, TokenRequest,
 };
 pub(crate) use self::socket::AdminSocket;
 pub use self::socket::ask;
@@ -55,6 +55,17 @@ pub enum AdminError {
     /// Another process holds the folder and does not answer.
     #[error("{} is in use by another process, which does not answer", .0.display())]
     InUse(PathBuf),
+    /// The server is gone.
+    #[error(
+        "the server ended before it answered, so that what was asked for may be done or not: its log says why it ended; start \
+         it, see, and ask again if need be"
+    )]
+    Ended,
+    /// The server is there and does not answer.
+    #[error(
+        "the server does not answer: its log may say why; what was asked for may still be done"
+    )]
+    Silent,
     /// What was asked for is only done while a server runs.
     #[error("this needs a running server: start one with `serve` on that folder")]
     NoServer,
@@ -86,9 +97,13 @@ pub fn execute(control: &Control, request: AdminRequest) -> Result<Value, AdminE
         AdminRequest::Key(request) => key(control, request),
         AdminRequest::Token(request) => token(control, request),
         AdminRequest::Rebuild(RebuildRequest::Metrics) => Err(AdminError::NoServer),
+        AdminRequest::Generation(GenerationRequest::List) => {
+            Ok(json!({ "generations": generations_of(control)? }))
+        }
         AdminRequest::Ledger(_)
         | AdminRequest::DeadLetter(_)
         | AdminRequest::Rebuild(RebuildRequest::State)
+        | AdminRequest::Generation(_)
         | AdminRequest::Replay(_) => Err(AdminError::NoState),
     }
 }
@@ -113,6 +128,12 @@ pub(crate) async fn carry_out(
             Ok(json!(generations.rebuild_metrics(tell).await?))
         }
         AdminRequest::Replay(replay) => self::replay(generations, &replay, tell).await,
+        AdminRequest::Generation(GenerationRequest::Rollback) => {
+            Ok(json!(generations.go_back(None, tell).await?))
+        }
+        AdminRequest::Generation(GenerationRequest::Switch { number }) => {
+            Ok(json!(generations.go_back(Some(number), tell).await?))
+        }
         AdminRequest::Site(SiteRequest::Rules {
             site,
             preview: Some(rules),
@@ -151,8 +172,7 @@ async fn replay(
             let time: jiff::Timestamp = time
                 .parse()
                 .map_err(|error| AdminError::Refused(format!("from_time: {error}")))?;
-            let time_ms = u64::try_from(time.as_millisecond()).unwrap_or(0);
-            generations.offset_at(time_ms).await?
+            generations.offset_at(time).await?
         }
         _ => {
             return Err(AdminError::Refused(
@@ -174,6 +194,9 @@ pub(crate) const fn needs_state(request: &AdminRequest) -> bool {
         request,
         AdminRequest::Rebuild(RebuildRequest::State)
             | AdminRequest::Replay(_)
+            | AdminRequest::Generation(
+                GenerationRequest::Rollback | GenerationRequest::Switch { .. }
+            )
             | AdminRequest::Ledger(_)
             | AdminRequest::DeadLetter(_)
             | AdminRequest::Site(SiteRequest::Rules {
@@ -185,7 +208,27 @@ pub(crate) const fn needs_state(request: &AdminRequest) -> bool {
 
 /// Whether `request` takes as long as the log is.
 pub(crate) const fn is_long(request: &AdminRequest) -> bool {
-    matches!(request, AdminRequest::Rebuild(_) | AdminRequest::Replay(_))
+    matches!(
+        request,
+        AdminRequest::Rebuild(_)
+            | AdminRequest::Replay(_)
+            | AdminRequest::Generation(
+                GenerationRequest::Rollback | GenerationRequest::Switch { .. }
+            )
+    )
+}
+
+/// All generations of state, the one in use first.
+fn generations_of(control: &Control) -> Result<Vec<Listed>, ControlError> {
+    let listed = control.generations()?;
+    let of = |generation, is| Listed { generation, is };
+    let in_use = of(listed.in_use.number, "in_use");
+    let previous = listed.previous.map(|at| of(at.number, "previous"));
+    let others = listed.others.into_iter().map(|at| of(at, "unused"));
+    Ok(std::iter::once(in_use)
+        .chain(previous)
+        .chain(others)
+        .collect())
 }
 
 /// Sees to it that somebody can sign in: takes `given` as an admin token, else makes the first one if there is none.

@@ -85,6 +85,8 @@ pub struct StateConfig {
     pub url: Option<String>,
     /// File of the certificates (PEM) that a TLS server's has to lead to; none: the system's.
     pub ca: Option<PathBuf>,
+    /// Whether the generation before the one in use is kept, to go back to.
+    pub keep_previous: bool,
     /// Memory for visitors, over all workers.
     pub visitor_cache_bytes: usize,
     /// Memory for rollup rows and page names, over all workers.
@@ -258,6 +260,7 @@ impl Default for StateConfig {
         Self {
             url: None,
             ca: None,
+            keep_previous: true,
             visitor_cache_bytes: 32 << 20,
             row_cache_bytes: 16 << 20,
             block_cache_bytes: 16 << 20,

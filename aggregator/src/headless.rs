@@ -14,7 +14,7 @@ use crate::live::Live;
 use crate::lock::FolderLock;
 use crate::log::{EventLog as _, SegmentEventLog};
 use crate::metrics::{MetricStore, StateMetrics};
-use crate::process::{Board, Processing, Recovered, Shared, recover};
+use crate::process::{Board, Outage, Processing, Recovered, Shared, recover};
 use crate::server::StartError;
 use crate::state::StateStore;
 use crate::stats::Stats;
@@ -59,6 +59,7 @@ impl Headless {
             board: Arc::clone(&board),
             letters: None,
             pending: None,
+            outage: Outage::default(),
             _lock: lock,
         });
         let processing =

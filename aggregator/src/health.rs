@@ -14,17 +14,18 @@ use crate::stats::Stats;
 pub(crate) struct Troubles(Mutex<Option<String>>);
 
 impl Troubles {
-    /// Keeps what is wrong, and logs it when it changes.
+    /// Keeps what is wrong, and logs it when it begins and ends: in between, one outage has many faces.
     pub(crate) fn tell(&self, why: Option<String>) {
         let mut before = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *before != why {
-            if let Some(why) = &why {
-                tracing::error!(why, "the state store is in trouble");
-            } else {
-                tracing::info!("the state store is well again");
+        match (&*before, &why) {
+            (None, Some(why)) => tracing::error!(why, "the state store is in trouble"),
+            (Some(before), Some(why)) if before != why => {
+                tracing::debug!(why, "the state store is still in trouble");
             }
-            *before = why;
+            (Some(_), None) => tracing::info!("the state store is well again"),
+            _ => {}
         }
+        *before = why;
     }
 }
 

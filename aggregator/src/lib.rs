@@ -31,7 +31,7 @@ mod stats;
 mod values;
 
 pub use config::Config;
-pub use generations::{RebuildError, Rebuilt, Step};
+pub use generations::{Listed, RebuildError, Rebuilt, Step};
 pub use grpc::TlsError;
 pub use lock::{FolderLock, LockError};
 pub use process::RecoverError;

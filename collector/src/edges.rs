@@ -23,7 +23,12 @@ const ACKED_FILE: &str = "acked";
 
 /// The openings of a spool, oldest first. There is at least one: the newest, which takes what is appended now.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Edges(Vec<Opening>);
+pub(crate) struct Edges {
+    openings: Vec<Opening>,
+    /// The ids of openings that the data folder knew of and that are left out now: all of them is acknowledged, or nothing
+    /// was spooled.
+    over: Vec<u64>,
+}
 
 /// One opening of a spool.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,6 +44,7 @@ impl Edges {
     /// gives `next` to the next event.
     pub(crate) fn open(data: &Path, first: u64, next: u64) -> io::Result<Self> {
         let mut list = read(data)?.unwrap_or_default();
+        let known: Vec<u64> = list.iter().map(|opening| opening.edge).collect();
         // Openings are left out once the aggregator has all of them: what is below the oldest is not to be sent.
         let all_acked = list.first().is_some_and(|oldest| oldest.first == next);
         // Nothing was spooled under them; or it was in another life of the folder, and is not here.
@@ -55,8 +61,13 @@ impl Edges {
         } else {
             list.push(Opening { first: next, edge });
         }
-        let mut edges = Self(list);
+        let mut edges = Self {
+            openings: list,
+            over: Vec::new(),
+        };
         edges.prune(first.max(edges.acked(data).unwrap_or(0)));
+        let kept = |edge: &u64| edges.openings.iter().any(|opening| opening.edge == *edge);
+        edges.over = known.into_iter().filter(|edge| !kept(edge)).collect();
         save(&data.join(FILE), edges.text().as_bytes())?;
         let removed = std::fs::remove_file(data.join(OLD_FILE));
         removed.or_else(|error| match error.kind() {
@@ -68,23 +79,33 @@ impl Edges {
 
     /// The id of what is spooled now.
     pub(crate) fn newest(&self) -> u64 {
-        self.0.last().map_or(0, |opening| opening.edge)
+        self.openings.last().map_or(0, |opening| opening.edge)
     }
 
     /// The first position that an id is known of. What is below is acknowledged.
     pub(crate) fn first(&self) -> u64 {
-        self.0.first().map_or(0, |opening| opening.first)
+        self.openings.first().map_or(0, |opening| opening.first)
     }
 
     /// The id that `position` was spooled under, and the position at which the next opening's begin; none if that is
     /// the newest.
     pub(crate) fn at(&self, position: u64) -> (u64, Option<u64>) {
         let after = self
-            .0
+            .openings
             .partition_point(|opening| opening.first <= position)
             .max(1);
-        let edge = self.0.get(after - 1).map_or(0, |opening| opening.edge);
-        (edge, self.0.get(after).map(|opening| opening.first))
+        let edge = self
+            .openings
+            .get(after - 1)
+            .map_or(0, |opening| opening.edge);
+        (edge, self.openings.get(after).map(|opening| opening.first))
+    }
+
+    /// The ids of openings before that of `edge`, of which nothing is to be sent any more when its stream begins.
+    pub(crate) fn before(&self, edge: u64) -> impl Iterator<Item = u64> + '_ {
+        let openings = self.openings.iter().map(|opening| opening.edge);
+        let over = self.over.iter().copied();
+        over.chain(openings.take_while(move |other| *other != edge))
     }
 
     /// The position below which the aggregator has all, as far as is known in the data folder.
@@ -92,9 +113,15 @@ impl Edges {
         let text = std::fs::read_to_string(data.join(ACKED_FILE)).ok()?;
         let (edge, position) = text.trim().split_once(' ')?;
         let (edge, position) = (parse_edge(edge)?, position.parse::<u64>().ok()?);
-        let opening = self.0.iter().position(|opening| opening.edge == edge)?;
+        let opening = self
+            .openings
+            .iter()
+            .position(|opening| opening.edge == edge)?;
         // It may have been more, in another life of the folder. Its later positions are not the ones here.
-        let end = self.0.get(opening + 1).map_or(u64::MAX, |next| next.first);
+        let end = self
+            .openings
+            .get(opening + 1)
+            .map_or(u64::MAX, |next| next.first);
         Some(position.min(end))
     }
 
@@ -109,13 +136,15 @@ impl Edges {
 
     /// Forgets openings whose positions are all below `floor`.
     fn prune(&mut self, floor: u64) {
-        let gone = self.0.partition_point(|opening| opening.first <= floor);
-        self.0.drain(..gone.saturating_sub(1));
+        let gone = self
+            .openings
+            .partition_point(|opening| opening.first <= floor);
+        self.openings.drain(..gone.saturating_sub(1));
     }
 
     fn text(&self) -> String {
         let mut text = String::new();
-        for opening in &self.0 {
+        for opening in &self.openings {
             // Writing to a String does not fail.
             let _ = writeln!(text, "{} {:016x}", opening.first, opening.edge);
         }
@@ -124,7 +153,10 @@ impl Edges {
 
     #[cfg(test)]
     pub(crate) fn only(edge: u64) -> Self {
-        Self(vec![Opening { first: 0, edge }])
+        Self {
+            openings: vec![Opening { first: 0, edge }],
+            over: Vec::new(),
+        }
     }
 }
 
@@ -180,7 +212,7 @@ mod tests {
         assert_ne!(one.newest(), two.newest());
         assert_eq!(two.at(16), (one.newest(), Some(17)));
         assert_eq!(two.at(17), (two.newest(), None));
-        assert_eq!(read(dir.path()).unwrap(), Some(two.0));
+        assert_eq!(read(dir.path()).unwrap(), Some(two.openings));
     }
 
     #[test]
@@ -190,7 +222,7 @@ mod tests {
         let first = Edges::open(dir.path(), 0, 0).unwrap();
         Edges::open(dir.path(), 0, 5).unwrap();
         let last = Edges::open(dir.path(), 0, 5).unwrap();
-        assert_eq!(last.0.len(), 2);
+        assert_eq!(last.openings.len(), 2);
         assert_eq!(last.at(0), (first.newest(), Some(5)));
     }
 
@@ -200,7 +232,7 @@ mod tests {
         let first = Edges::open(dir.path(), 0, 0).unwrap();
         first.save_acked(dir.path(), 17).unwrap();
         let second = Edges::open(dir.path(), 0, 17).unwrap();
-        assert_eq!((second.0.len(), second.first()), (1, 17));
+        assert_eq!((second.openings.len(), second.first()), (1, 17));
         let third = Edges::open(dir.path(), 0, 17).unwrap();
         assert_eq!(third.first(), 17);
         assert_ne!(third.newest(), second.newest());
@@ -213,11 +245,29 @@ mod tests {
             Edges::open(dir.path(), 0, next).unwrap();
         }
         let edges = Edges::open(dir.path(), 12, 30).unwrap();
-        assert_eq!((edges.0.len(), edges.first()), (3, 10));
+        assert_eq!((edges.openings.len(), edges.first()), (3, 10));
         edges.save_acked(dir.path(), 30).unwrap();
         let edges = Edges::open(dir.path(), 12, 40).unwrap();
-        assert_eq!((edges.0.len(), edges.first()), (2, 30));
+        assert_eq!((edges.openings.len(), edges.first()), (2, 30));
         assert_eq!(edges.acked(dir.path()), None, "that opening is forgotten");
+    }
+
+    #[test]
+    fn a_stream_names_the_openings_before_its_own_whether_they_are_kept_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = Edges::open(dir.path(), 0, 0).unwrap();
+        let two = Edges::open(dir.path(), 0, 10).unwrap();
+        assert_eq!(two.before(one.newest()).count(), 0);
+        assert!(two.before(two.newest()).eq([one.newest()]));
+        two.save_acked(dir.path(), 10).unwrap();
+        let three = Edges::open(dir.path(), 0, 10).unwrap();
+        assert!(
+            three
+                .before(three.newest())
+                .eq([one.newest(), two.newest()])
+        );
+        let four = Edges::open(dir.path(), 0, 20).unwrap();
+        assert!(four.before(four.newest()).eq([three.newest()]));
     }
 
     #[test]
@@ -225,13 +275,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let one = Edges::open(dir.path(), 0, 0).unwrap();
         one.save_acked(dir.path(), 1_000).unwrap();
-        let restored = Edges(vec![
-            one.0[0],
-            Opening {
-                first: 500,
-                edge: 7,
-            },
-        ]);
+        let next = Opening {
+            first: 500,
+            edge: 7,
+        };
+        let restored = Edges {
+            openings: vec![one.openings[0], next],
+            over: Vec::new(),
+        };
         assert_eq!(restored.acked(dir.path()), Some(500));
         Edges::open(dir.path(), 0, 500).unwrap();
         let later = Edges::open(dir.path(), 0, 1_500).unwrap();
@@ -259,7 +310,7 @@ mod tests {
             std::fs::write(dir.path().join("edges"), text).unwrap();
             let edges = Edges::open(dir.path(), 3, 9).unwrap();
             assert_eq!(edges.at(3), (edges.newest(), None), "{text}");
-            assert_eq!(read(dir.path()).unwrap(), Some(edges.0));
+            assert_eq!(read(dir.path()).unwrap(), Some(edges.openings));
         }
         let dir = tempfile::tempdir().unwrap();
         let edges = Edges::open(dir.path(), 3, 9).unwrap();

@@ -25,6 +25,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::metadata::MetadataValue;
+use wakeline_proto::EDGES_BEFORE;
 use wakeline_proto::v1;
 use wakeline_proto::v1::ingest_client::IngestClient;
 use wakeline_spool::SegmentLog;
@@ -321,6 +322,14 @@ impl Forwarder {
         // Sixteen hex digits are always a valid value.
         if let Ok(value) = MetadataValue::try_from(format!("{edge:016x}")) {
             request.metadata_mut().insert("wakeline-edge", value);
+        }
+        let before: Vec<_> = self
+            .edges
+            .before(edge)
+            .map(|id| format!("{id:016x}"))
+            .collect();
+        if let Ok(value) = MetadataValue::try_from(before.join(",")) {
+            request.metadata_mut().insert(EDGES_BEFORE, value);
         }
         let mut acks = client.push(request).await?.into_inner();
         self.stats.connected.store(true, Relaxed);

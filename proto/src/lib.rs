@@ -34,6 +34,10 @@ pub use reason::Reason;
 #[cfg(feature = "grpc")]
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+/// Metadata of `Ingest.Push`: the edge ids of earlier openings of the spool, 16 hex digits each, separated by commas.
+#[cfg(feature = "grpc")]
+pub const EDGES_BEFORE: &str = "wakeline-edges-before";
+
 /// Hash that spreads visitors over partitions: the partition is this modulo their number. Part of the wire contract
 /// (XXH3-64 of the site id, little endian, then the visitor's bytes).
 pub fn partition_hash(site: u64, visitor: &str) -> u64 {

@@ -32,6 +32,24 @@ pub enum AdminRequest {
     Rebuild(RebuildRequest),
     /// Apply the log again from some point on.
     Replay(Replay),
+    /// List the generations of state, and go back to the one before the last rebuild.
+    #[command(subcommand)]
+    Generation(GenerationRequest),
+}
+
+/// A command about generations of state.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "snake_case")]
+pub enum GenerationRequest {
+    /// List them: the one in use, the one before, which is kept, and what is being made or removed.
+    List,
+    /// Use this generation: it applies what was logged since it was replaced, then takes the other's place, which is kept.
+    Switch {
+        /// Its number, as listed.
+        number: u32,
+    },
+    /// Use the generation that was in use before, as `switch` does.
+    Rollback,
 }
 
 /// A command about refused events.

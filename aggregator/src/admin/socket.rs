@@ -276,8 +276,13 @@ fn ask_server(
             return Err(AdminError::Io(path, error));
         }
     };
-    let answer =
-        exchange(&mut stream, request, tell).map_err(|error| AdminError::Io(path, error))?;
+    let answer = exchange(&mut stream, request, tell).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe => AdminError::Ended,
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AdminError::Silent,
+        _ => AdminError::Io(path, error),
+    })?;
     match answer {
         Ok(value) => Ok(Some(value)),
         Err(error) => Err(AdminError::Server(error)),
@@ -300,6 +305,9 @@ fn exchange(
     loop {
         let mut line = String::new();
         reader.by_ref().take(MAX_LINE).read_line(&mut line)?;
+        if !line.ends_with('\n') {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         match serde_json::from_str(&line)? {
             Answer::Step(step) => tell(step),
             Answer::Ok(value) => return Ok(Ok(value)),

@@ -94,6 +94,7 @@ impl From<LedgerError> for Problem {
     fn from(error: LedgerError) -> Self {
         let code = match &error {
             LedgerError::Time(_)
+            | LedgerError::Reason(_)
             | LedgerError::Backwards
             | LedgerError::TooLong(_)
             | LedgerError::CollectorUrl => Code::Invalid,

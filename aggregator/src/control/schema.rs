@@ -90,6 +90,10 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE site_rules ADD COLUMN changed_by TEXT NOT NULL DEFAULT '';
     ALTER TABLE site_rules ADD COLUMN snapshot INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+    ALTER TABLE generations ADD COLUMN previous INTEGER NOT NULL DEFAULT 0 CHECK (previous IN (0, 1));
+    CREATE UNIQUE INDEX one_previous_generation ON generations (previous) WHERE previous = 1;
+",
 ];
 
 /// Sets the connection up and runs the migrations that are due.

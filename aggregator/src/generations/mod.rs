@@ -3,7 +3,8 @@
 //! State is made from the log, so it can be made anew at any time: into a generation of its own, beside the one in use,
 //! which goes on. When the new one is as far as the log, the old one is stopped, the new one catches up with it, and one
 //! transaction of the control store puts it in the old one's place. Readers hold one generation for as long as they need
-//! it. A process that dies before that transaction leaves the old generation in use; what is not in use is removed.
+//! it. A process that dies before that transaction leaves the old generation in use. The one before is kept as it was: to
+//! go back is to let it catch up, and to put it in the other's place. What is neither is removed.
 //!
 //! The state need not be there: while Redis is away at the start, everything else works, and collectors are answered.
 
@@ -12,13 +13,14 @@ mod owner;
 mod read;
 mod rebuild;
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::open::write_durably;
-pub use self::rebuild::{RebuildError, Rebuilt, Step};
+pub use self::rebuild::{Listed, RebuildError, Rebuilt, Step};
 use crate::config::Config;
 use crate::control::Control;
 use crate::health::Troubles;
@@ -28,7 +30,7 @@ use crate::live::Live;
 use crate::lock::FolderLock;
 use crate::log::{EventLog as _, SegmentEventLog};
 use crate::metrics::{MetricStore, StateMetrics, Watermark};
-use crate::process::{Board, Positions, Processing, Recovered, Shared, recover};
+use crate::process::{Board, Outage, Positions, Processing, Recovered, Shared, recover};
 use crate::server::StartError;
 use crate::state::{Owner, RedisState, StateError, StateStore as _, Store};
 use crate::stats::Stats;
@@ -73,6 +75,8 @@ pub(crate) struct Generations {
     redis: Mutex<Option<RedisState>>,
     /// `None` until the state is there.
     in_use: RwLock<Option<Arc<InUse>>>,
+    /// The stores of generations that were in use, as long as somebody reads them.
+    replaced: Mutex<HashMap<u32, Weak<Store>>>,
     /// What makes the generation in use from the log.
     processing: tokio::sync::Mutex<Option<Processing>>,
     /// Held by whoever rebuilds.
@@ -136,7 +140,7 @@ impl Generations {
 
     /// Opens the generation in use, and starts to process the log into it.
     async fn bring_up(self: &Arc<Self>) -> Result<(), StartError> {
-        let number = self.choose()?;
+        let number = self.choose().await?;
         let store = self.open(number).await?;
         let Recovered {
             progress,
@@ -190,6 +194,7 @@ impl Generations {
             board: Arc::clone(board),
             letters: seen.then(|| Arc::clone(&self.letters)),
             pending: pending.cloned(),
+            outage: Outage::default(),
             _lock: Arc::clone(&self.lock),
         })
     }
@@ -217,11 +222,15 @@ impl Generations {
             fates,
         });
         let mut in_use = self.in_use.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = in_use.replace(new)
-            && let Some(exporting) = &old.exporting
-        {
+        let Some(old) = in_use.replace(new) else {
+            return;
+        };
+        if let Some(exporting) = &old.exporting {
             exporting.end();
         }
+        let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced.retain(|_, store| store.strong_count() > 0);
+        replaced.insert(old.number, Arc::downgrade(&old.store));
     }
 
     /// Marks for a generation, if it will be exported.

@@ -56,6 +56,7 @@ impl Generations {
             owner,
             redis: Mutex::new(None),
             in_use: RwLock::new(None),
+            replaced: Mutex::default(),
             processing: tokio::sync::Mutex::new(None),
             rebuilding: tokio::sync::Mutex::new(()),
             influx: Influx::open(&config)?,
@@ -69,15 +70,18 @@ impl Generations {
 
     /// The number of the generation in use. State whose format this version can't read gives way to an empty generation,
     /// which is made from the log.
-    pub(super) fn choose(&self) -> Result<u32, StartError> {
-        let listed = self.control.generations()?;
-        if listed.format == FORMAT {
-            return Ok(listed.in_use);
+    pub(super) async fn choose(&self) -> Result<u32, StartError> {
+        let in_use = self.control.generations()?.in_use;
+        if in_use.format == FORMAT {
+            return Ok(in_use.number);
         }
+        // What can't be reached now may be later: numbers are not used up meanwhile.
+        self.open(in_use.number).await.map(drop)?;
         let number = self.control.add_generation(FORMAT)?;
-        self.control.use_generation(number)?;
+        self.wipe(number).await?;
+        self.control.use_generation(number, false)?;
         tracing::warn!(
-            found = listed.format,
+            found = in_use.format,
             format = FORMAT,
             "the state was made by another version, whose records this one does not read: it is made anew from the log, and \
              figures are complete once that is read"
@@ -85,14 +89,24 @@ impl Generations {
         Ok(number)
     }
 
-    /// Opens a generation.
+    /// Opens a generation; one that readers still have is the same store.
     pub(super) async fn open(&self, number: u32) -> Result<Arc<Store>, StartError> {
+        if let Some(store) = self.replaced(number) {
+            return Ok(store);
+        }
         let store = if self.config.redis().is_some() {
-            let redis = self
-                .redis()
+            let redis = self.redis().await?.generation(number);
+            redis
+                .succeed(self.partitions(), |found| {
+                    let epoch = self.control.begin_epoch_above(found);
+                    Ok::<_, Failed>(epoch.map_err(StartError::from)?)
+                })
                 .await
-                .map_err(|error| self.failed_state(error))?;
-            Store::Redis(Box::new(redis.generation(number)))
+                .map_err(|failed| match failed {
+                    Failed::State(error) => self.failed_state(error),
+                    Failed::Start(error) => error,
+                })?;
+            Store::Redis(Box::new(redis))
         } else {
             let folder = self.folder(number);
             let opened = FjallState::open(
@@ -106,13 +120,15 @@ impl Generations {
     }
 
     /// The way to Redis: connects if need be.
-    async fn redis(&self) -> Result<RedisState, StateError> {
+    async fn redis(&self) -> Result<RedisState, StartError> {
         if let Some(redis) = self.redis_now() {
             return Ok(redis);
         }
         let url = self.config.redis().unwrap_or_default();
         let ca = self.config.state.ca.as_deref();
-        let redis = RedisState::open(url, ca, self.owner.clone(), 0).await?;
+        let redis = RedisState::open(url, ca, self.owner.clone(), 0)
+            .await
+            .map_err(|error| self.failed_state(error))?;
         let mut known = self.redis.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(known.get_or_insert(redis).clone())
     }
@@ -132,7 +148,8 @@ impl Generations {
             StateError::Replaced { .. } => StartError::Replaced,
             error if self.config.redis().is_some() => StartError::Redis(error),
             error => {
-                let in_use = self.control.generations().map_or(0, |listed| listed.in_use);
+                let in_use = self.control.generations();
+                let in_use = in_use.map_or(0, |listed| listed.in_use.number);
                 StartError::State(self.folder(in_use), error)
             }
         }
@@ -163,41 +180,36 @@ impl Generations {
 
     /// Removes a generation. What fails is tried again at the next start.
     pub(super) async fn remove(&self, number: u32) {
-        let removed = if let Some(redis) = self.redis_now() {
-            // Of refused events and those of no site there are rows without rules.
-            let control = self.control.snapshot();
-            let sites = control.sites.iter().map(|site| site.id);
-            let sites: Vec<u64> = std::iter::once(0).chain(sites).collect();
-            let wiped = redis
-                .generation(number)
-                .wipe(self.config.log.partitions.get(), &sites)
-                .await;
-            wiped.map_err(|error| Causes(&error).to_string())
-        } else {
-            match tokio::fs::remove_dir_all(self.folder(number)).await {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.to_string()),
-                _ => Ok(()),
-            }
-        };
-        let removed = removed.and_then(|()| {
-            let forgotten = self.control.forget_generation(number);
-            forgotten.map_err(|error| error.to_string())
-        });
+        let removed = self.wipe(number).await;
+        let removed = removed.and_then(|()| Ok(self.control.forget_generation(number)?));
         match removed {
             Ok(()) => tracing::info!(generation = number, "removed state that is not in use"),
             Err(error) => {
                 tracing::warn!(
                     generation = number,
-                    error,
+                    error = %Causes(&error),
                     "remove state that is not in use"
                 );
             }
         }
     }
 
+    /// Removes all that a generation's place holds: also what a copy of this folder, whose numbers are the same, left there.
+    pub(super) async fn wipe(&self, number: u32) -> Result<(), StartError> {
+        if self.config.redis().is_some() {
+            let redis = self.redis().await?.generation(number);
+            let wiped = redis.wipe().await;
+            return wiped.map_err(|error| self.failed_state(error));
+        }
+        match tokio::fs::remove_dir_all(self.folder(number)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StartError::Data(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes a generation once nobody reads it any more.
-    pub(super) async fn remove_later(self: Arc<Self>, number: u32, store: std::sync::Weak<Store>) {
-        while store.strong_count() > 0 {
+    pub(super) async fn remove_later(self: Arc<Self>, number: u32) {
+        while self.replaced(number).is_some() {
             let pause = tokio::time::sleep(LAST_READER);
             if self.end.run_until_cancelled(pause).await.is_none() {
                 return; // the next start does it
@@ -205,6 +217,21 @@ impl Generations {
         }
         self.remove(number).await;
     }
+
+    /// The store of a generation that is not in use any more, while somebody has it.
+    pub(super) fn replaced(&self, number: u32) -> Option<Arc<Store>> {
+        let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        replaced.get(&number)?.upgrade()
+    }
+}
+
+/// Why a later epoch could not be begun.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Start(#[from] StartError),
 }
 
 /// The newest append stamp of the log, in ms; 0 if it is empty.

@@ -46,6 +46,17 @@ pub enum RebuildError {
         /// Offset after the newest record.
         end: u64,
     },
+    /// There is no such generation to go back to.
+    #[error("{0}")]
+    NoGeneration(String),
+    /// Nothing was logged at that time or later.
+    #[error("nothing was logged at {time} or later: the log ends at {end}")]
+    NothingSince {
+        /// What was asked for.
+        time: String,
+        /// Offset after the newest record.
+        end: u64,
+    },
     /// The server stops, or lost the state to another one.
     #[error("the server stops: the state that was in use stays in use")]
     Stopped,
@@ -89,14 +100,23 @@ pub enum Step {
     },
 }
 
-/// What a rebuild did.
+/// A generation of state, as it is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// Its number.
+    pub generation: u32,
+    /// `in_use`; `previous`, to which `rollback` goes back; or `unused`: being made, or to be removed.
+    pub is: &'static str,
+}
+
+/// What a rebuild, or going back, did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Rebuilt {
     /// The generation that is in use now.
     pub generation: u32,
     /// Offset after the newest record that is in it.
     pub applied: u64,
-    /// Events that are in its figures.
+    /// Events that came into its figures.
     pub events: u64,
     /// Copies of events that were in its figures already.
     pub duplicates: u64,
@@ -115,19 +135,22 @@ struct New {
 }
 
 impl Generations {
-    /// The offset of the first record that was appended at `time_ms` or later; the log's end if there is none.
-    pub(crate) async fn offset_at(&self, time_ms: u64) -> Result<u64, RebuildError> {
+    /// The offset of the first record that was appended at `time` or later.
+    pub(crate) async fn offset_at(&self, time: jiff::Timestamp) -> Result<u64, RebuildError> {
+        let time_ms = u64::try_from(time.as_millisecond()).unwrap_or(0);
         let end = *self.log.end().borrow();
         let mut reader = self.log.reader(0);
         loop {
             let entries = reader.next(1 << 20).await?;
-            if entries.is_empty() {
-                return Ok(end);
+            // What comes in meanwhile is not what was asked for.
+            if entries.first().is_none_or(|first| first.offset >= end) {
+                let time = time.to_string();
+                return Err(RebuildError::NothingSince { time, end });
             }
             let mut entries = entries.into_iter();
             let first = entries.find(|entry| {
                 let stamp = entry.record.as_ref().map(|record| record.appended_at);
-                stamp.is_some_and(|stamp| stamp >= time_ms)
+                entry.offset < end && stamp.is_some_and(|stamp| stamp >= time_ms)
             });
             if let Some(first) = first {
                 return Ok(first.offset);
@@ -144,31 +167,58 @@ impl Generations {
         Ok(())
     }
 
-    /// Makes a new generation from the whole log and puts it in the place of the one in use. The old one is removed.
+    /// Makes a new generation from the whole log and puts it in the place of the one in use.
     pub(crate) async fn rebuild(
         self: &Arc<Self>,
         tell: impl Fn(Step),
     ) -> Result<Rebuilt, RebuildError> {
-        let begun = Instant::now();
         let Ok(_one) = self.rebuilding.try_lock() else {
             return Err(RebuildError::Running);
         };
         let number = self.control.add_generation(FORMAT)?;
-        let made = self.make(number, &tell).await;
-        let (applied, stats) = match made {
-            Ok(made) => made,
-            Err(error) => {
-                self.remove(number).await;
-                return Err(error);
-            }
+        let made = async {
+            self.wipe(number).await?;
+            self.make(number, &tell).await
         };
-        Ok(Rebuilt {
-            generation: number,
-            applied,
-            events: stats.events_counted.get(),
-            duplicates: stats.events_duplicate.get(),
-            took_ms: begun.elapsed().as_millis() as u64,
-        })
+        let made = made.await;
+        if made.is_err() {
+            self.remove(number).await;
+        }
+        made
+    }
+
+    /// Puts the generation that was in use before in its place again, once that has caught up with the log. `number`: only
+    /// if it is that one.
+    pub(crate) async fn go_back(
+        self: &Arc<Self>,
+        number: Option<u32>,
+        tell: impl Fn(Step),
+    ) -> Result<Rebuilt, RebuildError> {
+        let Ok(_one) = self.rebuilding.try_lock() else {
+            return Err(RebuildError::Running);
+        };
+        let listed = self.control.generations()?;
+        let wrong = |why: String| Err(RebuildError::NoGeneration(why));
+        let Some(previous) = listed.previous else {
+            return wrong("there is no previous generation: `rebuild state` makes one".to_owned());
+        };
+        if let Some(number) = number.filter(|number| *number != previous.number) {
+            return wrong(if number == listed.in_use.number {
+                format!("generation {number} is in use already")
+            } else {
+                format!(
+                    "there is no generation {number}: the previous one is {}",
+                    previous.number
+                )
+            });
+        }
+        if previous.format != FORMAT {
+            return wrong(format!(
+                "generation {} was made by another version, whose records this one does not read",
+                previous.number
+            ));
+        }
+        self.make(previous.number, &tell).await
     }
 
     /// Has all figures written to InfluxDB as a new generation, and waits until readers have it. The old one is deleted.
@@ -223,11 +273,13 @@ impl Generations {
         }
     }
 
+    /// Lets a generation catch up with the log, and puts it in the place of the one in use.
     async fn make(
         self: &Arc<Self>,
         number: u32,
         tell: &impl Fn(Step),
-    ) -> Result<(u64, Arc<Stats>), RebuildError> {
+    ) -> Result<Rebuilt, RebuildError> {
+        let begun = Instant::now();
         let new = self.begin(number).await?;
         let done = async {
             let end = *self.log.end().borrow();
@@ -237,10 +289,17 @@ impl Generations {
             new.processing.stop(std::future::ready(())).await;
             return Err(error);
         }
-        self.switch(new, tell).await
+        let (applied, stats) = self.switch(new, tell).await?;
+        Ok(Rebuilt {
+            generation: number,
+            applied,
+            events: stats.events_counted.get(),
+            duplicates: stats.events_duplicate.get(),
+            took_ms: begun.elapsed().as_millis() as u64,
+        })
     }
 
-    /// Starts to process the log into an empty generation, unseen.
+    /// Starts to process the log into a generation that is not in use, unseen.
     async fn begin(&self, number: u32) -> Result<New, RebuildError> {
         let store = self.open(number).await?;
         let mut progress: Vec<Progress> = Vec::new();
@@ -308,7 +367,7 @@ impl Generations {
             Ok(()) => match new.store.persist().await {
                 Ok(()) => self
                     .control
-                    .use_generation(new.number)
+                    .use_generation(new.number, self.config.state.keep_previous)
                     .map_err(RebuildError::from),
                 Err(error) => Err(error.into()),
             },
@@ -328,9 +387,8 @@ impl Generations {
         }
         switched?;
         self.put_in_use(new.number, store, board, pending);
-        if let Some(old) = old {
-            let gone = Arc::downgrade(&old.store);
-            tokio::spawn(Arc::clone(self).remove_later(old.number, gone));
+        for unused in self.control.generations()?.others {
+            tokio::spawn(Arc::clone(self).remove_later(unused));
         }
         Ok((end, new.stats))
     }

@@ -17,6 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status, Streaming};
+use wakeline_proto::EDGES_BEFORE;
 use wakeline_proto::limits::MAX_BLOCK_BYTES;
 use wakeline_proto::v1::ingest_server::Ingest;
 use wakeline_proto::v1::{Ack, Block};
@@ -33,6 +34,8 @@ use crate::stats::Stats;
 pub(super) const MAX_MESSAGE_BYTES: usize = MAX_BLOCK_BYTES + (64 << 10);
 /// Bytes of a stream's blocks that are taken but not durable yet.
 const IN_FLIGHT_BYTES: usize = 8 << 20;
+/// Earlier openings of a spool that are looked at.
+const MAX_BEFORE: usize = 64;
 /// Acks that wait to be sent.
 const ACKS: usize = 64;
 
@@ -71,6 +74,7 @@ impl<L: EventLog> Ingest for IngestService<L> {
         let (acks, replies) = mpsc::channel(ACKS);
         let push = Push {
             edge,
+            before: edges_before(request.metadata()),
             log: self.log.clone(),
             partitions: self.partitions,
             positions: Arc::clone(&self.positions),
@@ -97,6 +101,16 @@ fn edge_id(metadata: &MetadataMap) -> Result<u64, Status> {
         .ok_or_else(|| Status::invalid_argument("metadata wakeline-edge: 16 hex digits wanted"))
 }
 
+/// The edges of earlier openings of the spool; what is no id is none.
+fn edges_before(metadata: &MetadataMap) -> Vec<u64> {
+    let listed = metadata
+        .get(EDGES_BEFORE)
+        .and_then(|value| value.to_str().ok());
+    let ids = listed.unwrap_or_default().split(',').take(MAX_BEFORE);
+    ids.filter_map(|id| u64::from_str_radix(id, 16).ok())
+        .collect()
+}
+
 fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -119,6 +133,8 @@ struct Pending {
 /// One stream of a collector.
 struct Push<L> {
     edge: u64,
+    /// What was spooled under these is acknowledged.
+    before: Vec<u64>,
     log: L,
     partitions: u16,
     positions: Arc<Positions>,
@@ -150,7 +166,7 @@ impl<L: EventLog> Push<L> {
         shutdown: CancellationToken,
     ) {
         tracing::info!(edge = self.name(), "a collector pushes");
-        self.backlog.begin(self.edge, now_ms());
+        self.backlog.begin(self.edge, &self.before, now_ms());
         let end = self.take_blocks(&mut blocks, &session, &shutdown).await;
         // What was taken is made durable and acknowledged, unless another stream may be about to send it again.
         let end = if session.contested.is_cancelled() {

@@ -1,10 +1,16 @@
 //! What still waits in collectors' spools, as far as they said.
+//!
+//! A collector that is killed has no last word: what it said before stays, with the time since when it is silent, until its
+//! spool is opened again and says otherwise (each opening is an edge of its own, and names the ones before it), or for
+//! [`SILENT_MS`].
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 /// Edges that are remembered; of more, those that were quiet longest are forgotten.
 const MAX_EDGES: usize = 10_000;
+/// How long an edge that is gone is remembered, in ms: seven days.
+const SILENT_MS: u64 = 7 * 86_400_000;
 
 /// The last word of each edge.
 #[derive(Debug, Default)]
@@ -22,9 +28,15 @@ pub(crate) struct EdgeBacklog {
 }
 
 impl Backlog {
-    /// A stream of the edge began.
-    pub(crate) fn begin(&self, edge: u64, now_ms: u64) {
+    /// A stream of the edge began. All that was spooled `before`, under other edges of its spool, is here.
+    pub(crate) fn begin(&self, edge: u64, before: &[u64], now_ms: u64) {
         self.change(edge, now_ms, |seen| seen.connected = true);
+        let mut edges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for before in before {
+            if edges.get(before).is_some_and(|seen| !seen.connected) {
+                edges.remove(before);
+            }
+        }
     }
 
     /// The edge sent a block, and left that many positions for later.
@@ -41,9 +53,11 @@ impl Backlog {
         }
     }
 
-    /// Every edge that is known, ascending by id.
-    pub(crate) fn all(&self) -> Vec<(u64, EdgeBacklog)> {
-        let edges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Every edge that is known and was not silent for too long, ascending by id.
+    pub(crate) fn all(&self, now_ms: u64) -> Vec<(u64, EdgeBacklog)> {
+        let mut edges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = now_ms.saturating_sub(SILENT_MS);
+        edges.retain(|_, seen| seen.connected || seen.at_ms >= oldest);
         edges.iter().map(|(edge, seen)| (*edge, *seen)).collect()
     }
 
@@ -65,13 +79,13 @@ impl Backlog {
 
 #[cfg(test)]
 mod tests {
-    use super::{Backlog, EdgeBacklog, MAX_EDGES};
+    use super::{Backlog, EdgeBacklog, MAX_EDGES, SILENT_MS};
 
     #[test]
     fn an_edge_that_left_something_behind_is_remembered_and_another_is_not() {
         let backlog = Backlog::default();
         for edge in [1, 2] {
-            backlog.begin(edge, 10);
+            backlog.begin(edge, &[], 10);
         }
         backlog.report(1, 5, 20);
         backlog.report(2, 0, 20);
@@ -82,18 +96,49 @@ mod tests {
             pending: 5,
             at_ms: 30,
         };
-        assert_eq!(backlog.all(), [(1, left)]);
+        assert_eq!(backlog.all(0), [(1, left)]);
+    }
+
+    #[test]
+    fn the_next_opening_of_a_spool_takes_the_place_of_those_before_and_of_no_other() {
+        let backlog = Backlog::default();
+        for edge in [1, 2, 3] {
+            backlog.begin(edge, &[], 10);
+            backlog.report(edge, 5, 20);
+        }
+        backlog.end(1, 30);
+        backlog.end(2, 30);
+        backlog.begin(4, &[1, 3, 9], 40);
+        let left: Vec<_> = backlog.all(0).into_iter().map(|(edge, _)| edge).collect();
+        assert_eq!(
+            left,
+            [2, 3, 4],
+            "3 is connected: a copy of the spool is in use"
+        );
+    }
+
+    #[test]
+    fn an_edge_that_never_comes_back_is_forgotten_at_last() {
+        let backlog = Backlog::default();
+        for edge in [1, 2] {
+            backlog.begin(edge, &[], 10);
+            backlog.report(edge, 5, 20);
+        }
+        backlog.end(1, 30);
+        assert_eq!(backlog.all(30 + SILENT_MS).len(), 2);
+        let left = backlog.all(31 + SILENT_MS);
+        assert_eq!((left.len(), left[0].0), (1, 2), "one is connected");
     }
 
     #[test]
     fn edges_that_come_and_go_take_bounded_memory() {
         let backlog = Backlog::default();
         for edge in 0..MAX_EDGES as u64 + 10 {
-            backlog.begin(edge, edge);
+            backlog.begin(edge, &[], edge);
             backlog.report(edge, 1, edge);
             backlog.end(edge, edge);
         }
-        let all = backlog.all();
+        let all = backlog.all(0);
         assert_eq!((all.len(), all[0].0), (MAX_EDGES, 10));
     }
 }

@@ -1,6 +1,8 @@
 //! Refused events, kept whole for a while.
 //!
 //! - A letter is known by (edge, spool position): writing it again changes nothing, also not that it was replayed.
+//! - So is a copy of its event, by the event's id, which one without gets when it is replayed: an event that is refused
+//!   again, sent by its client or by a replay, is the letter that it was.
 //! - What [`DeadLetters::keep`] took is on disk when it returns; the log's offset is committed afterwards.
 //! - Letters go when they are older than the limit, and the oldest first when all take more bytes than the limit.
 //!
@@ -11,7 +13,9 @@
 //! | 0 letter | site u64, received at u64, edge u64, position u64 | [`Stored`] |
 //! | 1 age | received at u64, site u64, edge u64, position u64 | – |
 //! | 2 size | – | bytes of all letters u64 |
+//! | 3 event | site u64, [`identity`] u64, 0, 0 | received at u64, edge u64, position u64 |
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,14 +23,18 @@ use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use prost::Message as _;
 use wakeline_proto::v1::Group;
+use xxhash_rust::xxh3::xxh3_64;
 
 const LETTER: u8 = 0;
 const AGE: u8 = 1;
 const SIZE: [u8; 1] = [2];
+const EVENT: u8 = 3;
 /// A table, and four numbers.
 const KEY_BYTES: usize = 33;
 /// What a letter takes besides its value: its key in both tables.
 const KEYS_BYTES: u64 = 2 * KEY_BYTES as u64;
+/// What the entry of its event takes.
+const EVENT_BYTES: u64 = KEY_BYTES as u64 + 24;
 const MEMTABLE_BYTES: u64 = 4 << 20;
 const CACHE_BYTES: u64 = 1 << 20;
 /// Letters that one reading looks at, at most.
@@ -142,6 +150,17 @@ struct Stored {
     replayed_at: u64,
     #[prost(string, tag = "5")]
     outcome: String,
+    /// 0: the event has no entry.
+    #[prost(fixed64, tag = "6")]
+    identity: u64,
+}
+
+impl Stored {
+    /// Bytes that a letter of this encoded length takes.
+    fn size(&self, length: usize) -> u64 {
+        let event = u64::from(self.identity != 0) * EVENT_BYTES;
+        length as u64 + KEYS_BYTES + event
+    }
 }
 
 /// The letters in a folder; one process at a time.
@@ -199,19 +218,29 @@ impl DeadLetters {
         let mut held = self.lock();
         let mut batch = self.batch();
         let mut sum = held.bytes;
+        let mut events = HashSet::new();
         for letter in letters {
             let key = letter_key(letter.site, letter.id);
             if letter.id.received_at < oldest || self.letters.contains_key(key)? {
                 continue;
             }
-            let value = Stored {
+            let identity = identity(letter).unwrap_or(0);
+            let event = event_key(letter.site, identity);
+            if identity != 0 {
+                if !events.insert(event) || self.letters.contains_key(event)? {
+                    continue;
+                }
+                batch.insert(&self.letters, event, place(letter.id));
+            }
+            let stored = Stored {
                 reason: letter.reason.clone(),
                 detail: letter.detail.clone(),
                 payload: letter.payload.clone(),
+                identity,
                 ..Stored::default()
-            }
-            .encode_to_vec();
-            sum = sum.saturating_add(size(value.len()));
+            };
+            let value = stored.encode_to_vec();
+            sum = sum.saturating_add(stored.size(value.len()));
             batch.insert(&self.letters, key, value);
             batch.insert(&self.letters, age_key(letter.site, letter.id), []);
         }
@@ -329,8 +358,14 @@ impl DeadLetters {
                     break;
                 }
                 let key = letter_key(site, id);
-                let value = self.letters.get(key)?;
-                sum = sum.saturating_sub(value.map_or(0, |value| size(value.len())));
+                if let Some(value) = self.letters.get(key)? {
+                    let stored =
+                        Stored::decode(&value[..]).map_err(|_| DeadLetterError::Corrupt)?;
+                    sum = sum.saturating_sub(stored.size(value.len()));
+                    if stored.identity != 0 {
+                        batch.remove(&self.letters, event_key(site, stored.identity));
+                    }
+                }
                 batch.remove(&self.letters, key);
                 batch.remove(&self.letters, age_key(site, id));
                 deleted += 1;
@@ -395,8 +430,12 @@ pub(crate) fn of_group(
         })
 }
 
-fn size(value: usize) -> u64 {
-    value as u64 + KEYS_BYTES
+/// What copies of a refused event have in common and no other event of the site has: a hash of its id, or of the one that
+/// a replay gives it, of its visitor, type and name. `None` if there is no event in it.
+fn identity(letter: &DeadLetter) -> Option<u64> {
+    let event = super::replay::revive(letter).ok()?;
+    let members = ["id", "visitor", "type", "name"].map(|member| &event[member]);
+    Some(xxh3_64(serde_json::json!(members).to_string().as_bytes()).max(1))
 }
 
 fn key(table: u8, parts: [u64; 4]) -> [u8; KEY_BYTES] {
@@ -413,6 +452,16 @@ fn letter_key(site: u64, id: LetterId) -> [u8; KEY_BYTES] {
 
 fn age_key(site: u64, id: LetterId) -> [u8; KEY_BYTES] {
     key(AGE, [id.received_at, site, id.edge, id.position])
+}
+
+fn event_key(site: u64, identity: u64) -> [u8; KEY_BYTES] {
+    key(EVENT, [site, identity, 0, 0])
+}
+
+/// Where a letter is, for whoever looks into the table.
+fn place(id: LetterId) -> Vec<u8> {
+    let parts = [id.received_at, id.edge, id.position];
+    parts.into_iter().flat_map(u64::to_be_bytes).collect()
 }
 
 fn numbers(key: &[u8]) -> Result<(u64, u64, u64, u64), DeadLetterError> {
@@ -508,6 +557,45 @@ mod tests {
         assert_eq!(found.replayed, Some((700, "accepted".to_owned())));
         assert_eq!(found.payload, mine[0].payload);
         assert!((bytes..bytes + 32).contains(&letters.bytes()));
+    }
+
+    #[test]
+    fn an_event_that_is_refused_again_is_the_letter_that_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let letters = open(&dir, 1 << 20);
+        let with = |position, payload: &str| DeadLetter {
+            payload: payload.as_bytes().to_vec().into(),
+            ..letter(1, 500 + position, position)
+        };
+        let named = with(1, r#"{"type":"click","id":"a","visitor":"v"}"#);
+        let bare = with(2, r#"{"type":"click","visitor":"v"}"#);
+        letters.keep(&[named.clone(), bare.clone()], 1_000).unwrap();
+        let bytes = letters.bytes();
+        let again = [&named, &bare].map(|of| DeadLetter {
+            id: LetterId {
+                received_at: 900,
+                edge: 10,
+                position: of.id.position,
+            },
+            payload: super::super::replay::revive(of).unwrap().to_string().into(),
+            ..of.clone()
+        });
+        for _ in 0..2 {
+            letters.keep(&again, 1_000).unwrap();
+            assert_eq!(positions(&letters, 1, &ALL), [2, 1]);
+            assert_eq!(letters.bytes(), bytes);
+        }
+        let others = [
+            with(3, r#"{"type":"click","id":"a","visitor":"w"}"#),
+            with(4, r#"{"type":"click","visitor":"v"}"#),
+        ];
+        letters.keep(&others, 1_000).unwrap();
+        assert_eq!(positions(&letters, 1, &ALL), [4, 3, 2, 1]);
+        // Once the letter is gone, the event may be refused anew.
+        letters.expire(1_600).unwrap();
+        assert_eq!(letters.bytes(), 0);
+        letters.keep(&again, 1_000).unwrap();
+        assert_eq!(positions(&letters, 1, &ALL), [2, 1]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
+use wakeline_proto::Reason;
 
 use super::backlog::Backlog;
 use super::dead_letters::{DeadLetter, DeadLetterError, DeadLetters, Filter, LetterId};
@@ -29,6 +30,9 @@ pub enum LedgerError {
     /// A time is none.
     #[error("{0}: RFC 3339 (2026-11-21T10:00:00Z) or a date (2026-11-21)")]
     Time(&'static str),
+    /// No letter is ever of that reason.
+    #[error("reason: there is no {0}, but {known}", known = reasons())]
+    Reason(String),
     /// The range is empty.
     #[error("from is not before to")]
     Backwards,
@@ -73,7 +77,7 @@ pub struct LetterQuery {
     #[arg(long = "site")]
     pub site_id: String,
     /// Only of this reason, such as `too_old`.
-    #[arg(long)]
+    #[arg(long, value_parser = checked_reason)]
     #[serde(default)]
     pub reason: Option<String>,
     /// Received then or later: RFC 3339, or a date (UTC).
@@ -203,7 +207,8 @@ impl Desk {
 
     fn waiting(&self) -> Waiting {
         let at = self.metrics.watermark();
-        let collectors = self.backlog.all().into_iter();
+        let now_ms = u64::try_from((self.clock)()).unwrap_or(0);
+        let collectors = self.backlog.all(now_ms).into_iter();
         Waiting {
             log_records: at.log_end.saturating_sub(at.applied),
             collectors: collectors
@@ -212,6 +217,7 @@ impl Desk {
                     connected: said.connected,
                     pending: said.pending,
                     said_at: text(said.at_ms),
+                    silent_since: (!said.connected).then(|| text(said.at_ms)),
                 })
                 .collect(),
         }
@@ -382,12 +388,30 @@ fn filter(
         })
         .transpose()
     };
+    let reason = reason.map(|given| {
+        checked_reason(given).map_err(|_| LedgerError::Reason(given.chars().take(40).collect()))
+    });
     Ok(Filter {
-        reason: reason.cloned(),
+        reason: reason.transpose()?,
         from_ms: time(from, "from", false)?.unwrap_or(0),
         to_ms: time(to, "to", true)?.unwrap_or(u64::MAX),
         unreplayed: false,
     })
+}
+
+/// The reasons that letters can have.
+fn reasons() -> String {
+    let kept = Reason::ALL.into_iter().filter(|reason| reason.is_kept());
+    let names: Vec<_> = kept.map(Reason::as_str).collect();
+    names.join(", ")
+}
+
+/// A reason that letters can have: another word is wrong usage.
+pub(super) fn checked_reason(given: &str) -> Result<String, String> {
+    match Reason::from_name(given) {
+        Some(reason) if reason.is_kept() => Ok(given.to_owned()),
+        _ => Err(format!("one of {}", reasons())),
+    }
 }
 
 fn letter_id(text: &str) -> Result<LetterId, LedgerError> {

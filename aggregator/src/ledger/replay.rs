@@ -36,7 +36,7 @@ pub struct ReplayRequest {
     #[serde(default)]
     pub ids: Vec<String>,
     /// Only of this reason.
-    #[arg(long)]
+    #[arg(long, value_parser = super::desk::checked_reason)]
     #[serde(default)]
     pub reason: Option<String>,
     /// Received then or later: RFC 3339, or a date (UTC).
@@ -58,7 +58,7 @@ pub struct ReplayRequest {
 pub struct ReplayAnswer {
     /// Events that the collector took. Those that were counted before show as duplicates in the ledger.
     pub accepted: u64,
-    /// Events that it refused again; each is a dead letter of its own now.
+    /// Events that it refused again; each is the letter that it was, with this outcome.
     pub rejected: u64,
     /// Letters that hold no event that could be sent.
     pub not_replayable: u64,

@@ -108,6 +108,10 @@ pub struct CollectorBacklog {
     pub pending: u64,
     /// When it said so, or came, or left, RFC 3339.
     pub said_at: String,
+    /// Since when nothing is heard of it, RFC 3339; none while it is connected. A spool that is opened again says anew
+    /// what is in it; one that stays away is left out after seven days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<String>,
 }
 
 /// What became of everything.

@@ -14,6 +14,7 @@ mod board;
 mod cache;
 mod decode;
 mod dispatch;
+mod outage;
 mod partition;
 #[cfg(test)]
 mod properties;
@@ -36,6 +37,7 @@ use wakeline_spool::work;
 pub(crate) use self::board::Board;
 pub(crate) use self::decode::Decoder;
 use self::dispatch::Dispatcher;
+pub(crate) use self::outage::Outage;
 use self::partition::{Memory, Owned};
 pub use self::recover::RecoverError;
 pub(crate) use self::recover::{Positions, Recovered, recover};
@@ -57,6 +59,7 @@ pub(crate) struct Shared<S> {
     pub(crate) live: Arc<Live>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) board: Arc<Board>,
+    pub(crate) outage: Outage,
     /// Where refused events are kept; `None`: nowhere, which is for tests.
     pub(crate) letters: Option<Arc<DeadLetters>>,
     /// Told what changed; `None` if nothing is exported.

@@ -20,7 +20,9 @@ pub enum RecoverError {
     Log(#[from] LogError),
     /// The state belongs to another log, or the log lost its end.
     #[error(
-        "partition {partition} of the state is at offset {next_offset}, but the log ends at {end}"
+        "partition {partition} of the state is at offset {next_offset}, but the log ends at {end}: the state was made from more \
+         than this folder has. Go on with the folder that has it; or, if that is lost, count what this one has with \
+         `rebuild state`"
     )]
     LogTooShort {
         /// The partition.

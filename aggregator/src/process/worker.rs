@@ -13,7 +13,6 @@ use wakeline_proto::v1::LogRecord;
 use super::Shared;
 use super::decode::Decoder;
 use super::partition::{Memory, Owned, checkpoint, process};
-use crate::causes::Causes;
 use crate::log::{EventLog, LogReader as _};
 use crate::state::StateStore;
 
@@ -157,6 +156,7 @@ impl<S: StateStore, L: EventLog> Worker<S, L> {
         .await
         .map_err(|error| (partition, error.into()))?;
         place.reach = place.reach.max(owned.progress.next_offset);
+        self.shared.outage.works(partition);
         Ok(())
     }
 
@@ -272,8 +272,13 @@ impl<S: StateStore, L: EventLog> Worker<S, L> {
                 self.memory.clear();
             }
         }
-        if let Err(failure) = self.restore().await {
-            self.forget(&failure);
+        match self.restore().await {
+            Ok(()) => {
+                for partition in self.partitions.keys() {
+                    self.shared.outage.works(*partition);
+                }
+            }
+            Err(failure) => self.forget(&failure),
         }
     }
 
@@ -294,7 +299,7 @@ impl<S: StateStore, L: EventLog> Worker<S, L> {
     }
 
     fn forget(&mut self, (partition, error): &Failure) {
-        tracing::error!(error = %Causes(&**error), partition, "use the state, will try again");
+        self.shared.outage.fails(*partition, &**error);
         self.shared.stats.state_failures.add(1);
         self.memory.clear();
         if let Some(place) = self.partitions.get_mut(partition) {

@@ -29,10 +29,11 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::redis::{FromRedisValue, Script};
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -68,6 +69,8 @@ pub struct RedisState {
 struct Server {
     links: Arc<Links>,
     owner: Owner,
+    /// The owner's, unless it had to be raised.
+    epoch: AtomicU64,
     lease: Lease,
     /// For what workers ask.
     work: Arc<Line>,
@@ -104,6 +107,7 @@ impl RedisState {
         );
         let server = Server {
             links,
+            epoch: AtomicU64::new(owner.epoch),
             owner,
             lease,
             work,
@@ -142,50 +146,74 @@ impl RedisState {
         Ok(self.server.lease.release().await?)
     }
 
-    /// Removes this generation, of which nothing is read or written any more. Can be repeated if it fails. `sites`: those
-    /// that may have rows although no event of theirs was counted.
-    pub async fn wipe(&self, partitions: u16, sites: &[u64]) -> Result<(), StateError> {
-        let all = (0..partitions).map(|partition| self.wipe_partition(partition, sites));
-        futures_util::stream::iter(all)
-            .buffer_unordered(AT_A_TIME)
-            .try_collect()
+    /// Sees to it that this owner may claim this generation's partitions: whoever claimed them before is no more, since
+    /// this one holds the lease. `raise` is asked for an epoch above one that is there, if there is one as high as this
+    /// owner's, as after a start from an older copy of the data folder.
+    pub(crate) async fn succeed<E: From<StateError>>(
+        &self,
+        partitions: u16,
+        raise: impl FnOnce(u64) -> Result<u64, E>,
+    ) -> Result<(), E> {
+        let newest = self.newest_epoch(partitions).await?;
+        if newest.is_some_and(|newest| newest >= self.epoch()) {
+            let epoch = raise(newest.unwrap_or_default())?;
+            tracing::warn!(
+                found = newest,
+                epoch,
+                "the state was written by a later life of this folder than the folder knows of; nobody holds its lease, so \
+                 this one goes on from there"
+            );
+            self.server.epoch.store(epoch, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// The highest epoch that another owner has claimed a partition of this generation in.
+    async fn newest_epoch(&self, partitions: u16) -> Result<Option<u64>, StateError> {
+        let Server {
+            links, work, owner, ..
+        } = &*self.server;
+        let asked = (0..partitions).map(|partition| async move {
+            let mut command = ::redis::cmd("HMGET");
+            command.arg(keys::progress(self.part(partition)));
+            command.arg("epoch").arg("owner");
+            let (epoch, name): (Option<Vec<u8>>, Option<String>) =
+                work.ask(links, &command).await?;
+            let epoch = epoch.filter(|_| name.as_ref() != Some(&owner.name));
+            epoch.map(|digits| decimal(&digits)).transpose()
+        });
+        let asked: Vec<_> = asked.collect();
+        futures_util::stream::iter(asked)
+            .buffered(AT_A_TIME)
+            .try_fold(None, async |newest: Option<u64>, found| {
+                Ok(newest.max(found))
+            })
             .await
     }
 
-    /// The keys of a partition follow from its sites, which are in its progress: that goes last.
-    async fn wipe_partition(&self, partition: u16, sites: &[u64]) -> Result<(), StateError> {
-        let part = self.part(partition);
-        let Server { links, queries, .. } = &*self.server;
-        let mut fields = ::redis::cmd("HKEYS");
-        fields.arg(keys::progress(part));
-        let fields: Vec<Vec<u8>> = queries.ask(links, &fields).await?;
-        let mut removed = vec![keys::visitors(part), keys::marks(part)];
-        let mut sites: BTreeSet<u64> = sites.iter().copied().collect();
-        for field in fields {
-            if let Some((b'r', site)) = field.split_first() {
-                sites.extend(number(site));
-            }
+    fn epoch(&self) -> u64 {
+        self.server.epoch.load(Ordering::Acquire)
+    }
+
+    /// Removes this generation, of which nothing is read or written any more, whoever made it. Can be repeated if it fails.
+    pub async fn wipe(&self) -> Result<(), StateError> {
+        let Server {
+            links,
+            queries,
+            lease,
+            ..
+        } = &*self.server;
+        lease.hold().await?;
+        // Keys of one partition are in one slot, and so on one server of a cluster.
+        let mut partitions: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
+        for key in queries.keys(links, &keys::all_of(self.generation)).await? {
+            let tag = key.iter().position(|byte| *byte == b'}').unwrap_or(0);
+            partitions.entry(key[..tag].to_vec()).or_default().push(key);
         }
-        for site in sites {
-            removed.push(keys::names(part, site));
-            for grain in [Grain::Minute, Grain::Hour, Grain::Day] {
-                for dimension in Dimension::ALL {
-                    let index = keys::index(part, site, grain, dimension);
-                    let mut blocks = ::redis::cmd("ZRANGE");
-                    blocks.arg(&index).arg(0).arg(-1);
-                    let blocks: Vec<Vec<u8>> = queries.ask(links, &blocks).await?;
-                    for block in blocks {
-                        let number = keys::read_signed(&block)?;
-                        let block = keys::Block::new(site, grain, dimension, number);
-                        removed.push(block.rows(part));
-                    }
-                    removed.push(index);
-                }
+        for keys in partitions.values() {
+            for some in keys.chunks(REMOVED_AT_ONCE) {
+                let _: u64 = queries.ask(links, ::redis::cmd("UNLINK").arg(some)).await?;
             }
-        }
-        removed.push(keys::progress(part));
-        for some in removed.chunks(REMOVED_AT_ONCE) {
-            let _: u64 = queries.ask(links, ::redis::cmd("UNLINK").arg(some)).await?;
         }
         Ok(())
     }
@@ -203,7 +231,7 @@ impl RedisState {
             owner, claim, work, ..
         } = &*self.server;
         let mut call = claim.key(keys::progress(self.part(partition)));
-        call.arg(commit::epoch(owner.epoch))
+        call.arg(commit::epoch(self.epoch()))
             .arg(&owner.name)
             .arg(&owner.log);
         let answer = call.invoke_async(&mut work.link()).await;
@@ -221,7 +249,7 @@ impl RedisState {
                 self.over().cancel();
                 Err(StateError::Replaced {
                     partition,
-                    epoch: self.server.owner.epoch,
+                    epoch: self.epoch(),
                     found: decimal(found.as_bytes())?,
                 })
             }
@@ -355,7 +383,7 @@ impl StateStore for RedisState {
         let mut invocation = self.server.commit.prepare_invoke();
         invocation
             .arg(expected_offset)
-            .arg(commit::epoch(owner.epoch))
+            .arg(commit::epoch(self.epoch()))
             .arg(&owner.name)
             .arg(&owner.log)
             .arg(next_offset);
@@ -411,18 +439,13 @@ impl StateStore for RedisState {
     }
 
     async fn unmark(&self, partition: u16, marks: &[Mark]) -> Result<(), StateError> {
-        let Server {
-            links,
-            queries,
-            owner,
-            ..
-        } = &*self.server;
+        let Server { links, queries, .. } = &*self.server;
         for some in marks.chunks(MARKS_AT_ONCE) {
             let mut invocation = self.server.unmark.prepare_invoke();
             invocation
                 .key(keys::progress(self.part(partition)))
                 .key(keys::marks(self.part(partition)))
-                .arg(commit::epoch(owner.epoch));
+                .arg(commit::epoch(self.epoch()));
             for (window, offset) in some {
                 invocation.arg(keys::mark(window)).arg(*offset);
             }

@@ -356,3 +356,32 @@ fn a_short_admin_token_is_refused_before_anything_is_opened() {
     assert!(says.contains("16 characters"), "{says}");
     assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn a_server_that_ends_under_a_command_is_said_to_have_ended() {
+    let data = tempfile::tempdir().unwrap();
+    json(data.path(), "site create --domain shop.example");
+    let socket = std::os::unix::net::UnixListener::bind(data.path().join("admin.sock")).unwrap();
+    let server = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (stream, _) = socket.accept().unwrap();
+            // It takes the request, and dies.
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+        }
+    });
+    for asked in ["rebuild state", "site list"] {
+        check_refused(data.path(), asked, 1, "the server ended before it answered");
+    }
+    server.join().unwrap();
+}
+
+#[test]
+fn a_reason_that_no_letter_has_is_wrong_usage() {
+    let data = tempfile::tempdir().unwrap();
+    json(data.path(), "site create --domain shop.example");
+    for asked in ["list", "replay"] {
+        let asked = format!("dead-letter {asked} --site 1 --reason old");
+        check_refused(data.path(), &asked, 2, "too_old");
+    }
+}

@@ -114,6 +114,11 @@ async fn a_question_that_makes_no_sense_is_refused_with_what_is_wrong() {
             "from",
         ),
         (
+            "dead-letters?site_id=1&reason=old",
+            StatusCode::BAD_REQUEST,
+            "too_old",
+        ),
+        (
             "ledger?site_id=1&interval=week",
             StatusCode::BAD_REQUEST,
             "week",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use wakeline_aggregator::admin::{AdminRequest, RebuildRequest, Replay};
+use wakeline_aggregator::admin::{AdminRequest, GenerationRequest, RebuildRequest, Replay};
 use wakeline_aggregator::{Aggregator, Config};
 use wakeline_testbed::Redis;
 
@@ -92,8 +92,8 @@ async fn embedded_state_is_rebuilt_to_the_same_figures_while_readers_see_no_step
     let (aggregator, figures) = rebuild_under_way(&config).await;
     let expected = in_one_go().await;
     assert_eq!(figures, expected);
-    until("the old generations are removed", async || {
-        folders(data.path()) == ["state-2"]
+    until("of the old generations the last one is left", async || {
+        folders(data.path()) == ["state-1", "state-2"]
     })
     .await;
     aggregator.shutdown(Duration::from_secs(10)).await;
@@ -110,7 +110,7 @@ async fn state_in_redis_is_rebuilt_to_the_same_figures_and_leaves_nothing_behind
     let (aggregator, figures) = rebuild_under_way(&config).await;
     let expected = in_one_go().await;
     assert_eq!(figures, expected);
-    until("only the keys of one generation are left", async || {
+    until("only the keys of two generations are left", async || {
         let keys = redis.command("KEYS *").unwrap();
         let keys = keys.lines().filter(|line| line.starts_with("{wl:"));
         let mut generations: Vec<_> = keys
@@ -118,7 +118,7 @@ async fn state_in_redis_is_rebuilt_to_the_same_figures_and_leaves_nothing_behind
             .collect();
         generations.sort();
         generations.dedup();
-        generations == ["2"]
+        generations == ["1", "2"]
     })
     .await;
     aggregator.shutdown(Duration::from_secs(10)).await;
@@ -152,6 +152,13 @@ async fn a_replay_begins_where_the_log_has_something_and_changes_no_figure() {
         let says = nothing.unwrap_err().to_string();
         assert!(says.contains("the log ends at"), "{says}");
     }
+    // Nor does it help that more comes in meanwhile.
+    let more = push(&channel, 8, Spool::of([super::edge::visit(1, 1)]).blocks());
+    let (nothing, more) = tokio::join!(replay(None, Some("2999-01-01T00:00:00Z")), more);
+    more.unwrap();
+    let says = nothing.unwrap_err().to_string();
+    assert!(says.contains("nothing was logged at 2999"), "{says}");
+    let before = Figures::of(aggregator.metrics()).await;
     assert_eq!(Figures::of(aggregator.metrics()).await, before);
 }
 
@@ -226,7 +233,85 @@ async fn a_rebuild_that_is_killed_leaves_the_old_state_and_the_next_one_works_wi
     assert!(done.status.success(), "{done:?}");
     let answer: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(answer["events"], 80_000);
-    assert_eq!(folders(data.path()), ["state-2"]);
+    assert_eq!(folders(data.path()), ["state", "state-2"]);
     let aggregator = start(&config).await;
     assert_eq!(Figures::of(aggregator.metrics()).await, before);
+}
+
+/// Goes back and forth between generations while more comes in.
+async fn go_back_and_forth(config: &Config) {
+    let spool = Spool::without_copies();
+    let aggregator = start(config).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let third = spool.next / 3;
+    push(&channel, 7, spool.round(0, third)).await.unwrap();
+    let ask = |request| aggregator.admin(AdminRequest::Generation(request));
+    let says = ask(GenerationRequest::Rollback)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(says.contains("no previous generation"), "{says}");
+    assert_eq!(aggregator.admin(rebuild()).await.unwrap()["generation"], 1);
+    push(&channel, 7, spool.round(third, 2 * third))
+        .await
+        .unwrap();
+    let before = Figures::of(aggregator.metrics()).await;
+
+    let back = ask(GenerationRequest::Rollback).await.unwrap();
+    assert_eq!(back["generation"], 0, "{back}");
+    assert_eq!(Figures::of(aggregator.metrics()).await, before);
+    let list = ask(GenerationRequest::List).await.unwrap();
+    let expected = serde_json::json!([
+        {"generation": 0, "is": "in_use"},
+        {"generation": 1, "is": "previous"},
+    ]);
+    assert_eq!(list["generations"], expected);
+    for (number, says) in [(0, "in use already"), (5, "the previous one is 1")] {
+        let refused = ask(GenerationRequest::Switch { number }).await.unwrap_err();
+        assert!(refused.to_string().contains(says), "{refused}");
+    }
+    push(&channel, 7, spool.round(2 * third, spool.next))
+        .await
+        .unwrap();
+    let forth = ask(GenerationRequest::Switch { number: 1 }).await.unwrap();
+    assert_eq!(forth["generation"], 1);
+    let expected = in_one_go().await;
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+    drop(channel);
+    aggregator.shutdown(Duration::from_secs(10)).await;
+    let aggregator = start(config).await;
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+    let back = AdminRequest::Generation(GenerationRequest::Rollback);
+    assert_eq!(aggregator.admin(back).await.unwrap()["generation"], 0);
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_generation_before_is_kept_and_catches_up_when_it_is_gone_back_to() {
+    let data = tempfile::tempdir().unwrap();
+    go_back_and_forth(&config(data.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_generation_before_is_kept_in_redis_too() {
+    let redis = Redis::start(&[]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let mut config = config(data.path());
+    config.state.url = Some(redis.url());
+    go_back_and_forth(&config).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_generation_is_kept_where_there_is_to_be_none() {
+    let data = tempfile::tempdir().unwrap();
+    let mut config = config(data.path());
+    config.state.keep_previous = false;
+    let aggregator = start(&config).await;
+    aggregator.admin(rebuild()).await.unwrap();
+    until("the old generation is removed", async || {
+        folders(data.path()) == ["state-1"]
+    })
+    .await;
+    let back = AdminRequest::Generation(GenerationRequest::Rollback);
+    assert!(aggregator.admin(back).await.is_err());
 }

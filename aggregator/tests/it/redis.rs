@@ -6,10 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tonic::transport::Channel;
-use wakeline_aggregator::{Aggregator, Config};
+use wakeline_aggregator::admin::{AdminRequest, RebuildRequest};
+use wakeline_aggregator::{Aggregator, Config, StartError};
 use wakeline_testbed::Redis;
 
 use super::edge::{Figures, Spool, config, connect, push, push_with, start, until, visit};
+
+fn rebuild() -> AdminRequest {
+    AdminRequest::Rebuild(RebuildRequest::State)
+}
 
 fn config_with(data: &Path, redis: &Redis) -> Config {
     let mut config = config(data);
@@ -206,6 +211,97 @@ async fn an_aggregator_with_another_log_is_refused_by_a_redis_in_use() {
     assert!(refused.contains("made from another log"), "{refused}");
     let aggregator = start(&config_with(first.path(), &redis)).await;
     assert_eq!(Figures::of(aggregator.metrics()).await, before);
+}
+
+/// A copy of a stopped server's folder.
+fn copy_of(folder: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let done = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(folder.join("."))
+        .arg(copy.path())
+        .status();
+    assert!(done.unwrap().success());
+    copy
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_copy_of_the_folder_goes_on_where_nobody_has_the_lease() {
+    let redis = Redis::start(&[]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let config = config_with(data.path(), &redis);
+    let spool = Spool::without_copies();
+    let expected = expected(&spool).await;
+    let aggregator = start(&config).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let half = spool.next / 2;
+    push(&channel, 7, spool.round(0, half)).await.unwrap();
+    let before = Figures::of(aggregator.metrics()).await;
+    drop(channel);
+    aggregator.shutdown(Duration::from_secs(10)).await;
+    let copy = copy_of(data.path());
+    for _ in 0..3 {
+        let later = start(&config).await;
+        assert_eq!(Figures::of(later.metrics()).await, before);
+        let refused = Aggregator::start(config_with(copy.path(), &redis)).await;
+        assert!(
+            matches!(refused, Err(StartError::StateInUse(_))),
+            "one at a time"
+        );
+        later.shutdown(Duration::from_secs(10)).await;
+    }
+    let aggregator = start(&config_with(copy.path(), &redis)).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let rest = spool.round(half, spool.next);
+    push(&channel, 7, rest).await.unwrap();
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+    // The folder that it was copied from does not have all that is in the state now, and says so.
+    drop(channel);
+    aggregator.shutdown(Duration::from_secs(10)).await;
+    let behind = Aggregator::start(config.clone())
+        .await
+        .map(drop)
+        .unwrap_err();
+    let says = format!("{:#}", anyhow::Error::from(behind));
+    assert!(says.contains("more than this folder has"), "{says}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_clears_what_a_copy_of_the_folder_left_under_its_number() {
+    let redis = Redis::start(&[]).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let config = config_with(data.path(), &redis);
+    let spool = Spool::without_copies();
+    let expected = expected(&spool).await;
+    let aggregator = start(&config).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let half = spool.next / 2;
+    push(&channel, 7, spool.round(0, half)).await.unwrap();
+    Figures::of(aggregator.metrics()).await;
+    drop(channel);
+    aggregator.shutdown(Duration::from_secs(10)).await;
+    let copy = copy_of(data.path());
+    // The copy makes generation 1, and has more sites than the folder it is of.
+    let other = start(&config_with(copy.path(), &redis)).await;
+    for _ in 0..2 {
+        other.admin(rebuild()).await.unwrap();
+    }
+    other.shutdown(Duration::from_secs(10)).await;
+    for generation in [1, 2] {
+        let foreign = format!("HSET {{wl:1}}{generation}:r:77:10:0 field value");
+        redis.command(&foreign).unwrap();
+    }
+
+    let aggregator = start(&config).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    push(&channel, 7, spool.round(half, spool.next))
+        .await
+        .unwrap();
+    let rebuilt = aggregator.admin(rebuild()).await.unwrap();
+    assert_eq!(rebuilt["generation"], 1);
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
+    let left = redis.command("KEYS {wl:1}1:r:77*").unwrap();
+    assert!(!left.contains("r:77"), "{left}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,6 +25,14 @@ impl fmt::Display for Part {
     }
 }
 
+/// What all keys of a generation look like, to `SCAN`.
+pub(super) fn all_of(generation: u32) -> String {
+    match generation {
+        0 => "{wl:*}:*".to_owned(),
+        generation => format!("{{wl:*}}{generation}:*"),
+    }
+}
+
 pub(super) fn marks(part: Part) -> String {
     format!("{part}:d")
 }

@@ -85,6 +85,18 @@ impl Lease {
         &self.over
     }
 
+    /// Makes sure that it is still held, and for a while.
+    pub(super) async fn hold(&self) -> Result<(), StateError> {
+        let left = ask(&self.links, &self.line, &self.owner, "renew").await?;
+        if left > 0 {
+            self.over.cancel();
+            return Err(StateError::InUse {
+                seconds: left.div_ceil(1000),
+            });
+        }
+        Ok(())
+    }
+
     pub(super) fn abandon(&self) {
         self.keeper.cancel();
     }

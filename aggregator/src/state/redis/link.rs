@@ -7,10 +7,10 @@ use std::time::Duration;
 use ::redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use ::redis::cluster::{ClusterClient, ClusterConfig};
 use ::redis::cluster_async::ClusterConnection;
-use ::redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
+use ::redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
 use ::redis::{
     Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo as _, Pipeline,
-    RedisError, RedisFuture, ServerErrorKind, TlsCertificates, Value,
+    RedisError, RedisFuture, RedisResult, ServerErrorKind, TlsCertificates, Value,
 };
 
 use super::server::RedisStateError;
@@ -25,6 +25,10 @@ const RECONNECT: Duration = Duration::from_millis(50);
 const CLUSTER_RETRIES: u32 = 8;
 /// Longest wait between these, in ms.
 const CLUSTER_WAIT_MS: u64 = 500;
+
+/// Keys that a server looks at for one answer.
+const KEYS_AT_ONCE: u32 = 1_000;
+const DEFAULT_PORT: u16 = 6379;
 
 /// What `state.url` leads to.
 enum Target {
@@ -201,6 +205,58 @@ impl Line {
     ) -> Result<T, RedisStateError> {
         let answers = commands.query_async(&mut self.link()).await;
         answers.map_err(|error| self.failed(links, error))
+    }
+
+    /// The keys that look like `pattern`, of all servers that take writes. One that comes or goes meanwhile may be left out.
+    pub(super) async fn keys(
+        &self,
+        links: &Links,
+        pattern: &str,
+    ) -> Result<Vec<Vec<u8>>, RedisStateError> {
+        let servers = match self.link() {
+            Link::Server(_) => vec![links.name.clone()],
+            Link::Cluster(_) => {
+                let servers = self.info(links).await?;
+                servers.into_iter().map(|(server, _)| server).collect()
+            }
+        };
+        let mut keys = Vec::new();
+        for server in servers {
+            let mut cursor = 0_u64;
+            loop {
+                let mut command = ::redis::cmd("SCAN");
+                command.arg(cursor).arg("MATCH").arg(pattern);
+                command.arg("COUNT").arg(KEYS_AT_ONCE);
+                let answer = self.ask_one(&server, command).await;
+                let (next, some): (u64, Vec<Vec<u8>>) =
+                    answer.map_err(|error| self.failed(links, error))?;
+                keys.extend(some);
+                cursor = next;
+                if cursor == 0 {
+                    break;
+                }
+            }
+        }
+        // A server may name a key twice.
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
+    }
+
+    /// Asks the server at `HOST:PORT`, where there are several.
+    async fn ask_one<T: FromRedisValue>(&self, server: &str, command: Cmd) -> RedisResult<T> {
+        match self.link() {
+            Link::Server(mut link) => command.query_async(&mut link).await,
+            Link::Cluster(mut link) => {
+                let (host, port) = server.rsplit_once(':').unwrap_or((server, ""));
+                let to = SingleNodeRoutingInfo::ByAddress {
+                    host: host.to_owned(),
+                    port: port.parse().unwrap_or(DEFAULT_PORT),
+                };
+                let answer = link.route_command(command, RoutingInfo::SingleNode(to));
+                Ok(T::from_redis_value(answer.await?)?)
+            }
+        }
     }
 
     /// The answers of all servers that take writes to `INFO`, each with the server's name.

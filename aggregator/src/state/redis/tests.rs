@@ -355,7 +355,7 @@ async fn a_cluster_keeps_the_promises_through_moved_slots_forgotten_scripts_and_
     }
     assert_eq!(state.offsets(&[4, 5, 11]).await.unwrap(), [3, 3, 3]);
     state.persist().await.unwrap();
-    state.wipe(PARTITIONS, &[]).await.unwrap();
+    state.wipe().await.unwrap();
     assert_eq!(state.offsets(&[1, 4, 11]).await.unwrap(), [0, 0, 0]);
 }
 
