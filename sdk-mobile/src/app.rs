@@ -73,6 +73,9 @@ struct Front {
     taken: u64,
     written: u64,
     durable: u64,
+    /// Commands that were given, and that took effect.
+    asked: u64,
+    obeyed: u64,
     /// Someone waits for durability.
     sync_wanted: bool,
     /// The worker sleeps, and nobody has woken it yet.
@@ -137,6 +140,8 @@ impl App {
                 taken: 0,
                 written: 0,
                 durable: 0,
+                asked: 0,
+                obeyed: 0,
                 sync_wanted: false,
                 asleep: false,
                 closing: false,
@@ -266,18 +271,19 @@ impl App {
         self.command(Command::Flush);
     }
 
-    /// Waits until all that was recorded is on disk, at most `timeout_ms`. False: it is not.
+    /// Waits until all that was recorded is on disk, and earlier calls have had their effect, at most `timeout_ms`. False:
+    /// it is not.
     pub fn sync(&self, timeout_ms: u64) -> bool {
         let Some(mut front) = self.front() else {
             return false;
         };
         front.recorder.settle_opening();
-        let goal = front.goal();
+        let (goal, asked) = (front.goal(), front.asked);
         front.sync_wanted = true;
         self.shared.wake(&mut front);
         let timeout = Duration::from_millis(timeout_ms);
-        self.shared
-            .wait(front, timeout, |front| front.durable >= goal)
+        let done = |front: &Front| front.durable >= goal && front.obeyed >= asked;
+        self.shared.wait(front, timeout, done)
     }
 
     /// What to send next; waits at most `wait_ms` for something.
@@ -357,6 +363,7 @@ impl App {
     fn command(&self, command: Command) {
         if let Some(mut front) = self.front() {
             front.commands.push(command);
+            front.asked += 1;
             self.shared.wake(&mut front);
         }
     }
@@ -403,6 +410,9 @@ impl Shared {
     pub(crate) fn task_done(&self, id: u64, status: u16, retry_after: &str, body: &[u8]) {
         let now = self.clock.now();
         let mut uploads = lock(&self.uploads);
+        if lock(&self.front).closed {
+            return; // its files are another's; the copy that comes later is recognised
+        }
         uploads.done(id, status, retry_after, body, now);
         let wait = uploads
             .asked_wait(now)
@@ -415,6 +425,8 @@ impl Shared {
         front.see(&uploads);
         front.recorder.set_wait(wait);
         self.wake(&mut front);
+        drop(front);
+        self.sendable.notify_one(); // another thread of the host may wait
     }
 
     /// Wakes the worker.

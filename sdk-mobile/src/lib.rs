@@ -12,6 +12,7 @@
 uniffi::setup_scaffolding!();
 
 pub mod app;
+pub mod c;
 pub mod clock;
 pub mod ffi;
 #[cfg(feature = "http")]

@@ -371,7 +371,7 @@ impl Recorder {
             let version = self.device.app_version.clone();
             match self.saved.app_version.replace(version.clone()) {
                 None => events.push(Event::custom("app_install")),
-                Some(before) if before != version => {
+                Some(before) if !before.is_empty() && before != version => {
                     events.push(Event::custom("app_upgrade").with("from", before));
                 }
                 Some(_) => {}

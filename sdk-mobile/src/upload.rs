@@ -85,6 +85,8 @@ pub(crate) struct Uploads<F> {
     /// The task that is under way.
     sent: Option<(u64, BatchHandle)>,
     tasks: u64,
+    /// Of the events that wait, so many are to be sent as soon as may be.
+    flushing: usize,
     pub(crate) fates: Fates,
 }
 
@@ -101,6 +103,7 @@ impl<F: Files> Uploads<F> {
             stopped: 0,
             sent: None,
             tasks: 0,
+            flushing: 0,
             fates: Fates::default(),
         }
     }
@@ -111,6 +114,9 @@ impl<F: Files> Uploads<F> {
             return Step::Idle;
         }
         self.fill(now);
+        if self.flushing > 0 {
+            self.client.flush();
+        }
         let step = self.client.next_step(now.now());
         self.settle();
         match step {
@@ -162,9 +168,8 @@ impl<F: Files> Uploads<F> {
     }
 
     /// Sends what is queued as soon as the server allows.
-    pub(crate) fn flush(&mut self, now: Moment) {
-        self.fill(now);
-        self.client.flush();
+    pub(crate) fn flush(&mut self) {
+        self.flushing = self.queue.len();
     }
 
     pub(crate) fn set_network(&mut self, network: Network, now: Moment) {
@@ -225,6 +230,7 @@ impl<F: Files> Uploads<F> {
         self.queue.unload();
         self.context = None;
         self.sent = None;
+        self.flushing = self.queue.len();
         self.stopped = 0;
     }
 
@@ -263,6 +269,7 @@ impl<F: Files> Uploads<F> {
         }
         let ids: Vec<_> = fates.into_iter().map(|(id, _)| id).collect();
         self.queue.settle(&ids);
+        self.flushing = self.flushing.saturating_sub(ids.len());
     }
 
     fn set_patience(&mut self) {

@@ -1,5 +1,6 @@
 //! End to end: real processes, a real browser.
 
+mod app;
 mod browser;
 mod clients;
 mod delivery;

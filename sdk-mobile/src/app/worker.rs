@@ -126,13 +126,22 @@ impl Worker {
         let urgent = work.drafts.iter().any(Draft::is_order);
         let records: Vec<Record> = work.drafts.iter().map(|draft| self.record(draft)).collect();
         drop(work.drafts);
+        let obeyed = work.commands.len() as u64;
+        // What is forgotten was recorded before, what is flushed may have been recorded since.
+        let (before, after): (Vec<_>, Vec<_>) = work
+            .commands
+            .into_iter()
+            .partition(|command| matches!(command, Command::Forget | Command::Reconfigure(_)));
+        for command in before {
+            obey(&mut uploads, command, work.now);
+        }
         if !records.is_empty() {
             uploads.queue.push(records);
             uploads.shed(work.now);
             let unsynced = uploads.queue.is_unsynced();
             self.first_unsynced = self.first_unsynced.or(unsynced.then(Instant::now));
         }
-        for command in work.commands {
+        for command in after {
             obey(&mut uploads, command, work.now);
         }
         if self.recover_at.is_some_and(|at| at <= Instant::now()) {
@@ -153,27 +162,31 @@ impl Worker {
         let due = self
             .first_unsynced
             .is_some_and(|since| since.elapsed() >= shared.flush_interval);
+        let mut durable = false;
         if urgent || due || work.sync || work.closing {
             if work.closing && uploads.queue.error().is_some() {
                 uploads.queue.recover();
             }
-            let durable = uploads.queue.sync();
+            durable = uploads.queue.sync();
             self.first_unsynced = None;
-            let mut front = lock(&shared.front);
-            if durable {
-                front.durable = written;
-            }
-            front.see(&uploads);
-            drop(front);
-            shared.progress.notify_all();
+        }
+        if work.closing {
+            uploads.queue.close();
         }
         self.recover_at = match (uploads.queue.error(), self.recover_at) {
             (None, _) => None,
             (Some(_), Some(at)) if at > Instant::now() => Some(at),
             (Some(_), _) => Some(Instant::now() + RECOVER_EVERY),
         };
-        drop(uploads);
         self.save();
+        let mut front = lock(&shared.front);
+        front.obeyed += obeyed;
+        if durable {
+            front.durable = written;
+        }
+        front.see(&uploads);
+        drop(front);
+        shared.progress.notify_all();
     }
 
     /// Stores what outlives the process, if it changed.
@@ -209,7 +222,7 @@ impl Worker {
 
 fn obey(uploads: &mut Uploads<Folder>, command: Command, now: Moment) {
     match command {
-        Command::Flush => uploads.flush(now),
+        Command::Flush => uploads.flush(),
         Command::Background(background) => uploads.set_background(background),
         Command::Network(network) => uploads.set_network(network, now),
         Command::Forget => uploads.forget(now),

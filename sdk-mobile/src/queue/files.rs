@@ -22,8 +22,12 @@ pub(crate) trait Files {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Makes durable what was appended.
     fn sync(&mut self) -> io::Result<()>;
+    /// Makes durable what another process wrote.
+    fn sync_segment(&mut self, segment: u64) -> io::Result<()>;
     /// Deletes a segment.
     fn remove(&mut self, segment: u64) -> io::Result<()>;
+    /// Another process may have them now.
+    fn close(&mut self);
 }
 
 /// A folder of segments, [held](Slot) by this process alone.
@@ -117,8 +121,17 @@ impl Files for Folder {
         self.current()?.sync_data()
     }
 
+    fn sync_segment(&mut self, segment: u64) -> io::Result<()> {
+        File::open(self.path(segment)?)?.sync_data()
+    }
+
     fn remove(&mut self, segment: u64) -> io::Result<()> {
         std::fs::remove_file(self.path(segment)?)
+    }
+
+    fn close(&mut self) {
+        self.current = None;
+        self.slot = None;
     }
 }
 

@@ -12,6 +12,8 @@
 mod files;
 mod frame;
 mod slot;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
@@ -82,6 +84,8 @@ pub(crate) struct Queue<F> {
 struct Segment {
     bytes: u64,
     waiting: usize,
+    /// Events were written again elsewhere.
+    moved: bool,
 }
 
 #[derive(Debug)]
@@ -228,13 +232,18 @@ impl<F: Files> Queue<F> {
     ) -> Vec<(EventId, DropReason)> {
         let limits = self.limits;
         let (mut bytes, mut memory) = (self.bytes, self.memory_bytes);
+        let old = |entry: &Entry| entry.at.age(now) > limits.age_ms;
+        let fits = bytes <= limits.bytes && memory <= limits.memory_bytes;
+        if fits && !self.entries.front().is_some_and(old) {
+            return Vec::new(); // as nearly always
+        }
         let mut given_up = Vec::new();
         for orders in [false, true] {
             for entry in &self.entries {
                 let in_memory = entry.in_memory();
                 let too_much =
                     bytes > limits.bytes || (in_memory > 0 && memory > limits.memory_bytes);
-                let reason = if entry.order == orders && entry.at.age(now) > limits.age_ms {
+                let reason = if entry.order == orders && old(entry) {
                     DropReason::QueueAge
                 } else if entry.order == orders && too_much {
                     DropReason::QueueBytes
@@ -254,9 +263,11 @@ impl<F: Files> Queue<F> {
         given_up
     }
 
-    /// The context of the event that is to be sent next.
+    /// The context of the event that is to be sent next, of a client that has none.
     pub(crate) fn next_context(&self) -> Option<u32> {
-        self.next(None).map(|entry| entry.context)
+        let order = self.entries.iter().find(|entry| entry.order);
+        let next = order.or(self.entries.front());
+        next.map(|entry| entry.context)
     }
 
     /// The next events for the client, orders first, then the oldest, of one context: until it has `window`. Those that
@@ -344,6 +355,11 @@ impl<F: Files> Queue<F> {
         found
     }
 
+    /// Lets go of the files. Nothing is called after this.
+    pub(crate) fn close(&mut self) {
+        self.files.close();
+    }
+
     /// Events that wait.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
@@ -357,17 +373,6 @@ impl<F: Files> Queue<F> {
     /// Whether something that was written is not durable yet.
     pub(crate) fn is_unsynced(&self) -> bool {
         self.unsynced
-    }
-
-    fn next(&self, context: Option<u32>) -> Option<&Entry> {
-        let fits =
-            |entry: &&Entry| !entry.loaded && context.is_none_or(|known| known == entry.context);
-        let mut waiting = self.entries.iter().filter(fits);
-        let first = waiting.next()?;
-        if first.order {
-            return Some(first);
-        }
-        Some(waiting.find(|entry| entry.order).unwrap_or(first))
     }
 
     fn read(&self, entry: &Entry) -> Option<Stored> {
@@ -444,6 +449,16 @@ impl<F: Files> Queue<F> {
             self.count(&entry.place, 1);
             self.entries.push_back(entry);
         }
+        let waiting = self
+            .segments
+            .iter()
+            .filter(|(_, segment)| segment.waiting > 0);
+        for number in waiting.map(|(number, _)| *number).collect::<Vec<_>>() {
+            // Whoever wrote it may have ended before it was durable.
+            if self.files.sync_segment(number).is_err() {
+                self.bring_back(Some(number));
+            }
+        }
         self.tidy();
         corrupt
     }
@@ -497,7 +512,13 @@ impl<F: Files> Queue<F> {
     /// Appends to the current segment. False: it failed, and is not appended to any more.
     fn append(&mut self, bytes: &[u8]) -> bool {
         if let Err(error) = self.files.append(bytes) {
+            // What was written before may still be made durable where it is.
+            let segment = self.current;
+            let durable = !self.unsynced || self.files.sync().is_ok();
             self.fail(&error);
+            if !durable {
+                self.bring_back(segment);
+            }
             return false;
         }
         self.unsynced = true;
@@ -557,6 +578,7 @@ impl<F: Files> Queue<F> {
             self.memory_bytes += frame.len() as u64;
             if let Some(segment) = self.segments.get_mut(&segment) {
                 segment.waiting -= 1;
+                segment.moved = true;
             }
             if let Some(entry) = self.entries.get_mut(index) {
                 entry.place = Place::Memory(frame);
@@ -605,14 +627,13 @@ impl<F: Files> Queue<F> {
                 }
                 self.bring_back(Some(oldest));
                 self.write_memory();
-                let moved = self.sync()
-                    && self
-                        .segments
-                        .get(&oldest)
-                        .is_some_and(|segment| segment.waiting == 0);
-                if !moved {
-                    return;
-                }
+                self.sync();
+            }
+            let done = |segment: &Segment| {
+                segment.waiting == 0 && !(segment.moved && (self.unsynced || self.memory_bytes > 0))
+            };
+            if !self.segments.get(&oldest).is_some_and(done) {
+                return;
             }
             // The last one names the last id.
             if self.segments.len() == 1 && self.current.is_none() {

@@ -42,7 +42,8 @@ fn golden_bytes_of_a_stored_event() {
         .collect();
     assert_eq!(
         hex.concat(),
-        "0a00", // replaced by the golden run
+        "12016918a09c0122002a054203322e3130014201754a04436172744a037461704a016e6207080e10021a01026a\
+         23094d0000000000000011050000000000000018092a0208013209080112013120012803"
     );
 }
 
