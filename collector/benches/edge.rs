@@ -30,6 +30,8 @@ use load::{Load, Outcome};
 
 const KEY: &str = "wk_bench";
 const EVENTS: u64 = 10;
+/// As many requests wait for their answers at a time: an edge has many clients, and a group commit takes the time of its disk.
+const CONNECTIONS: usize = 512;
 const STARTS: Duration = Duration::from_secs(30);
 const SERVER_CORE: &str = "0";
 const LOAD_CORE: &str = "1";
@@ -50,13 +52,13 @@ async fn measure() -> anyhow::Result<()> {
     let nginx = {
         let server = Nginx::logging(SERVER_CORE)?;
         let load = Load::new(&server.url, batch())?;
-        load.run(64, None, seconds).await?
+        load.run(CONNECTIONS, None, seconds).await?
     };
     nginx.print("nginx", "a buffered log");
     let data = Data::new()?;
     let collector = data.start()?;
     let load = Load::new(&collector.url, batch())?;
-    let durable = load.run(64, None, seconds).await?;
+    let durable = load.run(CONNECTIONS, None, seconds).await?;
     durable.print("durable", "fsynced");
     println!(
         "ratio: {:.2} x the requests, {:.1} x the events",

@@ -19,6 +19,10 @@ use wakeline_collector::{
     serve,
 };
 
+/// A request allocates some hundred times; glibc's allocator took a fifth of the processor's time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Takes hits at the edge, makes them durable and forwards them to the aggregator.
 #[derive(Parser)]
 #[command(
@@ -115,7 +119,17 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// The allocator asks for huge pages, of which many idle connections use a part each: with them 10,000 took 237 MB, not 142.
+#[cfg(target_os = "linux")]
+fn use_small_pages() {
+    let _ = rustix::thread::disable_transparent_huge_pages(true); // a system without them refuses
+}
+
+#[cfg(not(target_os = "linux"))]
+fn use_small_pages() {}
+
 fn execute(cli: Cli) -> anyhow::Result<()> {
+    use_small_pages();
     let mut flags = Vec::new();
     flags.extend(cli.data.map(|data| ("data", data)));
     if let Command::Serve(serve) = &cli.command {

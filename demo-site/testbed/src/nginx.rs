@@ -87,7 +87,7 @@ impl Nginx {
         // One process: a worker would outlive a master that is killed.
         let config = format!(
             "daemon off; master_process off; pid {at}/pid; error_log {at}/errors warn;
-            events {{ worker_connections 1024; }}
+            events {{ worker_connections 4096; }}
             http {{
                 client_body_temp_path {at}/body; proxy_temp_path {at}/proxy; fastcgi_temp_path {at}/fastcgi;
                 uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi;
