@@ -46,6 +46,10 @@ impl Health for ServerHealth {
         trouble.clone().map_or(Ok(()), Err)
     }
 
+    fn lost_corrupt(&self) -> u64 {
+        self.stats.events_lost_corrupt.get() + self.log.stats().lost_corrupt
+    }
+
     fn metrics(&self) -> MetricsReport {
         self.generations.export_report()
     }

@@ -28,8 +28,10 @@ pub enum LogError {
 pub struct Entry {
     /// Its offset.
     pub offset: u64,
-    /// What was appended; `None` if the bytes are no such record, which can only be a defect of whoever wrote them.
+    /// What was appended; `None` if it can't be read any more.
     pub record: Option<LogRecord>,
+    /// How many records can't be read, from `offset` on: 0 if there is one.
+    pub lost: u64,
     /// Length of the encoded record.
     pub bytes: usize,
 }
@@ -41,8 +43,8 @@ pub struct Entry {
 ///   their edge and partition, whoever reads takes only events with ids of their own that are new. This needs blocks of
 ///   one edge and partition in spool order, so that the next one is appended after the one before it is `Ok`.
 /// - Each record carries a stamp of the clock, which never runs backwards along the log.
-/// - Offsets grow; readers see only durable records, each exactly once, in order. A record that was damaged on disk is
-///   skipped, counted and reported, and never stops a reader.
+/// - Offsets grow; readers see only durable records, each exactly once, in order. For records that were damaged on disk
+///   there is an entry that says how many they were: they never stop a reader.
 pub trait EventLog: Clone + Send + Sync + 'static {
     /// Reads from some offset on.
     type Reader: LogReader;
@@ -63,6 +65,22 @@ pub trait EventLog: Clone + Send + Sync + 'static {
     /// No record to come gets an offset below this. Above [`end`](Self::end) where the end was damaged and cut: records
     /// up to here may have been read before.
     fn next(&self) -> u64;
+}
+
+impl Entry {
+    /// The partition that it is for, and what that is to apply: a record as it is; for records that are lost, a stand-in
+    /// that says how many they were, which is for partition 0, since it can't be told whose they were.
+    pub(crate) fn applied(self) -> Option<(u16, LogRecord)> {
+        let Some(record) = self.record else {
+            let stand_in = LogRecord {
+                edge: self.lost,
+                ..LogRecord::default()
+            };
+            return Some((0, stand_in));
+        };
+        let partition = u16::try_from(record.block.as_ref()?.partition).ok()?;
+        Some((partition, record))
+    }
 }
 
 /// Reads a log in order. May block the calling thread while it reads the disk.
@@ -171,13 +189,27 @@ pub struct SegmentReader(Reader);
 
 impl LogReader for SegmentReader {
     async fn next(&mut self, max_bytes: usize) -> Result<Vec<Entry>, LogError> {
-        let records = self.0.next(max_bytes)?;
-        let entries = records.into_iter().map(|record| Entry {
-            offset: record.position,
-            bytes: record.payload.len(),
-            record: LogRecord::decode(record.payload).ok(),
+        let records = self.0.next(max_bytes)?.into_iter().map(|record| {
+            let (offset, bytes) = (record.position, record.payload.len());
+            // The bytes are those that were written: if they are no record, whoever wrote them was wrong.
+            let record = LogRecord::decode(record.payload).ok();
+            let lost = u64::from(record.is_none());
+            Entry {
+                offset,
+                record,
+                lost,
+                bytes,
+            }
         });
-        Ok(entries.collect())
+        let mut entries: Vec<Entry> = records.collect();
+        entries.extend(self.0.take_lost().into_iter().map(|lost| Entry {
+            offset: lost.from,
+            record: None,
+            lost: lost.positions(),
+            bytes: 0,
+        }));
+        entries.sort_by_key(|entry| entry.offset);
+        Ok(entries)
     }
 
     fn position(&self) -> u64 {

@@ -38,6 +38,8 @@ counters! {
     events_tallied,
     /// Records of the log that could not be read and were passed over.
     records_unreadable,
+    /// Events that collectors acknowledged, and that were damaged in their spools. An alarm, as `log_lost_corrupt_total` is.
+    events_lost_corrupt,
     /// Commits to the state store.
     commits,
     /// Commits and reads of the state store that failed and were tried again.

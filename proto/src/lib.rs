@@ -38,6 +38,9 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 #[cfg(feature = "grpc")]
 pub const EDGES_BEFORE: &str = "wakeline-edges-before";
 
+/// The reason of tallies of events that a collector acknowledged and that its damaged spool has lost: no refusal.
+pub const LOST_CORRUPT: &str = "lost_corrupt";
+
 /// Hash that spreads visitors over partitions: the partition is this modulo their number. Part of the wire contract
 /// (XXH3-64 of the site id, little endian, then the visitor's bytes).
 pub fn partition_hash(site: u64, visitor: &str) -> u64 {

@@ -10,6 +10,7 @@ export interface FateLine {
   readonly duplicate: number;
   readonly late: number;
   readonly unreadable: number;
+  readonly lost_corrupt: number;
   readonly unsettled: number;
 }
 
@@ -44,7 +45,7 @@ export const UNKNOWN = "(unknown)";
 const STEP_MS = { hour: 3_600_000, day: 86_400_000 } as const;
 
 /** Fates of a line in the order in which they are stacked, from below. */
-export const FATES = ["counted", "duplicate", "late", "unreadable", "rejected"] as const;
+export const FATES = ["counted", "duplicate", "late", "unreadable", "lost_corrupt", "rejected"] as const;
 export type Fate = (typeof FATES)[number];
 
 export const FATE_NAMES: Readonly<Record<Fate, readonly [name: string, meaning: string]>> = {
@@ -52,6 +53,7 @@ export const FATE_NAMES: Readonly<Record<Fate, readonly [name: string, meaning: 
   duplicate: ["Duplicate", "Sent again after it had been counted: no harm, nothing to do."],
   late: ["Late", "Its day was closed when it came: it shows after the next rebuild."],
   unreadable: ["Unreadable", "In a record of the log that can't be read: look at the aggregator's log."],
+  lost_corrupt: ["Lost to damage", "It was acknowledged, and then a disk changed it: check the disks of collectors and aggregator."],
   rejected: ["Refused", "Not counted, for the reasons below."],
 };
 
@@ -88,7 +90,7 @@ export function explain(reason: string): { readonly name: string; readonly advic
 }
 
 export function amount(line: FateLine, fate: Fate): number {
-  return fate === "rejected" ? line.received - line.accepted : line[fate];
+  return fate === "rejected" ? line.received - line.accepted - line.lost_corrupt : line[fate];
 }
 
 /** Reasons of a line, the most frequent first. */
@@ -97,7 +99,7 @@ export function reasons(line: FateLine): readonly (readonly [reason: string, cou
 }
 
 const nothing = (time: string): FateLine => ({
-  time, received: 0, accepted: 0, rejected: {}, counted: 0, duplicate: 0, late: 0, unreadable: 0, unsettled: 0,
+  time, received: 0, accepted: 0, rejected: {}, counted: 0, duplicate: 0, late: 0, unreadable: 0, lost_corrupt: 0, unsettled: 0,
 });
 
 /** Every line of the time, also those in which nothing came. */

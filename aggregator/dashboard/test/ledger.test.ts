@@ -3,8 +3,8 @@ import { test } from "node:test";
 import { amount, explain, FATES, lineLabel, pending, reasons, whole, type FateLine, type Ledger } from "../src/ledger";
 
 const line: FateLine = {
-  time: "2026-11-21T09:00:00Z", received: 20, accepted: 14, rejected: { no_consent: 2, too_old: 3, bot: 1 },
-  counted: 10, duplicate: 3, late: 1, unreadable: 0, unsettled: 0,
+  time: "2026-11-21T09:00:00Z", received: 22, accepted: 14, rejected: { no_consent: 2, too_old: 3, bot: 1 },
+  counted: 10, duplicate: 3, late: 1, unreadable: 0, lost_corrupt: 2, unsettled: 0,
 };
 const ledger: Ledger = {
   site: "shop.example", interval: "hour", from: "2026-11-21T08:00:00Z", to: "2026-11-21T11:00:00Z", lines: [line], total: line,
@@ -16,7 +16,7 @@ test("the fates of a line are all that was received", () => {
 });
 
 test("hours without anything are shown, too", () => {
-  assert.deepEqual(whole(ledger).map(({ received }) => received), [0, 20, 0]);
+  assert.deepEqual(whole(ledger).map(({ received }) => received), [0, 22, 0]);
   assert.deepEqual(whole({ ...ledger, interval: "day", from: "2026-11-20T00:00:00Z", to: "2026-11-22T00:00:00Z", lines: [] }).length, 2);
 });
 

@@ -40,6 +40,8 @@ use crate::{
 pub trait Health: Send + Sync {
     /// Why the server cannot do its work now, in a sentence; `Ok` if it can.
     fn ready(&self) -> Result<(), String>;
+    /// What was acknowledged and found damaged since the start.
+    fn lost_corrupt(&self) -> u64;
     /// How figures get where they are read.
     fn metrics(&self) -> MetricsReport;
     /// Appends metrics in Prometheus' text format.

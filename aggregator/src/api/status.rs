@@ -53,6 +53,9 @@ pub(super) struct Status {
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble: Option<String>,
+    /// What was acknowledged and found damaged since the server started: events of collectors' spools, and places of the
+    /// log. Not 0: a disk is failing; the ledger of `(unknown)` says when.
+    lost_corrupt: u64,
     /// How far figures are.
     watermark: Watermark,
     /// How figures get where they are read.
@@ -73,6 +76,7 @@ pub(super) async fn status(_: Admin, State(state): State<Shared>) -> Json<Status
     Json(Status {
         ready: trouble.is_none(),
         trouble,
+        lost_corrupt: state.health.lost_corrupt(),
         watermark: state.metrics.watermark(),
         metrics: state.health.metrics(),
     })

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use wakeline_engine::{Dimension, Fate, Grain, Row, RowKey, text_id};
+use wakeline_proto::LOST_CORRUPT;
 use wakeline_proto::v1::{Block, Group};
 
 use super::UNKNOWN_SITE;
@@ -52,7 +53,11 @@ impl Book {
             self.add(group.site, hour, refused(&rejected.reason), 1);
         }
         for tally in &group.tallies {
-            self.add(group.site, hour, refused(&tally.reason), tally.count);
+            let fate = match tally.reason.as_str() {
+                LOST_CORRUPT => LOST_CORRUPT.into(),
+                reason => refused(reason),
+            };
+            self.add(group.site, hour, fate, tally.count);
         }
     }
 
@@ -73,6 +78,16 @@ impl Book {
         self.add(UNKNOWN_SITE, hour, UNREADABLE.into(), events);
         let refusals = u64::from(block.rejected).saturating_add(block.tallied);
         self.add(UNKNOWN_SITE, hour, refused(UNREADABLE), refusals);
+    }
+
+    /// Records of the log that are damaged, appended at about that time. Each had one event at least; whose is lost, too.
+    pub(crate) fn lost(&mut self, records: u64, appended_at: u64) {
+        self.add(
+            UNKNOWN_SITE,
+            hour(appended_at),
+            LOST_CORRUPT.into(),
+            records,
+        );
     }
 
     fn add(&mut self, site: u64, hour: i64, fate: Cow<'static, str>, count: u64) {

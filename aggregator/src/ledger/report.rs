@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use wakeline_proto::LOST_CORRUPT;
 
 use super::book::{ACCEPTED, REJECTED, UNREADABLE};
 use super::desk::LedgerError;
@@ -63,7 +64,7 @@ impl Interval {
 
 /// What became of everything that was received in a time.
 ///
-/// `received` = `accepted` + all of `rejected`; `accepted` = `counted` + `duplicate` + `late` + `unreadable` +
+/// `received` = `accepted` + all of `rejected` + `lost_corrupt`; `accepted` = `counted` + `duplicate` + `late` + `unreadable` +
 /// `unsettled`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FateLine {
@@ -83,6 +84,10 @@ pub struct FateLine {
     pub late: u64,
     /// Events in records of the log that can't be read any more.
     pub unreadable: u64,
+    /// Of `(unknown)`: what was acknowledged and can't be read any more, because bits of a disk changed: events of a
+    /// collector's spool, and records of the log, each of which had one event at least. By the hour in which that was found,
+    /// or in which the log's records were logged.
+    pub lost_corrupt: u64,
     /// Accepted events without a fate: 0, or something is wrong.
     pub unsettled: i64,
 }
@@ -181,6 +186,7 @@ impl FateLine {
             "duplicate" => &mut self.duplicate,
             "late" => &mut self.late,
             UNREADABLE => &mut self.unreadable,
+            LOST_CORRUPT => &mut self.lost_corrupt,
             other => {
                 let reason = other.strip_prefix(REJECTED).unwrap_or(other);
                 self.rejected.entry(reason.to_owned()).or_default()
@@ -190,8 +196,8 @@ impl FateLine {
     }
 
     fn balance(mut self) -> Self {
-        let rejected = self.rejected.values();
-        self.received = rejected.fold(self.accepted, |sum, count| sum.saturating_add(*count));
+        let others = self.rejected.values().chain([&self.lost_corrupt]);
+        self.received = others.fold(self.accepted, |sum, count| sum.saturating_add(*count));
         let fates = [self.counted, self.duplicate, self.late, self.unreadable];
         self.unsettled = fates
             .into_iter()
@@ -252,14 +258,16 @@ mod tests {
             row(13, "counted", 3),
             row(13, "rejected:bot", 1),
             row(13, "rejected:no_consent", 6),
+            row(14, "lost_corrupt", 2),
         ];
         let (hours, total) = lines(&rows, Interval::Hour, NOON);
         let figures: Vec<_> = hours
             .iter()
             .map(|line| (line.received, line.accepted, line.unsettled))
             .collect();
-        assert_eq!(figures, [(14, 10, 1), (10, 3, 0)]);
-        assert_eq!((total.received, total.rejected["bot"]), (24, 5));
+        assert_eq!(figures, [(14, 10, 1), (10, 3, 0), (2, 0, 0)]);
+        assert_eq!((total.received, total.rejected["bot"]), (26, 5));
+        assert_eq!(total.lost_corrupt, 2);
         let (days, _) = lines(&rows, Interval::Day, NOON);
         let days: Vec<_> = days.iter().map(|line| line.time.as_str()).collect();
         assert_eq!(days, ["2024-10-04T00:00:00Z", "2024-10-05T00:00:00Z"]);

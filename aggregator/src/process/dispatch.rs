@@ -99,29 +99,41 @@ impl<R: LogReader> Dispatcher<R> {
     }
 
     async fn hand_over(&mut self, entry: Entry) {
-        let partition = entry.record.as_ref().and_then(|record| {
-            let partition = usize::try_from(record.block.as_ref()?.partition).ok()?;
-            Some((partition, *self.offsets.get(partition)?))
+        let Entry {
+            offset,
+            bytes,
+            lost,
+            ..
+        } = entry;
+        let applied = entry.applied().and_then(|(partition, record)| {
+            let committed = *self.offsets.get(usize::from(partition))?;
+            Some((partition, committed, record))
         });
-        let (Some((partition, committed)), Some(record)) = (partition, entry.record) else {
-            tracing::error!(offset = entry.offset, "a record of the log can't be read");
+        let Some((partition, committed, record)) = applied else {
+            tracing::error!(offset, "a record of the log is of no partition");
             self.stats.records_unreadable.add(1);
             return;
         };
-        if entry.offset < committed {
+        if offset < committed {
             return;
         }
-        let bytes = entry.bytes.clamp(MIN_RECORD_BYTES, QUEUE_BYTES) as u32;
+        if lost > 0 {
+            tracing::error!(
+                offset,
+                lost,
+                "lost_corrupt: records of the log can't be read"
+            );
+        }
+        let bytes = bytes.clamp(MIN_RECORD_BYTES, QUEUE_BYTES) as u32;
         let Ok(room) = Arc::clone(&self.room).acquire_many_owned(bytes).await else {
             return; // the semaphore is never closed
         };
-        let worker = partition % self.queues.len();
-        let partition = partition as u16;
-        self.board.hand_over(partition, entry.offset);
+        let worker = usize::from(partition) % self.queues.len();
+        self.board.hand_over(partition, offset);
         // Fails only if the worker halted: then its partitions stay where they are.
         let _ = self.queues[worker].send(Task::Record {
             partition,
-            offset: entry.offset,
+            offset,
             record,
             room,
         });

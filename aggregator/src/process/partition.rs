@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use wakeline_engine::{Dimension, Event, Fate, Row, SiteRules, Visitor, apply};
+use wakeline_proto::LOST_CORRUPT;
 use wakeline_proto::v1::LogRecord;
 
 use super::Shared;
@@ -261,11 +262,14 @@ fn gather<S>(
     let mut of_visitor: FastMap<VisitorKey, usize> = FastMap::default();
     let mut edges: HashMap<u64, u64> = HashMap::new();
     for (offset, record) in records {
-        changes.stamp_ms = Some(record.appended_at);
-        let Some(block) = &record.block else {
-            continue; // such records are not handed to workers
-        };
         let edge = record.edge;
+        let Some(block) = &record.block else {
+            // Stands for records that are lost, see `Entry::applied`. When they were logged is known to about here.
+            let stamp_ms = changes.stamp_ms.unwrap_or(owned.progress.stamp_ms);
+            book.lost(edge, stamp_ms);
+            continue;
+        };
+        changes.stamp_ms = Some(record.appended_at);
         let highest = edges.get(&edge).or_else(|| owned.progress.edges.get(&edge));
         let highest = highest.copied();
         let groups = decoder.groups(block, highest).unwrap_or_else(|error| {
@@ -280,11 +284,13 @@ fn gather<S>(
             if !positioned.repeated {
                 book.judged(group); // else once it is known what is new
             }
-            let tallied = group.tallies.iter().map(|tally| tally.count);
-            shared
-                .stats
-                .events_tallied
-                .add(tallied.fold(0, u64::saturating_add));
+            for tally in &group.tallies {
+                if tally.reason == LOST_CORRUPT {
+                    shared.stats.events_lost_corrupt.add(tally.count);
+                } else {
+                    shared.stats.events_tallied.add(tally.count);
+                }
+            }
             if group.events.is_empty() && group.rejected.is_empty() {
                 continue; // nobody's: it only counts
             }

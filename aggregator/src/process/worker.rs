@@ -226,17 +226,12 @@ impl<S: StateStore, L: EventLog> Worker<S, L> {
             }
             let mut chunk: BTreeMap<u16, Vec<(u64, LogRecord)>> = BTreeMap::new();
             for entry in entries {
-                let Some(record) = entry.record else {
-                    continue; // reported when it was read first
-                };
-                let partition = record.block.as_ref().map(|block| block.partition);
-                let partition = partition.and_then(|partition| u16::try_from(partition).ok());
-                if let Some(partition) = partition
+                let offset = entry.offset;
+                if let Some((partition, record)) = entry.applied()
                     && let Some(range) = behind.get(&partition)
-                    && range.contains(&entry.offset)
+                    && range.contains(&offset)
                 {
-                    let records = chunk.entry(partition).or_default();
-                    records.push((entry.offset, record));
+                    chunk.entry(partition).or_default().push((offset, record));
                 }
             }
             for (partition, records) in chunk {

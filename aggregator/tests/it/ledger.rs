@@ -80,7 +80,7 @@ async fn the_ledger_tells_every_fate_once_whatever_is_sent_again() {
     let line = json!({
         "time": "2024-10-04T12:00:00Z", "received": 9, "accepted": 4,
         "rejected": {"malformed": 1, "no_consent": 3, "too_old": 1},
-        "counted": 3, "duplicate": 1, "late": 0, "unreadable": 0, "unsettled": 0,
+        "counted": 3, "duplicate": 1, "late": 0, "unreadable": 0, "lost_corrupt": 0, "unsettled": 0,
     });
     assert_eq!(ledger["lines"], json!([line]));
     assert_eq!(ledger["site"], "shop.example");
@@ -279,4 +279,50 @@ async fn operators_ask_the_same_of_a_folder_whose_server_is_stopped() {
     assert_eq!(restored["rules"]["blocked_paths"], json!(["/0"]));
     let versions = run("site rules --site 1 --history");
     assert_eq!(versions["versions"][2]["changed_by"], "command line");
+}
+
+/// Bits of a record that was acknowledged flip: nothing of it is counted any more once the state is made from the log, which
+/// the ledger, the metrics and the status say.
+#[tokio::test]
+async fn records_that_the_disk_damaged_are_in_the_ledger_and_an_alarm() {
+    let data = tempfile::tempdir().unwrap();
+    let config = edge::config(data.path());
+    let aggregator = edge::start(&config).await;
+    let channel = edge::connect(aggregator.grpc_addr()).await;
+    let blocks = edge::Spool::without_copies().blocks();
+    let records = blocks.len() as u64;
+    edge::push(&channel, 5, blocks).await.unwrap();
+    let whole = edge::Figures::of(aggregator.metrics()).await.total();
+    drop(channel);
+    aggregator
+        .shutdown(std::time::Duration::from_secs(10))
+        .await;
+
+    let segments = std::fs::read_dir(data.path().join("log/segments")).unwrap();
+    let mut segments = segments.map(|entry| entry.unwrap().path());
+    let segment = segments.find(|path| path.extension().is_some_and(|name| name == "seg"));
+    let segment = segment.unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let length = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[length / 2] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+
+    let aggregator = edge::start(&config).await;
+    let rebuild = AdminRequest::Rebuild(wakeline_aggregator::admin::RebuildRequest::State);
+    aggregator.admin(rebuild).await.unwrap();
+    let left = edge::Figures::of(aggregator.metrics()).await.total();
+    assert!(left.pageviews < whole.pageviews, "{left:?} of {whole:?}");
+    let ledger = AdminRequest::Ledger(LedgerQuery {
+        site_id: "(unknown)".to_owned(),
+        ..LedgerQuery::default()
+    });
+    let ledger = aggregator.admin(ledger).await.unwrap();
+    let lost = ledger["total"]["lost_corrupt"].as_u64().unwrap();
+    assert!((1..records).contains(&lost), "{ledger}");
+    assert_eq!(ledger["total"]["received"], lost);
+    assert_eq!(ledger["total"]["unsettled"], 0);
+    let url = format!("http://{}/metrics", aggregator.http_addr());
+    let metrics = reqwest::get(url).await.unwrap().text().await.unwrap();
+    let alarm = "wakeline_aggregator_log_lost_corrupt_total 1\n";
+    assert!(metrics.contains(alarm), "{metrics}");
 }

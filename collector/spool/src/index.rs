@@ -1,5 +1,6 @@
 //! Which segments there are and what in them is durable: shared by writer, readers and whoever trims.
 
+use crate::recovery::GAP;
 use std::{
     collections::{BTreeSet, VecDeque},
     fs, io,
@@ -151,7 +152,7 @@ impl Index {
             self.damage.pop_first();
         }
         self.lost_records += 1;
-        self.lost_positions += to - from;
+        self.lost_positions += (to - from) % GAP;
         tracing::error!(
             from,
             to,

@@ -40,7 +40,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, oneshot, watch};
 
 pub use disk::{Disk, OsDisk, SegmentFile};
-pub use reader::Reader;
+pub use reader::{Lost, Reader};
 
 use crate::{
     frame::{MAX_PAYLOAD, RECORD_HEADER},

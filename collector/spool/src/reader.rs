@@ -5,6 +5,7 @@ use crate::{
     cursor::{Cursor, Step},
     index::View,
     lock,
+    recovery::GAP,
 };
 
 /// Bytes read from a file at once, at least, where there are as many.
@@ -19,6 +20,24 @@ pub struct Reader {
     position: u64,
     /// Name of the segment to read, and the place in it once it is open.
     place: Option<(u64, Option<Cursor>)>,
+    /// Damage that was passed over and that nobody has asked for yet.
+    lost: Vec<Lost>,
+}
+
+/// Positions whose records are damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The first of them.
+    pub from: u64,
+    /// The position after the last.
+    pub to: u64,
+}
+
+impl Lost {
+    /// How many of the positions had been given to something: an opening after a torn end leaves 2^32 out.
+    pub const fn positions(&self) -> u64 {
+        (self.to - self.from) % GAP
+    }
 }
 
 impl Reader {
@@ -27,10 +46,16 @@ impl Reader {
             shared,
             position: from,
             place: None,
+            lost: Vec::new(),
         }
     }
 
-    /// The position after the last record returned, or where reading started.
+    /// The damage that was passed over since this was asked last, in order. What was read is before or behind it.
+    pub fn take_lost(&mut self) -> Vec<Lost> {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// The position after the last record returned or passed over, or where reading started.
     pub fn position(&self) -> u64 {
         self.position
     }
@@ -132,7 +157,17 @@ impl Reader {
         Ok(view.next_first.is_some())
     }
 
-    fn lost(&self, from: u64, to: u64) {
+    fn lost(&mut self, from: u64, to: u64) {
         lock(&self.shared.index).lost(from, to);
+        let lost = Lost {
+            from: from.max(self.position),
+            to,
+        };
+        if lost.from < lost.to {
+            self.position = to;
+            if lost.positions() > 0 {
+                self.lost.push(lost);
+            }
+        }
     }
 }

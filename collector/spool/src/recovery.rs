@@ -18,7 +18,7 @@ use crate::{
 
 /// Left out after a torn end. What was cut may have been acknowledged and read before it was damaged, and its positions
 /// must not be given to other records; how many they were can't be known.
-const GAP: u64 = 1 << 32;
+pub(crate) const GAP: u64 = 1 << 32;
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;
 

@@ -1,12 +1,13 @@
 //! Turns what is in the spool into rounds of blocks.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use prost::Message as _;
 use wakeline_proto::limits::MAX_BLOCK_BYTES;
-use wakeline_proto::v1;
-use wakeline_spool::{ReadError, Reader, Record};
+use wakeline_proto::{LOST_CORRUPT, partition_hash, v1};
+use wakeline_spool::{Lost, ReadError, Reader, Record};
 
 use crate::judge::groups::header;
 
@@ -75,9 +76,12 @@ impl Rounds {
     pub(super) fn next(&mut self) -> Result<Option<Round>, RoundError> {
         let mut records = self.reader.next(ROUND_BYTES)?;
         records.retain(|record| record.position < self.limit);
-        if records.is_empty() {
+        let mut lost = self.reader.take_lost();
+        lost.retain(|lost| lost.from < self.limit);
+        if records.is_empty() && lost.is_empty() {
             return Ok(None);
         }
+        let mut lost = lost.into_iter().peekable();
         let mut round = Round {
             blocks: Vec::new(),
             complete_to: self.position(),
@@ -86,7 +90,12 @@ impl Rounds {
         };
         // By partition, what does not make a block yet.
         let mut open: BTreeMap<u32, (Vec<Group>, usize)> = BTreeMap::new();
+        let mut all = Vec::new();
         for record in records {
+            while let Some(lost) = lost.next_if(|lost| lost.from < record.position) {
+                let to = lost.to.min(self.limit);
+                all.push(self.lost(lost.from, Lost { to, ..lost }.positions()));
+            }
             let Some(groups) = self.unpack(&record) else {
                 tracing::error!(
                     position = record.position,
@@ -94,17 +103,23 @@ impl Rounds {
                     "spool record is malformed"
                 );
                 round.malformed += 1;
+                all.push(self.lost(record.position, record.span.into()));
                 continue;
             };
-            for group in groups {
-                let (waiting, bytes) = open.entry(group.partition).or_default();
-                if !waiting.is_empty() && *bytes + group.bytes.len() > BLOCK_BYTES {
-                    *bytes = 0;
-                    self.pack(std::mem::take(waiting), &mut round)?;
-                }
-                *bytes += group.bytes.len();
-                waiting.push(group);
+            all.extend(groups);
+        }
+        for lost in lost {
+            let to = lost.to.min(self.limit);
+            all.push(self.lost(lost.from, Lost { to, ..lost }.positions()));
+        }
+        for group in all {
+            let (waiting, bytes) = open.entry(group.partition).or_default();
+            if !waiting.is_empty() && *bytes + group.bytes.len() > BLOCK_BYTES {
+                *bytes = 0;
+                self.pack(std::mem::take(waiting), &mut round)?;
             }
+            *bytes += group.bytes.len();
+            waiting.push(group);
         }
         for (groups, _) in open.into_values() {
             self.pack(groups, &mut round)?;
@@ -113,6 +128,27 @@ impl Rounds {
             last.complete_to = round.complete_to;
         }
         Ok(Some(round))
+    }
+
+    /// Stands for events that were acknowledged and can't be read any more, where they were: they are counted, as nobody's,
+    /// since whose they were is lost, too.
+    fn lost(&self, position: u64, count: u64) -> Group {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let group = v1::Group {
+            received_at: now.map_or(0, |now| now.as_millis() as u64),
+            tallies: vec![v1::Tally {
+                reason: LOST_CORRUPT.to_owned(),
+                count,
+            }],
+            ..v1::Group::default()
+        };
+        let hash = partition_hash(group.site, &group.visitor);
+        Group {
+            partition: (hash % u64::from(self.partitions)) as u32,
+            position,
+            header: header(&group, hash),
+            bytes: group.encode_to_vec().into(),
+        }
     }
 
     /// The groups of a record; `None` if its parts contradict each other.
@@ -159,10 +195,13 @@ impl Rounds {
             .compress(&payload.encode_to_vec())
             .map_err(RoundError::Compress)?;
         if compressed.len() > MAX_BLOCK_BYTES {
+            let (partition, first_position) = (first.partition, first.position);
             let Some((head, tail)) = halve(groups) else {
                 tracing::error!("an event in the spool is too long for a block");
                 round.malformed += 1;
-                return Ok(());
+                let lost = self.lost(first_position, 1);
+                let partition = Group { partition, ..lost };
+                return self.pack(vec![partition], round);
             };
             self.pack(head, round)?;
             return self.pack(tail, round);

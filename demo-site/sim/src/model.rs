@@ -7,6 +7,7 @@ use anyhow::bail;
 use wakeline_aggregator::control::Site;
 use wakeline_aggregator::metrics::MetricStore;
 use wakeline_engine::{Grain, Row, window};
+use wakeline_proto::LOST_CORRUPT;
 use wakeline_proto::v1::{Event, EventType, Group};
 
 use crate::store::Fates;
@@ -80,7 +81,10 @@ impl Model {
                 add(&format!("rejected:{}", rejected.reason), 1);
             }
             for tally in &group.tallies {
-                add(&format!("rejected:{}", tally.reason), tally.count);
+                match tally.reason.as_str() {
+                    LOST_CORRUPT => add(LOST_CORRUPT, tally.count),
+                    reason => add(&format!("rejected:{reason}"), tally.count),
+                }
             }
         }
         for (position, event) in (position..).zip(&group.events) {
@@ -98,6 +102,13 @@ impl Model {
                 add(if new { "counted" } else { "duplicate" }, 1);
             }
         }
+    }
+
+    /// Records of the log are damaged, which partition 0 is told of; its last record before them was appended at `stamp_ms`.
+    pub(crate) fn lose(&mut self, records: u64, stamp_ms: u64) {
+        let hour = (stamp_ms / HOUR_MS * 60).cast_signed();
+        let fate = (0, hour, LOST_CORRUPT.to_owned());
+        *self.fates.entry(fate).or_default() += records.cast_signed();
     }
 
     /// Whether the event is new.

@@ -14,6 +14,7 @@ use prost::Message as _;
 use wakeline_aggregator::control::Control;
 use wakeline_aggregator::headless::Headless;
 use wakeline_aggregator::log::{EventLog as _, LogReader as _, SegmentEventLog};
+use wakeline_proto::LOST_CORRUPT;
 use wakeline_proto::limits::MAX_BLOCK_DECODED_BYTES;
 use wakeline_proto::v1::{BlockPayload, Group, LogRecord};
 
@@ -62,7 +63,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> anyhow::Result<Judged> {
         .start_paused(true)
         .build()?;
     runtime.block_on(async {
-        let log = Logged::read(&evidence.folder).await?;
+        let log = Logged::read(&evidence.folder, evidence.log_damaged).await?;
         log.compare(evidence)?;
         let live = evidence.store.contents();
 
@@ -110,11 +111,13 @@ struct Logged {
     refused: BTreeMap<String, BTreeSet<(u64, u64)>>,
     /// The highest positions by edge and partition.
     highest: HashMap<(u64, u32), u64>,
+    /// When the last record of partition 0 was appended.
+    stamp_of_first: u64,
     model: Model,
 }
 
 impl Logged {
-    async fn read(folder: &Path) -> anyhow::Result<Self> {
+    async fn read(folder: &Path, folder_damaged: bool) -> anyhow::Result<Self> {
         let log = SegmentEventLog::open(&folder.join("log/segments"), u64::MAX)?;
         let mut reader = log.reader(0);
         let mut logged = Self::default();
@@ -125,7 +128,11 @@ impl Logged {
                 break;
             }
             for entry in entries {
-                let record = entry.record.context("a record is not what it should be")?;
+                let Some(record) = entry.record else {
+                    ensure!(folder_damaged, "a record is not what it should be");
+                    logged.model.lose(entry.lost, logged.stamp_of_first);
+                    continue;
+                };
                 ensure!(record.appended_at >= newest, "stamps run backwards");
                 newest = record.appended_at;
                 logged.records += 1;
@@ -138,6 +145,9 @@ impl Logged {
 
     fn take(&mut self, record: LogRecord) -> anyhow::Result<()> {
         let block = record.block.context("a record has no block")?;
+        if block.partition == 0 {
+            self.stamp_of_first = record.appended_at;
+        }
         let edge = record.edge;
         let highest = self.highest.get(&(edge, block.partition)).copied();
         let payload = zstd::bulk::decompress(&block.payload, MAX_BLOCK_DECODED_BYTES)?;
@@ -191,16 +201,23 @@ impl Logged {
             }
         }
         let unknown = self.model.fates.iter();
-        let unknown = unknown.filter(|((site, ..), _)| *site == 0);
+        let unknown = unknown.filter(|((site, _, fate), _)| *site == 0 && fate != LOST_CORRUPT);
         let unknown: i64 = unknown.map(|(_, count)| count).sum();
         ensure!(
             unknown <= known.strangers,
             "of {} requests with unknown keys {unknown} are in the ledger",
             known.strangers
         );
+        let damage = self.model.fates.iter();
+        let damage = damage.filter(|((.., fate), _)| fate == LOST_CORRUPT);
+        let damage: i64 = damage.map(|(_, count)| count).sum();
         if evidence.damaged {
             return Ok(());
         }
+        ensure!(
+            damage == 0,
+            "{damage} events are said to be lost, and no bit was flipped"
+        );
         let lost: Vec<_> = known.acked.difference(&self.ids).collect();
         ensure!(lost.is_empty(), "acknowledged and lost: {lost:?}");
         for (name, event) in known.named.iter().filter(|(_, event)| event.acked) {

@@ -391,6 +391,64 @@ async fn what_is_no_spool_record_is_counted_and_passed() {
     let running = Running::start(dir.path(), &log, aggregator.url(), &rules);
     running.drained(&log).await;
     assert_eq!(running.stats.malformed(), 2);
-    assert_eq!(aggregator.logged(), expected.logged);
+    let (logged, lost) = without_lost(aggregator.logged());
+    assert_eq!(logged, expected.logged);
+    assert_eq!(lost, [2, u64::from(span) - 1]);
+    running.stop().await;
+}
+
+/// What was logged but for counts of lost events, and these in order.
+fn without_lost(mut logged: Logged) -> (Logged, Vec<u64>) {
+    let mut lost = Vec::new();
+    for groups in logged.values_mut() {
+        groups.retain(|(position, bytes)| {
+            let group = v1::Group::decode(bytes.clone()).unwrap();
+            let mut tallies = group.tallies.iter();
+            let tally = tallies.find(|tally| tally.reason == "lost_corrupt");
+            lost.extend(tally.map(|tally| (*position, tally.count)));
+            tally.is_none()
+        });
+    }
+    logged.retain(|_, groups| !groups.is_empty());
+    lost.sort_unstable();
+    (logged, lost.into_iter().map(|(_, count)| count).collect())
+}
+
+#[tokio::test]
+async fn what_the_disk_has_damaged_is_counted_and_the_rest_arrives() {
+    let dir = tempfile::tempdir().unwrap();
+    let aggregator = Aggregator::start(PARTITIONS, Behaviour::Reliable).await;
+    let rules = watch::Sender::new(Some(rules(1, PARTITIONS)));
+    let log = open(dir.path());
+    let mut expected = Expected::new(PARTITIONS);
+    expected.append(&log, 0..3).await;
+    let first = log.durable();
+    // Of no group: it is expected nowhere.
+    let (payload, span, _) = record(7, 3);
+    log.append(payload.clone(), span).await.unwrap();
+    expected.append(&log, 3..6).await;
+    let end = log.durable();
+    log.close().await;
+    let mut segments = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let segment = segments.find(|path| path.extension().is_some_and(|name| name == "seg"));
+    let segment = segment.unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let places = bytes.windows(payload.len());
+    let at = places
+        .into_iter()
+        .position(|window| window == payload)
+        .unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+
+    let log = open(dir.path());
+    assert_eq!((log.durable(), first < end), (end, true));
+    let running = Running::start(dir.path(), &log, aggregator.url(), &rules);
+    running.drained(&log).await;
+    let (logged, lost) = without_lost(aggregator.logged());
+    assert_eq!(logged, expected.logged);
+    assert_eq!(lost, [u64::from(span)]);
     running.stop().await;
 }
