@@ -5,10 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use futures_util::{StreamExt as _, TryStreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use tokio::runtime::Handle;
 use wakeline_engine::{Dimension, Grain, Row};
 use wakeline_proto::lists::OTHER;
+use wakeline_spool::work;
 
 use crate::process::Board;
 use crate::state::{StateError, StateStore};
@@ -96,7 +97,15 @@ impl<S: StateStore> StateMetrics<S> {
         let store = Arc::clone(&self.store);
         let partitions = 0..self.partitions;
         let runtime = Handle::current();
-        tokio::task::spawn_blocking(move || runtime.block_on(read(store, partitions)))
+        let read = move || {
+            if work::is_in_turn() {
+                // What is simulated has rows at hand.
+                let done = read(store, partitions).now_or_never();
+                return done.unwrap_or(Err(StateError::Corrupt("a simulated store that waits")));
+            }
+            runtime.block_on(read(store, partitions))
+        };
+        work::spawn_blocking(read)
             .await
             .map_err(|error| MetricError::Read(Box::new(error)))?
             .map_err(|error| MetricError::Read(Box::new(error)))

@@ -111,7 +111,7 @@ pub(crate) enum InfluxError {
 
 /// A bucket as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     /// Drawn by the server when the bucket was made.
     pub(super) id: String,
     /// How long points are kept, in s; `None`: for ever.

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use wakeline_spool::work;
 
 use super::client::{Client, InfluxError};
 use super::generation::Book;
 use super::pending::Pending;
 use super::quarantine::Quarantine;
 use super::report::{MetricsReport, Report};
+use super::server::Server;
 use super::store::{InfluxMetrics, Shared};
 use super::writer::{Sources, Writer};
 use crate::config::Config;
@@ -35,7 +37,7 @@ pub(crate) enum ExportError {
 
 /// An InfluxDB, for all generations.
 pub(crate) struct Influx {
-    client: Arc<Client>,
+    client: Arc<dyn Server>,
     report: Arc<Report>,
     quarantine: Arc<Quarantine>,
     book: Book,
@@ -60,16 +62,22 @@ impl Influx {
                 _ => Ok(None),
             };
         };
-        Ok(Some(Self {
-            client: Arc::new(Client::new(&config.metrics, url)?),
+        let client = Client::new(&config.metrics, url)?;
+        Ok(Some(Self::at(config, Arc::new(client))))
+    }
+
+    /// What writes to `server`.
+    pub(crate) fn at(config: &Config, server: Arc<dyn Server>) -> Self {
+        Self {
+            client: server,
             report: Arc::default(),
             quarantine: Arc::new(Quarantine::new(&config.data.join("quarantine"))),
-            book: Book::new(bucket_file),
+            book: Book::new(config.data.join(BUCKET)),
             partitions: config.log.partitions.get(),
             pending_marks: config.metrics.pending_marks,
             again: Arc::default(),
             writing: Arc::default(),
-        }))
+        }
     }
 
     /// The marks of a generation.
@@ -124,16 +132,19 @@ impl Influx {
         let (end, finish) = (exporting.end.clone(), Arc::clone(&exporting.finish));
         let done = exporting.done.clone().drop_guard();
         let writing = Arc::clone(&self.writing);
-        let runtime = tokio::runtime::Handle::current();
-        let thread = std::thread::Builder::new().name("influxdb".to_owned());
-        thread.spawn(move || {
-            runtime.block_on(async {
-                if let Some(_one) = end.run_until_cancelled(writing.lock()).await {
-                    writer.run(end.clone(), &finish).await;
-                }
-            });
+        let write = async move {
+            if let Some(_one) = end.run_until_cancelled(writing.lock()).await {
+                writer.run(end.clone(), &finish).await;
+            }
             drop((lock, done)); // the state is in use until here
-        })?;
+        };
+        if work::is_in_turn() {
+            tokio::task::spawn_local(write);
+        } else {
+            let runtime = tokio::runtime::Handle::current();
+            let thread = std::thread::Builder::new().name("influxdb".to_owned());
+            thread.spawn(move || runtime.block_on(write))?;
+        }
         Ok((Arc::new(InfluxMetrics::new(state, shared)), exporting))
     }
 }

@@ -26,10 +26,13 @@ mod export;
 mod generation;
 mod known;
 mod line;
+#[cfg(any(test, feature = "testing"))]
+pub mod model;
 mod pending;
 mod points;
 mod quarantine;
 mod report;
+mod server;
 mod store;
 mod writer;
 

@@ -20,7 +20,7 @@ const TIMES: std::ops::Range<i64> = -9_223_372_036..9_223_372_036;
 
 /// Whose points they are: tags that all of them have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tags {
+pub(crate) struct Tags {
     /// Of the figures.
     pub(super) generation: u32,
     /// Its id.

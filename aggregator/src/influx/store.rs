@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use wakeline_engine::{Dimension, Grain, Row};
 
-use super::client::Client;
 use super::pending::Pending;
 use super::points::{self, Tags};
 use super::quarantine::Quarantine;
 use super::report::Report;
+use super::server::Server;
 use crate::metrics::{MetricError, MetricStore, ValueRow, Watermark};
 
 /// Ranges of so few minutes are live: the state has them at hand.
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// What writer and queries share.
 pub(super) struct Shared {
-    pub(super) client: Arc<Client>,
+    pub(super) client: Arc<dyn Server>,
     pub(super) pending: Arc<Pending>,
     pub(super) report: Arc<Report>,
     pub(super) quarantine: Arc<Quarantine>,
@@ -37,7 +37,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Nothing is known of the bucket yet: points are taken to be kept for ever, and no window to be clean.
     pub(super) fn new(
-        client: Arc<Client>,
+        client: Arc<dyn Server>,
         pending: Arc<Pending>,
         report: Arc<Report>,
         quarantine: Arc<Quarantine>,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use wakeline_aggregator::influx::model::ModelTrouble;
+
 use crate::nodes::AGGREGATOR;
 use crate::{disk, store};
 
@@ -41,6 +43,8 @@ pub(crate) enum Fault {
     },
     /// The store forgets.
     FallBack,
+    /// InfluxDB misbehaves.
+    Influx { trouble: ModelTrouble, for_ms: u64 },
 }
 
 /// All faults, by the ms at which they begin.
@@ -90,7 +94,7 @@ fn draw(
     } else {
         (clients[random.usize(..clients.len())].clone(), collector)
     };
-    match random.u32(..14) {
+    match random.u32(..16) {
         0..5 => Fault::Kill {
             host,
             power: random.f32() < 0.7,
@@ -130,7 +134,18 @@ fn draw(
             },
             for_ms,
         },
-        _ => Fault::FallBack,
+        13 => Fault::FallBack,
+        _ => Fault::Influx {
+            trouble: ModelTrouble {
+                busy: [0.0, 0.3, 1.0][random.usize(..3)],
+                lose: random.f32() / 3.0,
+                silent: random.f32() / 3.0,
+                repeat: random.f32() / 2.0,
+                partial: [0.0, 0.0, 0.3][random.usize(..3)],
+                slow_ms: random.u64(..1_500),
+            },
+            for_ms,
+        },
     }
 }
 

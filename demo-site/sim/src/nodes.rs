@@ -11,6 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use turmoil::net::TcpListener;
 use wakeline_aggregator::control::Control;
 use wakeline_aggregator::headless::Headless;
+use wakeline_aggregator::influx::model::ModelInflux;
 use wakeline_collector::Collector;
 use wakeline_collector::upstream::Upstream;
 
@@ -85,12 +86,14 @@ pub(crate) async fn aggregator(
     skew_ms: i64,
     control: Arc<Control>,
     store: Arc<ModelState>,
+    influx: Arc<ModelInflux>,
     slot: Slot<Headless>,
 ) -> turmoil::Result {
     machine::set_skew(AGGREGATOR, skew_ms);
     let config = aggregator_config(folder);
     let headless = loop {
-        match Headless::start(&config, Arc::clone(&control), Arc::clone(&store)).await {
+        let (control, store) = (Arc::clone(&control), Arc::clone(&store));
+        match Headless::start_with(&config, control, store, Arc::clone(&influx)).await {
             Ok(headless) => break headless,
             Err(error) => trace::event(format_args!("aggregator: can't start: {error:?}")),
         }

@@ -11,9 +11,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use prost::Message as _;
-use wakeline_aggregator::control::Control;
+use wakeline_aggregator::control::{Control, Site};
 use wakeline_aggregator::headless::Headless;
+use wakeline_aggregator::influx::model::{ModelInflux, ModelTrouble};
 use wakeline_aggregator::log::{EventLog as _, LogReader as _, SegmentEventLog};
+use wakeline_aggregator::metrics::MetricStore;
+use wakeline_engine::{Grain, Row};
 use wakeline_proto::LOST_CORRUPT;
 use wakeline_proto::limits::MAX_BLOCK_DECODED_BYTES;
 use wakeline_proto::v1::{BlockPayload, Group, LogRecord};
@@ -29,6 +32,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) control: Arc<Control>,
     /// As the last aggregator left it.
     pub(crate) store: Arc<ModelState>,
+    /// The same of its exported figures.
+    pub(crate) influx: Arc<ModelInflux>,
     /// The aggregator's.
     pub(crate) folder: PathBuf,
     /// Bits of durable files flipped: records with them may be lost, and nothing else.
@@ -62,7 +67,8 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> anyhow::Result<Judged> {
         .enable_time()
         .start_paused(true)
         .build()?;
-    runtime.block_on(async {
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
         let log = Logged::read(&evidence.folder, evidence.log_damaged).await?;
         log.compare(evidence)?;
         let live = evidence.store.contents();
@@ -70,7 +76,8 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> anyhow::Result<Judged> {
         // A restart goes on with what there is; a rebuild begins with nothing.
         let restarted = Arc::clone(&evidence.store);
         let model = (!evidence.log_damaged).then_some(&log.model);
-        compare_totals(evidence, restarted, model)
+        evidence.influx.set_trouble(ModelTrouble::default());
+        compare_totals(evidence, restarted, model, true)
             .await
             .context("after a restart")?;
         ensure!(
@@ -78,7 +85,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> anyhow::Result<Judged> {
             "a restart changes the state"
         );
         let rebuilt = Arc::new(ModelState::new(PARTITIONS, 0));
-        compare_totals(evidence, Arc::clone(&rebuilt), Some(&log.model))
+        compare_totals(evidence, Arc::clone(&rebuilt), Some(&log.model), false)
             .await
             .context("after a rebuild")?;
         ensure!(
@@ -237,24 +244,38 @@ async fn compare_totals(
     evidence: &Evidence<'_>,
     store: Arc<ModelState>,
     model: Option<&Model>,
+    exports: bool,
 ) -> anyhow::Result<()> {
     store.set_trouble(crate::store::Trouble::default());
     let config = nodes::aggregator_config(evidence.folder.clone());
     let control = Arc::clone(&evidence.control);
-    let headless = Headless::start(&config, control, Arc::clone(&store)).await?;
+    let headless = if exports {
+        let influx = Arc::clone(&evidence.influx);
+        Headless::start_with(&config, control, Arc::clone(&store), influx).await?
+    } else {
+        Headless::start(&config, control, Arc::clone(&store)).await?
+    };
     let metrics = Arc::clone(headless.metrics());
     let applied = async {
-        while metrics.watermark().applied < metrics.watermark().log_end {
+        while metrics.watermark().applied < metrics.watermark().log_end || !headless.is_exported() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     let applied = tokio::time::timeout(Duration::from_secs(60), applied).await;
     if applied.is_err() {
-        anyhow::bail!("the log is not applied: {:?}", metrics.watermark());
+        anyhow::bail!(
+            "the log is not applied, or not exported: {:?}",
+            metrics.watermark()
+        );
+    }
+    if exports {
+        for site in &evidence.control.snapshot().sites {
+            compare_exported(&evidence.influx, site, &*metrics).await?;
+        }
     }
     if let Some(model) = model {
         for site in &evidence.control.snapshot().sites {
-            model::compare(model, site, &*metrics).await?;
+            model::compare(model, site, &**headless.answers()).await?;
         }
         let fates = store.fates()?;
         ensure!(
@@ -264,5 +285,50 @@ async fn compare_totals(
         );
     }
     headless.stop().await;
+    Ok(())
+}
+
+/// Compares what readers of InfluxDB have of a site with the state's figures.
+async fn compare_exported(
+    influx: &ModelInflux,
+    site: &Site,
+    metrics: &dyn MetricStore,
+) -> anyhow::Result<()> {
+    for grain in [Grain::Minute, Grain::Hour, Grain::Day] {
+        let rows = metrics.totals(site.id, grain, i64::MIN..i64::MAX).await?;
+        let expected: BTreeMap<i64, Row> = rows.into_iter().collect();
+        let mut there: BTreeMap<i64, Row> = BTreeMap::new();
+        for (window, row, numbers) in influx.rows(site.id, grain) {
+            let of_row = [
+                ("visitors", row.visitors()),
+                ("visits", row.visits),
+                ("pageviews", row.pageviews),
+                ("events", row.events),
+                ("bounces", row.bounces),
+                ("duration_ms", row.duration_ms),
+                ("engagement_ms", row.engagement_ms),
+            ];
+            for (name, number) in of_row {
+                ensure!(
+                    numbers.get(name) == Some(&number),
+                    "in InfluxDB {name} of {grain:?} {window} is {:?}, not {number}",
+                    numbers.get(name)
+                );
+            }
+            if !row.is_zero() {
+                there.insert(window, row);
+            }
+        }
+        let windows = there.keys().chain(expected.keys());
+        let mut wrong = windows.filter(|window| there.get(window) != expected.get(window));
+        if let Some(window) = wrong.next() {
+            anyhow::bail!(
+                "in InfluxDB {grain:?} {window} of {} is {:?}, not {:?}",
+                site.domain,
+                there.get(window),
+                expected.get(window)
+            );
+        }
+    }
     Ok(())
 }

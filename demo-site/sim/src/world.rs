@@ -11,6 +11,7 @@ use anyhow::{Context as _, ensure};
 use turmoil::Sim;
 use wakeline_aggregator::control::{Control, CreatedSite, NewSite};
 use wakeline_aggregator::headless::Headless;
+use wakeline_aggregator::influx::model::{ModelInflux, ModelTrouble};
 use wakeline_collector::Collector;
 
 use crate::client::{self, Known, Plan};
@@ -52,6 +53,7 @@ pub(crate) fn run(seed: u64, root: &Path) -> anyhow::Result<Outcome> {
         known,
         control,
         store,
+        influx,
         schedule,
         flipped,
         aggregator,
@@ -68,6 +70,7 @@ pub(crate) fn run(seed: u64, root: &Path) -> anyhow::Result<Outcome> {
         known: &known.borrow(),
         control,
         store,
+        influx,
         folder: root.join(AGGREGATOR),
         damaged: !flipped.is_empty(),
         log_damaged: flipped.contains(AGGREGATOR),
@@ -89,6 +92,7 @@ struct World {
     aggregator: Slot<Headless>,
     control: Arc<Control>,
     store: Arc<ModelState>,
+    influx: Arc<ModelInflux>,
     known: Rc<RefCell<Known>>,
     /// Clocks of hosts, in ms.
     skews: BTreeMap<String, Rc<RefCell<i64>>>,
@@ -104,6 +108,7 @@ enum Later {
     Release { a: String, b: String },
     Disk { host: String },
     Store,
+    Influx,
 }
 
 impl World {
@@ -133,6 +138,7 @@ impl World {
         ];
         let sites = sites.map(|site| make_site(&control, site));
         let store = Arc::new(ModelState::new(PARTITIONS, random.u64(..)));
+        let influx = Arc::new(ModelInflux::new(random.u64(..)));
 
         let mut skews = BTreeMap::new();
         let mut folder = |host: &str| -> anyhow::Result<_> {
@@ -146,11 +152,12 @@ impl World {
         {
             let (folder, skew) = folder(AGGREGATOR)?;
             let (control, store) = (Arc::clone(&control), Arc::clone(&store));
-            let slot = Rc::clone(&aggregator);
+            let (influx, slot) = (Arc::clone(&influx), Rc::clone(&aggregator));
             sim.host(AGGREGATOR, move || {
                 let (control, store) = (Arc::clone(&control), Arc::clone(&store));
+                let (influx, slot) = (Arc::clone(&influx), Rc::clone(&slot));
                 let skew = *skew.borrow();
-                nodes::aggregator(folder.clone(), skew, control, store, Rc::clone(&slot))
+                nodes::aggregator(folder.clone(), skew, control, store, influx, slot)
             });
         }
         let mut running = Vec::new();
@@ -192,6 +199,7 @@ impl World {
             aggregator,
             control,
             store,
+            influx,
             known,
             skews,
             down: BTreeMap::new(),
@@ -328,6 +336,10 @@ impl World {
                 self.store.fall_back();
                 return;
             }
+            Fault::Influx { trouble, for_ms } => {
+                self.influx.set_trouble(trouble);
+                (for_ms, Later::Influx)
+            }
         };
         let at = (now + later.0).min(self.schedule.end_ms);
         let number = self.later.len() + now as usize * 100;
@@ -347,6 +359,7 @@ impl World {
                 machine::with_disk(|disk| disk.set_trouble(&host, None));
             }
             Later::Store => self.store.set_trouble(store::Trouble::default()),
+            Later::Influx => self.influx.set_trouble(ModelTrouble::default()),
         }
     }
 

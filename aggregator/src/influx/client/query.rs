@@ -19,7 +19,7 @@ const QUERY: Duration = Duration::from_secs(3);
 
 /// What a bucket says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::influx) struct Pointer {
+pub(crate) struct Pointer {
     /// The name of the log whose figures it has.
     pub(in crate::influx) log: String,
     /// What readers read; `None` until one is complete.

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use wakeline_engine::{Dimension, Grain};
 
-use super::super::client::{Bucket, Client, InfluxError, Pointer};
+use super::super::client::{Bucket, InfluxError, Pointer};
 use super::super::generation::{Generation, Stage, pointer};
+use super::super::server::Server;
 use super::{WriteError, Writer};
 use crate::causes::Causes;
 use crate::state::{SiteWindow, StateError, StateStore};
@@ -166,7 +167,7 @@ impl<S: StateStore> Writer<S> {
 
 impl Sweep {
     /// Whether no generation before `number` is left; begins to delete them if need be.
-    async fn is_done(&mut self, client: &Arc<Client>, number: u32) -> bool {
+    async fn is_done(&mut self, client: &Arc<dyn Server>, number: u32) -> bool {
         let now = Instant::now();
         // What went before an earlier generation says nothing of this one.
         match self.task.take().filter(|(oldest, _)| *oldest == number) {
@@ -200,7 +201,7 @@ impl Sweep {
 }
 
 /// Deletes all generations before `number`: a later one may have begun meanwhile.
-async fn delete_before(client: Arc<Client>, number: u32) -> Result<(), InfluxError> {
+async fn delete_before(client: Arc<dyn Server>, number: u32) -> Result<(), InfluxError> {
     for tag in client.generations().await? {
         if tag.parse::<u32>().is_ok_and(|old| old < number) {
             client.delete(&tag).await?;
