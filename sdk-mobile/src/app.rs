@@ -54,6 +54,8 @@ pub struct App {
 pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     flush_interval: Duration,
+    /// Events that are sent without waiting further.
+    batch_events: usize,
     front: Mutex<Front>,
     /// There is work for the worker.
     work: Condvar,
@@ -80,9 +82,17 @@ struct Front {
     sync_wanted: bool,
     /// The worker sleeps, and nobody has woken it yet.
     asleep: bool,
-    closing: bool,
-    closed: bool,
+    life: Life,
     seen: Seen,
+}
+
+/// How far the end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Open,
+    /// Nothing is taken any more; the worker puts on disk what there is.
+    Closing,
+    Closed,
 }
 
 /// What the worker saw last of the queue.
@@ -125,6 +135,7 @@ impl App {
         let recorder = Recorder::new(&settings, saved, random(), found.last, now);
         let built_in = settings.http == "built_in";
         let flush_interval = Duration::from_millis(settings.flush_interval_ms);
+        let batch_events = settings.batch_events;
         let mut uploads = Uploads::new(queue, settings, now);
         uploads.fates.corrupt = found.corrupt;
         let left = -wait.age(now);
@@ -134,6 +145,7 @@ impl App {
         let shared = Arc::new(Shared {
             clock,
             flush_interval,
+            batch_events,
             front: Mutex::new(Front {
                 recorder,
                 commands: Vec::new(),
@@ -144,8 +156,7 @@ impl App {
                 obeyed: 0,
                 sync_wanted: false,
                 asleep: false,
-                closing: false,
-                closed: false,
+                life: Life::Open,
                 seen: Seen {
                     restored: found.restored,
                     queued: uploads.queue.len(),
@@ -329,11 +340,13 @@ impl App {
         };
         let now = self.shared.clock.now();
         front.recorder.hidden(now);
-        front.closing = true;
+        front.life = Life::Closing;
         let goal = front.goal();
         self.shared.wake(&mut front);
         let timeout = Duration::from_millis(timeout_ms);
-        let ended = self.shared.wait(front, timeout, |front| front.closed);
+        let ended = self
+            .shared
+            .wait(front, timeout, |front| front.life == Life::Closed);
         self.shared.sendable.notify_all();
         if ended {
             for thread in lock(&self.worker).drain(..1) {
@@ -348,7 +361,7 @@ impl App {
         if self.process != std::process::id() {
             return None;
         }
-        Some(lock(&self.shared.front)).filter(|front| !front.closing)
+        Some(lock(&self.shared.front)).filter(|front| front.life == Life::Open)
     }
 
     fn call<T: Default>(&self, call: impl FnOnce(&mut Recorder, Moment) -> T) -> T {
@@ -381,7 +394,7 @@ impl Shared {
         let until = Instant::now() + wait;
         let mut uploads = lock(&self.uploads);
         loop {
-            let ended = lock(&self.front).closing;
+            let ended = lock(&self.front).life != Life::Open;
             if ended {
                 return Task::Stop;
             }
@@ -410,7 +423,7 @@ impl Shared {
     pub(crate) fn task_done(&self, id: u64, status: u16, retry_after: &str, body: &[u8]) {
         let now = self.clock.now();
         let mut uploads = lock(&self.uploads);
-        if lock(&self.front).closed {
+        if lock(&self.front).life == Life::Closed {
             return; // its files are another's; the copy that comes later is recognised
         }
         uploads.done(id, status, retry_after, body, now);
@@ -443,9 +456,9 @@ impl Shared {
         timeout: Duration,
         done: impl Fn(&Front) -> bool,
     ) -> bool {
-        let waited = self
-            .progress
-            .wait_timeout_while(front, timeout, |front| !done(front) && !front.closed);
+        let waited = self.progress.wait_timeout_while(front, timeout, |front| {
+            !done(front) && front.life != Life::Closed
+        });
         let front = waited.unwrap_or_else(PoisonError::into_inner).0;
         done(&front)
     }

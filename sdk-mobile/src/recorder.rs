@@ -5,15 +5,18 @@
 //!   by is what its first event says.
 //! - Attention is counted on a screen while the app is seen, and told when either ends.
 
+mod presence;
+
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use wakeline_client::v1::{self, Consent, Engagement, EventType};
+use wakeline_client::v1::{self, Consent, EventType};
 use wakeline_client::{Event, EventId, Page, Person, Reason, Stored, Value};
-use wakeline_proto::limits::{MAX_PROPERTIES, MAX_SEQ, MAX_URL_BYTES, MAX_VISITOR_BYTES};
+use wakeline_proto::limits::{MAX_PROPERTIES, MAX_SEQ, MAX_VISITOR_BYTES};
+
+use presence::{Arrival, Attention};
 
 use crate::clock::Moment;
 use crate::input::{self, Misuse, Problem, Said};
@@ -21,10 +24,10 @@ use crate::settings::{Settings, consent};
 
 /// How long `app_open` waits for what opened the app, in ms.
 pub(crate) const OPENING_MS: i64 = 500;
-/// A link that comes before the app is seen opened it if that is so within this time, in ms.
-const ARRIVAL_MS: i64 = 60_000;
 /// Misuse is told so often, in ms.
 pub(crate) const MISUSE_MS: i64 = 10_000;
+/// That something happened is kept so often, in ms: a session's end is known so well after a kill.
+const ACTIVE_MS: i64 = 60_000;
 /// Timers that run at a time.
 const MAX_TIMERS: usize = 256;
 const DAY_MS: u64 = 86_400_000;
@@ -79,6 +82,8 @@ pub(crate) struct Recorder {
     saved: Saved,
     /// Counts changes of `saved` that should be kept soon.
     changes: u64,
+    /// What `saved.active` was when it should have been kept last.
+    kept_active: Moment,
     person: Arc<Person>,
     page: Option<Arc<Page>>,
     defaults: Vec<(String, Value)>,
@@ -95,19 +100,6 @@ pub(crate) struct Recorder {
     refused: BTreeMap<&'static str, u64>,
     recorded: u64,
     out: Vec<Draft>,
-}
-
-#[derive(Clone, Debug)]
-struct Arrival {
-    by: &'static str,
-    url: String,
-}
-
-#[derive(Debug, Default)]
-struct Attention {
-    since: Option<Moment>,
-    time_ms: i64,
-    percent: u32,
 }
 
 impl Recorder {
@@ -128,6 +120,7 @@ impl Recorder {
             asked_consent: settings.consent(),
             saved,
             changes: 0,
+            kept_active: now,
             person: Arc::default(),
             page: None,
             defaults: Vec::new(),
@@ -347,87 +340,6 @@ impl Recorder {
         }
     }
 
-    /// The app is seen.
-    pub(crate) fn seen(&mut self, now: Moment) {
-        let idle = self.saved.session == 0 || self.saved.active.age(now).abs() > self.gap_ms;
-        if self.attention.since.is_none() {
-            self.attention.since = Some(now);
-        }
-        if !self.allowed() {
-            return; // and the first time that it may is the first time seen
-        }
-        let crash_free = self.was_seen || !self.saved.seen;
-        let cold = !std::mem::replace(&mut self.was_seen, true);
-        self.saved.seen = true;
-        self.changes += 1;
-        if cold || idle {
-            self.release(None);
-            self.saved.session += u64::from(idle);
-            let open = Event::custom("app_open")
-                .with("session", self.saved.session as i64)
-                .with("cold", cold)
-                .with("crash_free", crash_free);
-            let mut events = vec![open];
-            let version = self.device.app_version.clone();
-            match self.saved.app_version.replace(version.clone()) {
-                None => events.push(Event::custom("app_install")),
-                Some(before) if !before.is_empty() && before != version => {
-                    events.push(Event::custom("app_upgrade").with("from", before));
-                }
-                Some(_) => {}
-            }
-            for event in events.iter_mut().skip(1) {
-                event.passive = true;
-            }
-            self.opening = Some((now, events));
-            if let Some((at, arrival)) = self.arrival.take()
-                && at.age(now) <= ARRIVAL_MS
-            {
-                self.release(Some(arrival));
-            }
-        }
-        self.saved.active = now;
-    }
-
-    /// The app is not seen any more.
-    pub(crate) fn hidden(&mut self, now: Moment) {
-        self.release(None);
-        self.leave_screen(now);
-        self.attention.since = None;
-        self.tell_misuse(now);
-        if self.saved.seen {
-            self.saved.seen = false;
-            self.changes += 1;
-        }
-    }
-
-    /// A link opened the app.
-    pub(crate) fn open_link(&mut self, url: &str, now: Moment) {
-        let mut misuse = Misuse::default();
-        let url = input::cut(url.to_owned(), MAX_URL_BYTES, &mut misuse);
-        self.slip(misuse);
-        self.arrive(Arrival { by: "link", url }, now);
-    }
-
-    /// A push notification opened the app.
-    pub(crate) fn open_push(&mut self, campaign: &str, now: Moment) {
-        let mut url = "app://push/?utm_source=push&utm_medium=push".to_owned();
-        if !campaign.is_empty() {
-            url.push_str("&utm_campaign=");
-            for byte in campaign.bytes().take(256) {
-                match byte {
-                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                        url.push(char::from(byte));
-                    }
-                    _ => {
-                        let _ = write!(url, "%{byte:02X}"); // a String takes all
-                    }
-                }
-            }
-        }
-        self.arrive(Arrival { by: "push", url }, now);
-    }
-
     /// What time brings: `app_open` waits no longer, misuse is told.
     pub(crate) fn tick(&mut self, now: Moment) {
         let opened = self.opening.as_ref();
@@ -452,69 +364,6 @@ impl Recorder {
             .chain(misuse)
             .min()
             .map(|ms| ms.max(0) as u64)
-    }
-
-    fn arrive(&mut self, arrival: Arrival, now: Moment) {
-        if self.opening.is_some() {
-            self.release(Some(arrival));
-        } else if self.attention.since.is_some() && self.was_seen {
-            // The app was open, and brought to the front by it.
-            if self.allowed() {
-                let event = Event::custom(match arrival.by {
-                    "push" => "push_open",
-                    _ => "link_open",
-                });
-                let page = Page {
-                    url: arrival.url,
-                    ..Page::default()
-                };
-                self.push(event, Some(Arc::new(page)), now);
-            }
-        } else {
-            self.arrival = Some((now, arrival));
-        }
-    }
-
-    /// Records what waits at an app's opening.
-    fn release(&mut self, arrival: Option<Arrival>) {
-        let Some((at, events)) = self.opening.take() else {
-            return;
-        };
-        let mut page = self.page.clone();
-        if let Some(arrival) = &arrival {
-            let url = arrival.url.clone();
-            page = Some(Arc::new(Page {
-                url,
-                ..Page::default()
-            }));
-        }
-        for (index, mut event) in events.into_iter().enumerate() {
-            if let Some(arrival) = &arrival
-                && index == 0
-            {
-                event = event.with("opened_by", arrival.by);
-            }
-            self.add_defaults(&mut event);
-            self.push(event, page.clone(), at);
-        }
-    }
-
-    fn leave_screen(&mut self, now: Moment) {
-        let attention = &mut self.attention;
-        if let Some(since) = attention.since {
-            attention.time_ms += since.age(now).max(0);
-            attention.since = Some(now);
-        }
-        let time_ms = std::mem::take(&mut attention.time_ms);
-        let scroll_percent = std::mem::take(&mut attention.percent);
-        if time_ms > 0 && self.allowed() {
-            let time_ms = u32::try_from(time_ms).unwrap_or(u32::MAX);
-            let engagement = Engagement {
-                time_ms,
-                scroll_percent,
-            };
-            self.push(Event::engagement(engagement), self.page.clone(), now);
-        }
     }
 
     fn tell_misuse(&mut self, now: Moment) {
@@ -590,6 +439,10 @@ impl Recorder {
             return false;
         }
         self.saved.active = at;
+        if self.kept_active.age(at) >= ACTIVE_MS {
+            self.kept_active = at;
+            self.changes += 1;
+        }
         self.next_seq += 1;
         self.recorded += 1;
         self.out.push(Draft { stored, at });

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Command, Draft, Front, Shared, lock};
+use super::{Command, Draft, Front, Life, Shared, lock};
 use crate::clock::Moment;
 use crate::queue::{Folder, Record};
 use crate::store::Store;
@@ -30,6 +30,7 @@ pub(super) fn start(shared: Arc<Shared>, store: Store) -> io::Result<JoinHandle<
                 first_unsynced: None,
                 recover_at: None,
                 shed_at: Instant::now() + SHED_EVERY,
+                unannounced: 0,
                 contexts: HashMap::new(),
             }
             .run();
@@ -45,6 +46,8 @@ struct Worker {
     first_unsynced: Option<Instant>,
     recover_at: Option<Instant>,
     shed_at: Instant,
+    /// Events that came since those who send were told of some.
+    unannounced: usize,
     /// Of each device, by its address: it is the same object as long as it does not change.
     contexts: HashMap<usize, u32>,
 }
@@ -66,7 +69,7 @@ impl Worker {
             self.round(work);
             if closing {
                 let mut front = lock(&self.shared.front);
-                front.closed = true;
+                front.life = Life::Closed;
                 drop(front);
                 self.shared.progress.notify_all();
                 self.shared.sendable.notify_all();
@@ -88,13 +91,13 @@ impl Worker {
             let sync = std::mem::take(&mut front.sync_wanted);
             let sleep = self.sleep(&front, now);
             let idle = drafts.is_empty() && commands.is_empty() && !changed && !sync;
-            if !idle || front.closing || sleep.is_zero() {
+            if !idle || front.life != Life::Open || sleep.is_zero() {
                 front.taken += drafts.len() as u64;
                 return Work {
                     drafts,
                     commands,
                     sync,
-                    closing: front.closing,
+                    closing: front.life != Life::Open,
                     now,
                 };
             }
@@ -124,6 +127,7 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let mut uploads = lock(&shared.uploads);
         let urgent = work.drafts.iter().any(Draft::is_order);
+        let new = work.drafts.len();
         let records: Vec<Record> = work.drafts.iter().map(|draft| self.record(draft)).collect();
         drop(work.drafts);
         let obeyed = work.commands.len() as u64;
@@ -158,7 +162,13 @@ impl Worker {
             front.written
         };
         shared.progress.notify_all();
-        shared.sendable.notify_all();
+        // Whoever waits to send knows until when; only what changes that wakes a thread.
+        self.unannounced += new;
+        let first = new > 0 && uploads.queue.len() <= new;
+        if urgent || obeyed > 0 || first || self.unannounced >= shared.batch_events {
+            self.unannounced = 0;
+            shared.sendable.notify_all();
+        }
         let due = self
             .first_unsynced
             .is_some_and(|since| since.elapsed() >= shared.flush_interval);
