@@ -245,7 +245,7 @@ impl Scan {
                 let of = (record.edge, block.partition);
                 let above = highest.get(&of).copied();
                 // What can't be read is in the ledger.
-                let groups = decoder.groups(block, above).unwrap_or_default();
+                let groups = decoder.groups(block, above).unwrap_or_default().groups;
                 for group in groups.iter().filter(|group| !group.repeated) {
                     self.group(&group.group);
                 }

@@ -27,8 +27,24 @@ pub(crate) enum Unreadable {
 pub(crate) struct Positioned {
     pub(crate) position: u64,
     pub(crate) group: Group,
+    /// Of each of the group's events its place among all events of the block.
+    pub(crate) places: Vec<u32>,
     /// Groups of this position or a later one came before: it was applied, or was in a record that the log lost.
     pub(crate) repeated: bool,
+}
+
+/// What a block holds.
+#[derive(Default)]
+pub(crate) struct Decoded {
+    pub(crate) groups: Vec<Positioned>,
+    /// All events of the block, those left out of `groups` included.
+    pub(crate) events: u32,
+}
+
+/// Keeps those of `all` for which `kept` is true.
+fn keep<T>(all: &mut Vec<T>, kept: &[bool]) {
+    let mut kept = kept.iter();
+    all.retain(|_| kept.next().copied().unwrap_or_default());
 }
 
 /// Decompresses blocks.
@@ -52,28 +68,36 @@ impl Decoder {
         &mut self,
         block: &Block,
         highest: Option<u64>,
-    ) -> Result<Vec<Positioned>, Unreadable> {
+    ) -> Result<Decoded, Unreadable> {
         self.buffer.clear();
         self.zstd
             .decompress_to_buffer(&block.payload[..], &mut self.buffer)
             .map_err(Unreadable::Zstd)?;
         let payload = Bytes::copy_from_slice(&self.buffer);
         let payload = BlockPayload::decode(payload).map_err(Unreadable::Block)?;
-        payload
+        let mut events = 0;
+        let groups = payload
             .groups
             .into_iter()
             .map(|positioned| {
                 let position = positioned.position;
                 let mut group = Group::decode(positioned.group).map_err(Unreadable::Group)?;
+                let first = events;
+                events += group.events.len() as u32;
                 let repeated = highest.is_some_and(|highest| position <= highest);
+                let mut places: Vec<u32> = (first..events).collect();
                 if repeated {
-                    group.events.retain(has_id);
+                    let known = group.events.iter().map(has_id);
+                    let known: Vec<bool> = known.collect();
+                    keep(&mut places, &known);
+                    keep(&mut group.events, &known);
                     group.rejected.clear();
                     group.tallies.clear();
                 }
                 Ok(Positioned {
                     position,
                     group,
+                    places,
                     repeated,
                 })
             })
@@ -81,7 +105,8 @@ impl Decoder {
                 let empty = |at: &Positioned| at.repeated && at.group.events.is_empty();
                 !read.as_ref().is_ok_and(empty)
             })
-            .collect()
+            .collect::<Result<_, Unreadable>>()?;
+        Ok(Decoded { groups, events })
     }
 }
 
@@ -273,8 +298,9 @@ mod tests {
         };
         let block = block(&payload.encode_to_vec());
         let read = |highest| -> Vec<_> {
-            let groups = Decoder::new().unwrap().groups(&block, highest).unwrap();
-            let read = groups.iter().map(|at| {
+            let decoded = Decoder::new().unwrap().groups(&block, highest).unwrap();
+            assert_eq!(decoded.events, 5);
+            let read = decoded.groups.iter().map(|at| {
                 let refused = at.group.rejected.len() + at.group.tallies.len();
                 (at.position, at.repeated, at.group.events.len(), refused)
             });
@@ -285,6 +311,34 @@ mod tests {
         assert_eq!(read(Some(10)), [second, third]);
         assert_eq!(read(Some(11)), [(11, true, 2, 0), third]);
         assert_eq!(read(Some(20)), [(11, true, 2, 0)]);
+    }
+
+    #[test]
+    fn what_is_left_of_a_group_keeps_its_place_in_the_block() {
+        let event = |stream| v1::Event {
+            stream,
+            ..v1::Event::default()
+        };
+        let group = |streams: &[u64]| Group {
+            events: streams.iter().map(|stream| event(*stream)).collect(),
+            ..Group::default()
+        };
+        let payload = BlockPayload {
+            groups: [(10, group(&[0, 1])), (12, group(&[0, 2, 0, 3]))]
+                .map(|(position, group)| PositionedGroup {
+                    position,
+                    group: group.encode_to_vec().into(),
+                })
+                .into(),
+        };
+        let block = block(&payload.encode_to_vec());
+        let places = |highest| -> Vec<Vec<u32>> {
+            let decoded = Decoder::new().unwrap().groups(&block, highest).unwrap();
+            decoded.groups.into_iter().map(|at| at.places).collect()
+        };
+        assert_eq!(places(None), [vec![0, 1], vec![2, 3, 4, 5]]);
+        assert_eq!(places(Some(10)), [vec![1], vec![2, 3, 4, 5]]);
+        assert_eq!(places(Some(12)), [vec![1], vec![3, 5]]);
     }
 
     #[test]
@@ -355,8 +409,8 @@ mod tests {
             let mut decoder = Decoder::new().unwrap();
             let raw = Block { payload: bytes.clone().into(), ..Block::default() };
             let _ = decoder.groups(&raw, None);
-            if let Ok(groups) = decoder.groups(&block(&bytes), None) {
-                for group in groups {
+            if let Ok(decoded) = decoder.groups(&block(&bytes), None) {
+                for group in decoded.groups {
                     let origin = Origin::of(&group.group, 1, u64::MAX);
                     for event in &group.group.events {
                         let _ = origin.event(event, group.position);

@@ -11,13 +11,15 @@ use wakeline_proto::v1::LogRecord;
 
 use super::Shared;
 use super::cache::{Cache, FastMap};
-use super::decode::{Decoder, Origin, Positioned, texts};
+use super::decode::{Decoded, Decoder, Origin, Positioned, texts};
 use super::{rules, tell};
 use crate::causes::Causes;
 use crate::config::StateConfig;
 use crate::ledger::book::Book;
 use crate::ledger::dead_letters::{self, DeadLetter};
-use crate::state::{Changes, Progress, RowAddress, SiteWindow, StateError, StateStore, VisitorKey};
+use crate::state::{
+    Changes, Progress, RowAddress, SiteWindow, StateError, StateStore, Uncounted, VisitorKey,
+};
 
 /// A partition as its owner knows it.
 pub(super) struct Owned {
@@ -40,6 +42,8 @@ impl Owned {
 #[derive(Default)]
 pub(super) struct Arrivals {
     pub(super) groups: Vec<Positioned>,
+    /// Of each group the record that it came in, as its place among those that are applied together.
+    records: Vec<usize>,
     events: Vec<Event>,
     visitor: Visitor,
     /// Of `events`, in their order.
@@ -47,6 +51,16 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
+    /// Notes which events counted.
+    fn note(&self, records: &mut [Record]) {
+        let mut fates = self.fates.iter();
+        for (at, record) in self.groups.iter().zip(&self.records) {
+            for (place, fate) in at.places.iter().zip(fates.by_ref()) {
+                records[*record].counted[*place as usize] = *fate == Fate::Counted;
+            }
+        }
+    }
+
     /// Forgets events of repeated groups, but for those that are counted: their first copies were in records that the
     /// log lost.
     fn forget_repeated(&mut self) {
@@ -128,6 +142,7 @@ pub(super) async fn process<S: StateStore>(
     };
     let mut changes = Changes::default();
     let Gathered {
+        records: mut noted,
         mut arrivals,
         mut book,
         letters,
@@ -142,6 +157,7 @@ pub(super) async fn process<S: StateStore>(
         };
         let site = rows.entry(key.site).or_default();
         arrivals.fates = apply(&mut arrivals.visitor, rules, &arrivals.events, site);
+        arrivals.note(&mut noted);
         arrivals.forget_repeated();
         arrivals.enter(&mut book);
         let of = |fate| count(&arrivals.fates, fate);
@@ -168,6 +184,7 @@ pub(super) async fn process<S: StateStore>(
     keep(shared, &letters)?;
     changes.rules.clone_from(&new_rules);
     changes.marks = marks(shared, &changes.rows);
+    changes.uncounted = uncounted(&noted);
 
     let sizes: FastMap<VisitorKey, usize> = changes
         .visitors
@@ -217,8 +234,15 @@ pub(super) async fn process<S: StateStore>(
     Ok(())
 }
 
+/// A record, and which of its events counted.
+struct Record {
+    offset: u64,
+    counted: Vec<bool>,
+}
+
 /// What records hold.
 struct Gathered {
+    records: Vec<Record>,
     arrivals: Vec<(VisitorKey, Arrivals)>,
     /// What collectors decided.
     book: Book,
@@ -227,6 +251,14 @@ struct Gathered {
 
 fn count(fates: &[Fate], wanted: Fate) -> u64 {
     fates.iter().filter(|fate| **fate == wanted).count() as u64
+}
+
+/// What is kept of records some events of which did not count.
+fn uncounted(records: &[Record]) -> Vec<(u64, Uncounted)> {
+    let noted = records.iter();
+    noted
+        .filter_map(|record| Some((record.offset, Uncounted::of(&record.counted)?)))
+        .collect()
 }
 
 /// The windows of rows whose figures are exported, each once; none if nothing is exported.
@@ -256,6 +288,7 @@ fn gather<S>(
     records: &[(u64, LogRecord)],
     changes: &mut Changes,
 ) -> Gathered {
+    let mut noted = Vec::with_capacity(records.len());
     let mut arrivals: Vec<(VisitorKey, Arrivals)> = Vec::new();
     let mut book = Book::default();
     let mut letters = Vec::new();
@@ -272,14 +305,18 @@ fn gather<S>(
         changes.stamp_ms = Some(record.appended_at);
         let highest = edges.get(&edge).or_else(|| owned.progress.edges.get(&edge));
         let highest = highest.copied();
-        let groups = decoder.groups(block, highest).unwrap_or_else(|error| {
+        let held = decoder.groups(block, highest).unwrap_or_else(|error| {
             tracing::error!(error = %Causes(&error), offset, edge, "a record of the log can't be read");
             shared.stats.records_unreadable.add(1);
             book.unreadable(block, record.appended_at);
-            Vec::new()
+            Decoded::default()
+        });
+        noted.push(Record {
+            offset: *offset,
+            counted: vec![false; held.events as usize],
         });
         edges.insert(edge, highest.unwrap_or(0).max(block.last_position));
-        for positioned in groups {
+        for positioned in held.groups {
             let group = &positioned.group;
             if !positioned.repeated {
                 book.judged(group); // else once it is known what is new
@@ -310,10 +347,12 @@ fn gather<S>(
             let rejected = group.rejected.len() as u64;
             shared.stats.events_rejected.add(rejected);
             arrivals.groups.push(positioned);
+            arrivals.records.push(noted.len() - 1);
         }
     }
     changes.edges = edges.into_iter().collect();
     Gathered {
+        records: noted,
         arrivals,
         book,
         letters,

@@ -184,6 +184,7 @@ impl Outcome {
         let mut state = self.state.clone();
         for partition in &mut state {
             partition.progress.edges.clear();
+            partition.uncounted.clear();
             let fates = |row: &crate::state::RowAddress| row.key.dimension == Dimension::Fate;
             let ids: BTreeSet<(u64, u64)> = partition
                 .rows

@@ -15,7 +15,8 @@ use crate::headless::Headless;
 use crate::log::EventLog as _;
 use crate::state::memory::{MemoryState, Partition};
 use crate::state::{
-    Changes, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow, VisitorKey,
+    Changes, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow,
+    UncountedIn, VisitorKey,
 };
 
 /// While it is in trouble every second commit fails: in turn before and after it was made. So does every fifth read.
@@ -172,6 +173,14 @@ impl StateStore for Flaky {
         ids: &[u64],
     ) -> Result<Vec<Option<String>>, StateError> {
         self.store.names(partition, site, ids).await
+    }
+
+    async fn uncounted(
+        &self,
+        partition: u16,
+        offsets: Range<u64>,
+    ) -> Result<UncountedIn, StateError> {
+        self.store.uncounted(partition, offsets).await
     }
 
     async fn persist(&self) -> Result<(), StateError> {

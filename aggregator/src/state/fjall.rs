@@ -14,7 +14,7 @@ use wakeline_engine::{Dimension, Grain};
 
 use super::{
     Changes, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow,
-    StoredRules, VisitorKey, keys,
+    StoredRules, Uncounted, UncountedIn, VisitorKey, keys,
 };
 
 /// A memtable is written to disk once it has this many bytes.
@@ -136,6 +136,10 @@ impl FjallState {
         for window in changes.marks {
             let key = keys::mark(partition, &window);
             batch.insert(to, key, next_offset.to_be_bytes());
+        }
+        for (offset, uncounted) in changes.uncounted {
+            let key = keys::uncounted(partition, offset);
+            batch.insert(to, key, uncounted.as_bytes());
         }
         let stamp_ms = match changes.stamp_ms {
             Some(stamp_ms) => stamp_ms,
@@ -270,6 +274,34 @@ impl StateStore for FjallState {
                     .transpose()
             })
             .collect()
+    }
+
+    async fn uncounted(
+        &self,
+        partition: u16,
+        offsets: Range<u64>,
+    ) -> Result<UncountedIn, StateError> {
+        let snapshot = self.database.snapshot();
+        let progress = snapshot.get(&self.state, keys::progress(partition));
+        let next_offset = progress
+            .map_err(store)?
+            .map_or(Ok(0), |value| number(&value, 0))?;
+        let mut found = UncountedIn {
+            next_offset,
+            ..UncountedIn::default()
+        };
+        if offsets.is_empty() {
+            return Ok(found);
+        }
+        let range =
+            keys::uncounted(partition, offsets.start)..keys::uncounted(partition, offsets.end);
+        for entry in snapshot.range(&self.state, range) {
+            let (key, value) = entry.into_inner().map_err(store)?;
+            let offset = keys::read_id(&key).ok_or(StateError::Corrupt("uncounted"))?;
+            let uncounted = Uncounted::from_bytes(value.to_vec());
+            found.records.insert(offset, uncounted);
+        }
+        Ok(found)
     }
 
     async fn persist(&self) -> Result<(), StateError> {

@@ -8,6 +8,8 @@
 //! | 3 visitor | site u64, XXH3-128 of the visitor's id | encoded visitor |
 //! | 4 row | site u64, grain u8, dimension u8, window i64 (sign bit flipped), value u64 | encoded row |
 //! | 5 name | site u64, id u64 | the text that the id stands for |
+//! | 6 mark | site u64, grain u8, window i64 (sign bit flipped) | offset u64 |
+//! | 7 uncounted | offset u64 | which events of that record did not count |
 
 use std::ops::Range;
 
@@ -22,6 +24,7 @@ const VISITOR: u8 = 3;
 const ROW: u8 = 4;
 const NAME: u8 = 5;
 const MARK: u8 = 6;
+const UNCOUNTED: u8 = 7;
 
 /// Writes fixed-size keys part by part.
 struct Writer<const N: usize> {
@@ -115,6 +118,12 @@ pub(super) fn mark(partition: u16, of: &SiteWindow) -> [u8; 20] {
         .put(&of.site.to_be_bytes())
         .put(&[grain(of.grain)])
         .put(&window(of.window))
+        .key
+}
+
+pub(super) fn uncounted(partition: u16, offset: u64) -> [u8; 11] {
+    Writer::new(partition, UNCOUNTED)
+        .put(&offset.to_be_bytes())
         .key
 }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wakeline_engine::{Dimension, Grain};
 
 use super::{
-    Changes, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow, VisitorKey,
+    Changes, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow, Uncounted,
+    UncountedIn, VisitorKey,
 };
 
 /// What is in a partition.
@@ -23,6 +24,8 @@ pub struct Partition {
     pub names: BTreeMap<(u64, u64), String>,
     /// Offsets of the commits that marked windows.
     pub marks: BTreeMap<SiteWindow, u64>,
+    /// Which events of records did not count, by offset.
+    pub uncounted: BTreeMap<u64, Uncounted>,
 }
 
 impl Partition {
@@ -58,6 +61,7 @@ impl Partition {
         }
         let marks = changes.marks.into_iter();
         self.marks.extend(marks.map(|window| (window, next)));
+        self.uncounted.extend(changes.uncounted);
         self.progress.next_offset = next;
         Ok(())
     }
@@ -202,6 +206,19 @@ impl StateStore for MemoryState {
             }
         }
         Ok(())
+    }
+
+    async fn uncounted(
+        &self,
+        partition: u16,
+        offsets: Range<u64>,
+    ) -> Result<UncountedIn, StateError> {
+        Ok(self.read(partition, |at| UncountedIn {
+            next_offset: at.progress.next_offset,
+            records: (at.uncounted.range(offsets))
+                .map(|(offset, uncounted)| (*offset, uncounted.clone()))
+                .collect(),
+        }))
     }
 
     async fn persist(&self) -> Result<(), StateError> {

@@ -1,7 +1,7 @@
 //! What the aggregator knows of visitors and windows, and how far in the log it is.
 //!
 //! State belongs to partitions. A partition's visitors, rollup rows, names, edge positions, marks of what is to be
-//! exported, and next log offset change together in one [`commit`](StateStore::commit) or not at all, so whatever a
+//! exported, notes of what did not count, and next log offset change together in one [`commit`](StateStore::commit) or not at all, so whatever a
 //! store loses by a crash is replayed from the log and comes out the same.
 
 mod fjall;
@@ -12,6 +12,7 @@ mod redis;
 mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod suite;
+mod uncounted;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -21,10 +22,11 @@ use wakeline_engine::{Dimension, Grain, RowKey};
 pub use self::fjall::FjallState;
 pub use self::redis::{Owner, RedisState, RedisStateError};
 pub(crate) use self::store::Store;
+pub use self::uncounted::{Uncounted, UncountedIn};
 
 /// The format of visitors and rows: raised when an older version's can't be read any more. State of another format is made
 /// anew from the log.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// Why state could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +160,8 @@ pub struct Changes {
     pub stamp_ms: Option<u64>,
     /// Windows of `rows`, to be marked with the commit's next offset.
     pub marks: Vec<SiteWindow>,
+    /// Of records that have some, by offset: which of their events did not count, see [`Uncounted`].
+    pub uncounted: Vec<(u64, Uncounted)>,
 }
 
 /// A stored rollup row: window, value of the dimension, encoded [`Row`](wakeline_engine::Row).
@@ -248,6 +252,14 @@ pub trait StateStore: Send + Sync + 'static {
         site: u64,
         ids: &[u64],
     ) -> impl Future<Output = Result<Vec<Option<String>>, StateError>> + Send;
+
+    /// What was noted by commits of the records at `offsets`, and the partition's next offset, both of one moment: of the
+    /// records below that offset it is all there is.
+    fn uncounted(
+        &self,
+        partition: u16,
+        offsets: Range<u64>,
+    ) -> impl Future<Output = Result<UncountedIn, StateError>> + Send;
 
     /// Makes every commit so far as durable as the store can; fails also if the store will soon be unable to go on.
     fn persist(&self) -> impl Future<Output = Result<(), StateError>> + Send;

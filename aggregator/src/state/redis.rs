@@ -12,6 +12,7 @@
 //! | `{wl:P}:r:SITE:KIND:BLOCK` | hash | window, value: encoded row |
 //! | `{wl:P}:i:SITE:KIND` | sorted set | blocks that have rows, all with score 0, so that they sort as bytes |
 //! | `{wl:P}:d` | hash | mark: site, grain, window: offset |
+//! | `{wl:P}:u:BLOCK` | hash | offset of a record: which of its events did not count; a block is 1,024 offsets |
 //!
 //! KIND is grain and dimension. A block is a day of minutes, 32 days of hours, 64 days, or one day by page.
 //!
@@ -47,7 +48,7 @@ use self::link::{Line, Links};
 pub use self::server::RedisStateError;
 use super::{
     Changes, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow,
-    StoredRules, VisitorKey,
+    StoredRules, Uncounted, UncountedIn, VisitorKey,
 };
 
 /// Requests about different partitions that are on their way at a time.
@@ -523,6 +524,39 @@ impl StateStore for RedisState {
         }
         let Server { links, queries, .. } = &*self.server;
         Ok(queries.ask(links, &command).await?)
+    }
+
+    async fn uncounted(
+        &self,
+        partition: u16,
+        offsets: Range<u64>,
+    ) -> Result<UncountedIn, StateError> {
+        let part = self.part(partition);
+        let mut pipeline = ::redis::pipe();
+        let progress = keys::progress(part);
+        pipeline.atomic().cmd("HGET").arg(progress).arg("offset");
+        for block in keys::uncounted_blocks(&offsets) {
+            pipeline.cmd("HGETALL").arg(keys::uncounted(part, block));
+        }
+        let Server { links, queries, .. } = &*self.server;
+        let mut answers: Vec<::redis::Value> = queries.ask_all(links, &pipeline).await?;
+        let blocks = answers.split_off(1.min(answers.len()));
+        let next_offset: Option<u64> = answers.pop().map_or(Ok(None), read)?;
+        let mut found = UncountedIn {
+            next_offset: next_offset.unwrap_or_default(),
+            ..UncountedIn::default()
+        };
+        for block in blocks {
+            let fields: Vec<(Vec<u8>, Vec<u8>)> = read(block)?;
+            for (field, uncounted) in fields {
+                let offset = number(&field)?;
+                if offsets.contains(&offset) {
+                    let uncounted = Uncounted::from_bytes(uncounted);
+                    found.records.insert(offset, uncounted);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// The server does it, as its operator configured it. Says whether it is in a state to go on.

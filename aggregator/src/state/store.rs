@@ -6,7 +6,7 @@ use wakeline_engine::{Dimension, Grain};
 
 use super::{
     Changes, FjallState, Mark, Progress, RedisState, RowAddress, SiteWindow, StateError,
-    StateStore, StoredRow, VisitorKey,
+    StateStore, StoredRow, UncountedIn, VisitorKey,
 };
 
 /// One of the stores.
@@ -91,6 +91,14 @@ impl StateStore for Store {
         ids: &[u64],
     ) -> Result<Vec<Option<String>>, StateError> {
         either!(self, store => store.names(partition, site, ids))
+    }
+
+    async fn uncounted(
+        &self,
+        partition: u16,
+        offsets: Range<u64>,
+    ) -> Result<UncountedIn, StateError> {
+        either!(self, store => store.uncounted(partition, offsets))
     }
 
     async fn persist(&self) -> Result<(), StateError> {

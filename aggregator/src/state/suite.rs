@@ -9,7 +9,8 @@
 use wakeline_engine::{Dimension, Grain, RowKey};
 
 use super::{
-    Changes, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRules, VisitorKey,
+    Changes, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRules, Uncounted,
+    VisitorKey,
 };
 
 fn row(site: u64, window: i64, value: u64) -> RowAddress {
@@ -32,6 +33,7 @@ pub async fn run<S: StateStore, F: Future<Output = S>>(open: impl Fn() -> F) {
     refuses_a_writer_that_was_overtaken(&store).await;
     scans_windows_in_order(&store).await;
     marks_what_changed_until_that_is_exported(&store).await;
+    notes_which_events_did_not_count(&store).await;
     store.persist().await.unwrap();
     drop(store);
     keeps_everything_across_a_restart(&open().await).await;
@@ -170,10 +172,43 @@ async fn marks_what_changed_until_that_is_exported(store: &impl StateStore) {
     store.unmark(2, &[(hour, 0), (day, 5)]).await.unwrap();
 }
 
+async fn notes_which_events_did_not_count(store: &impl StateStore) {
+    let some = Uncounted::of(&[true, false]).unwrap();
+    let notes = |offsets: &[u64]| Changes {
+        uncounted: offsets.iter().map(|at| (*at, some.clone())).collect(),
+        ..Changes::default()
+    };
+    let found = async |offsets| {
+        let found = store.uncounted(3, offsets).await.unwrap();
+        (
+            found.next_offset,
+            found.records.into_keys().collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(found(0..100).await, (0, vec![]));
+    store.commit(3, 0, notes(&[1, 1023]), 1024).await.unwrap();
+    store
+        .commit(3, 1024, notes(&[1024, 5000]), 5001)
+        .await
+        .unwrap();
+    assert_eq!(found(0..6000).await, (5001, vec![1, 1023, 1024, 5000]));
+    assert_eq!(found(1023..1025).await, (5001, vec![1023, 1024]));
+    assert_eq!(found(2..1023).await, (5001, vec![]));
+    assert_eq!(found(7..7).await, (5001, vec![]));
+    // Who was overtaken notes nothing.
+    assert!(store.commit(3, 1024, notes(&[2000]), 2001).await.is_err());
+    assert_eq!(found(1025..5000).await, (5001, vec![]));
+    let one = store.uncounted(3, 1..2).await.unwrap();
+    assert_eq!(one.records[&1], some);
+    assert_eq!(store.uncounted(1, 0..6000).await.unwrap().records.len(), 0);
+}
+
 async fn keeps_everything_across_a_restart(store: &impl StateStore) {
     let progress = store.load(1).await.unwrap();
     assert_eq!((progress.next_offset, progress.stamp_ms), (12, 42));
     assert_eq!(store.marks(2, 100).await.unwrap().len(), 1);
+    let noted = store.uncounted(3, 0..6000).await.unwrap();
+    assert_eq!((noted.next_offset, noted.records.len()), (5001, 4));
     assert!(matches!(
         store.commit(1, 0, Changes::default(), 13).await,
         Err(StateError::Fenced { found: 12, .. })

@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use wakeline_aggregator::state::memory::{MemoryState, Partition};
 use wakeline_aggregator::state::{
-    Changes, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow, VisitorKey,
+    Changes, Mark, Progress, RowAddress, SiteWindow, StateError, StateStore, StoredRow,
+    UncountedIn, VisitorKey,
 };
 use wakeline_engine::{Dimension, Grain, Row};
 
@@ -269,6 +270,14 @@ impl StateStore for ModelState {
 
     async fn unmark(&self, partition: u16, marks: &[Mark]) -> Result<(), StateError> {
         self.state.unmark(partition, marks).await
+    }
+
+    async fn uncounted(
+        &self,
+        partition: u16,
+        offsets: Range<u64>,
+    ) -> Result<UncountedIn, StateError> {
+        self.state.uncounted(partition, offsets).await
     }
 
     async fn persist(&self) -> Result<(), StateError> {

@@ -87,6 +87,17 @@ impl<'a> Call<'a> {
             hashes.push((keys::marks(part), marks));
         }
 
+        let mut uncounted: BTreeMap<u64, Hash<'_>> = BTreeMap::new();
+        for (offset, some) in &changes.uncounted {
+            let block = uncounted.entry(keys::uncounted_block(*offset)).or_default();
+            block.put_ref(offset.to_be_bytes().to_vec(), some.as_bytes());
+        }
+        hashes.extend(
+            uncounted
+                .into_iter()
+                .map(|(block, some)| (keys::uncounted(part, block), some)),
+        );
+
         let mut blocks: BTreeMap<Block, Hash<'_>> = BTreeMap::new();
         for (row, encoded) in &changes.rows {
             let block = blocks.entry(Block::of(row)).or_default();

@@ -37,6 +37,23 @@ pub(super) fn marks(part: Part) -> String {
     format!("{part}:d")
 }
 
+/// Offsets whose notes are in one hash.
+const UNCOUNTED_BLOCK: u64 = 1024;
+
+/// The blocks that have notes of records at `offsets`.
+pub(super) fn uncounted_blocks(offsets: &Range<u64>) -> Range<u64> {
+    offsets.start / UNCOUNTED_BLOCK..offsets.end.div_ceil(UNCOUNTED_BLOCK)
+}
+
+/// The block that has the note of a record.
+pub(super) fn uncounted_block(offset: u64) -> u64 {
+    offset / UNCOUNTED_BLOCK
+}
+
+pub(super) fn uncounted(part: Part, block: u64) -> String {
+    format!("{part}:u:{block}")
+}
+
 pub(super) fn progress(part: Part) -> String {
     format!("{part}:p")
 }
