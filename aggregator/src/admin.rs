@@ -11,19 +11,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use wakeline_query::GoalRule;
 
+use crate::api::query::{self, Stores};
 use crate::control::{
     Alias, Control, ControlError, Currency, Domain, InvalidSetting, NewSite, SessionGap, SiteRules,
     Zone,
 };
 use crate::generations::{Generations, Listed, RebuildError, Step};
 use crate::ledger::{Desk, LedgerError};
+use crate::metrics::MetricStore;
 use crate::preview::{PreviewError, PreviewRequest, Previewer};
 use crate::server::{StartError, now_ms};
 
 pub use self::request::{
-    AdminRequest, CreateSite, DeadLetterRequest, GenerationRequest, KeyRequest, MadeSite,
-    RebuildRequest, Replay, SetSite, SiteRequest, TokenRequest,
+    AdminRequest, CreateGoal, CreateSite, DeadLetterRequest, GenerationRequest, GoalRequest,
+    KeyRequest, MadeSite, RebuildRequest, Replay, SetSite, SiteRequest, TokenRequest,
 };
 pub(crate) use self::socket::AdminSocket;
 pub use self::socket::ask;
@@ -96,6 +99,7 @@ pub fn execute(control: &Control, request: AdminRequest) -> Result<Value, AdminE
         AdminRequest::Site(request) => site(control, request),
         AdminRequest::Key(request) => key(control, request),
         AdminRequest::Token(request) => token(control, request),
+        AdminRequest::Goal(request) => goal(control, request),
         AdminRequest::Rebuild(RebuildRequest::Metrics) => Err(AdminError::NoServer),
         AdminRequest::Generation(GenerationRequest::List) => {
             Ok(json!({ "generations": generations_of(control)? }))
@@ -104,6 +108,7 @@ pub fn execute(control: &Control, request: AdminRequest) -> Result<Value, AdminE
         | AdminRequest::DeadLetter(_)
         | AdminRequest::Rebuild(RebuildRequest::State)
         | AdminRequest::Generation(_)
+        | AdminRequest::Query { .. }
         | AdminRequest::Replay(_) => Err(AdminError::NoState),
     }
 }
@@ -117,6 +122,7 @@ pub(crate) async fn carry_out(
 ) -> Result<Value, AdminError> {
     match request {
         AdminRequest::Ledger(query) => Ok(json!(desk.ledger(&query).await?)),
+        AdminRequest::Query { question } => answer(generations, &question).await,
         AdminRequest::DeadLetter(DeadLetterRequest::List(query)) => {
             Ok(json!(desk.letters(&query).await?))
         }
@@ -188,6 +194,57 @@ async fn replay(
     Ok(answer)
 }
 
+/// Answers a question as the API does.
+async fn answer(generations: &Arc<Generations>, question: &str) -> Result<Value, AdminError> {
+    let snapshot = generations.control.snapshot();
+    let events = generations.events();
+    let pinned = MetricStore::pinned(&**generations);
+    let stores = Stores {
+        control: &snapshot,
+        metrics: pinned.as_deref().unwrap_or(&**generations),
+        events: &events,
+    };
+    let answer = query::ask(question.as_bytes(), stores, now_ms()).await;
+    Ok(json!(
+        answer.map_err(|error| AdminError::Refused(error.to_string()))?
+    ))
+}
+
+fn goal(control: &Control, request: GoalRequest) -> Result<Value, AdminError> {
+    match request {
+        GoalRequest::Create(new) => {
+            let site = site_id(control, &new.site)?;
+            let rule = match (new.event, new.page, new.filter) {
+                (Some(event), None, None) => GoalRule::Event(event),
+                (None, Some(page), None) => GoalRule::Page(page),
+                (None, None, Some(filter)) => {
+                    let filter = serde_json::from_str(&filter);
+                    GoalRule::Filter(
+                        filter.map_err(|error| AdminError::Refused(format!("filter: {error}")))?,
+                    )
+                }
+                _ => {
+                    return Err(AdminError::Refused(
+                        "give one of event, page and filter".to_owned(),
+                    ));
+                }
+            };
+            Ok(json!(control.create_goal(site, &new.name, &rule)?))
+        }
+        GoalRequest::List { site } => {
+            let site = site_id(control, &site)?;
+            let snapshot = control.snapshot();
+            let goals = snapshot.goals.iter().filter(|goal| goal.site == site);
+            Ok(json!({ "goals": goals.collect::<Vec<_>>() }))
+        }
+        GoalRequest::Delete { site, id } => {
+            let site = site_id(control, &site)?;
+            control.delete_goal(site, id)?;
+            Ok(json!({ "deleted": id }))
+        }
+    }
+}
+
 /// Whether `request` needs more of the folder than its control store.
 pub(crate) const fn needs_state(request: &AdminRequest) -> bool {
     matches!(
@@ -199,6 +256,7 @@ pub(crate) const fn needs_state(request: &AdminRequest) -> bool {
             )
             | AdminRequest::Ledger(_)
             | AdminRequest::DeadLetter(_)
+            | AdminRequest::Query { .. }
             | AdminRequest::Site(SiteRequest::Rules {
                 preview: Some(_),
                 ..

@@ -101,11 +101,19 @@ pub struct StateConfig {
 pub struct QueryConfig {
     /// Values of a dimension that are told apart a day; the others, with fewer visitors, are summed up.
     pub max_values: usize,
+    /// Memory for the events that one question reads.
+    pub max_memory_bytes: usize,
+    /// How long one question may read events.
+    pub max_time_ms: u64,
 }
 
 impl Default for QueryConfig {
     fn default() -> Self {
-        Self { max_values: 10_000 }
+        Self {
+            max_values: 10_000,
+            max_memory_bytes: 512 << 20,
+            max_time_ms: 30_000,
+        }
     }
 }
 
@@ -380,6 +388,15 @@ impl Config {
         }
         if !(1..=1_000_000).contains(&self.query.max_values) {
             errors.push(key_error("query.max_values", "from 1 to 1000000"));
+        }
+        if !(1 << 20..=1 << 40).contains(&self.query.max_memory_bytes) {
+            errors.push(key_error(
+                "query.max_memory_bytes",
+                "from 1048576 (1 MiB) to 1099511627776 (1 TiB)",
+            ));
+        }
+        if !(100..=3_600_000).contains(&self.query.max_time_ms) {
+            errors.push(key_error("query.max_time_ms", "from 100 to 3600000"));
         }
         if !(1..=366).contains(&self.dead_letters.max_age_days) {
             errors.push(key_error("dead_letters.max_age_days", "from 1 to 366"));

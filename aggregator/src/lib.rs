@@ -1,7 +1,7 @@
 //! The centre: log, engine, state, API and dashboard.
 //!
 //! [`Aggregator`] is the whole server: collectors push blocks of events over gRPC into the [`log`], workers let the engine
-//! apply them to the [`state`], and the [`api`] answers from what the state holds, through [`metrics`], and pushes
+//! apply them to the [`state`], and the [`api`] answers from what the state holds, through [`metrics`], or from the [`events`] themselves, and pushes
 //! what happens through [`live`]; what became of every event is in the [`ledger`]; [`influx`] exports figures. Sites and keys are in [`control`], and [`preview`] tells what
 //! other rules of theirs would have done; commands of the CLI come through [`admin`].
 
@@ -11,6 +11,7 @@ mod causes;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod events;
 pub mod followers;
 mod generations;
 mod grpc;

@@ -68,6 +68,11 @@ pub trait MetricStore: Send + Sync {
     /// How far the figures are.
     fn watermark(&self) -> Watermark;
 
+    /// Number of the generation of state that the figures are of.
+    fn generation(&self) -> u64 {
+        0
+    }
+
     /// The same figures from one generation of state, for whoever asks for several that have to fit together; `None` if
     /// this is one.
     fn pinned(&self) -> Option<Arc<dyn MetricStore>> {

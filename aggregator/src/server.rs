@@ -234,6 +234,7 @@ impl Aggregator {
         let api = ApiState {
             control: Arc::clone(&generations.control),
             metrics: Arc::clone(&metrics),
+            events: generations.events(),
             live: Arc::clone(&generations.live),
             desk: Arc::clone(&desk),
             followers,

@@ -26,7 +26,7 @@ pub enum Id {
 
 impl Id {
     /// Settles the order of events of one millisecond, the same in every copy of the log.
-    pub(crate) fn hash(self) -> u64 {
+    pub fn hash(self) -> u64 {
         let (kind, a, b) = match self {
             Self::Stream { stream, seq } => (0, stream, seq),
             Self::Client(fingerprint) => (1, fingerprint, 0),

@@ -22,6 +22,15 @@ pub enum AdminRequest {
     /// Make, revoke and list the tokens that people sign in and call the API with: of all sites, or of some.
     #[command(subcommand)]
     Token(TokenRequest),
+    /// Make, list and delete goals beside the names of events, each of which is one by itself.
+    #[command(subcommand)]
+    Goal(GoalRequest),
+    /// Answer a question, as POST /api/v2/query does.
+    Query {
+        /// The question as JSON, such as {"site_id": 1, "metrics": ["visitors"], "date_range": "7d"}.
+        #[arg(value_name = "JSON")]
+        question: String,
+    },
     /// Show what became of everything that was received, by hour or day.
     Ledger(LedgerQuery),
     /// List refused events, and send them again.
@@ -229,6 +238,53 @@ pub struct SetSite {
     #[arg(long, value_name = "MINUTES", value_parser = minutes)]
     #[serde(default)]
     pub session_gap: Option<u32>,
+}
+
+/// A command about goals.
+#[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "snake_case")]
+pub enum GoalRequest {
+    /// Make a goal. It is found in all events, also in those of the past.
+    Create(CreateGoal),
+    /// List a site's goals.
+    List {
+        /// Id or domain of the site.
+        #[arg(long)]
+        site: String,
+    },
+    /// Delete a goal.
+    Delete {
+        /// Id or domain of the site.
+        #[arg(long)]
+        site: String,
+        /// Its id, as listed.
+        id: u64,
+    },
+}
+
+/// A goal to be made.
+#[derive(Clone, Debug, Serialize, Deserialize, Args)]
+#[serde(deny_unknown_fields)]
+#[group(id = "rule", required = true, multiple = false, args = ["event", "page", "filter"])]
+pub struct CreateGoal {
+    /// Id or domain of the site.
+    #[arg(long)]
+    pub site: String,
+    /// What reports call it.
+    #[arg(long)]
+    pub name: String,
+    /// Events of this name reach it.
+    #[arg(long)]
+    #[serde(default)]
+    pub event: Option<String>,
+    /// Views of pages with this path reach it; * stands for any characters but /, ** for any.
+    #[arg(long, value_name = "PATH")]
+    #[serde(default)]
+    pub page: Option<String>,
+    /// Events that fit this filter reach it: JSON as in a question's filters.
+    #[arg(long, value_name = "JSON")]
+    #[serde(default)]
+    pub filter: Option<String>,
 }
 
 /// A command about keys.

@@ -232,7 +232,10 @@ async fn on_state(
     };
     let tell = std::cell::RefCell::new(tell);
     let work = async {
-        if matches!(request, AdminRequest::Ledger(_)) {
+        if matches!(
+            request,
+            AdminRequest::Ledger(_) | AdminRequest::Query { .. }
+        ) {
             // Fates are in the state; what the log has and the state has not is applied meanwhile, and said to wait.
             let started = generations.start().await;
             started.map_err(|error| AdminError::Open(Box::new(error)))?;

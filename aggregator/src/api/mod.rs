@@ -3,12 +3,13 @@
 mod assets;
 mod auth;
 mod body;
+mod definitions;
 mod document;
 mod ledger;
 mod live;
 mod manage;
 mod problem;
-mod query;
+pub(crate) mod query;
 mod rules;
 mod status;
 
@@ -32,8 +33,8 @@ use self::{
     problem::{Code, Problem, ProblemBody},
 };
 use crate::{
-    control::Control, followers::Followers, influx::MetricsReport, ledger::Desk, live::Live,
-    metrics::MetricStore, preview::Previewer,
+    control::Control, events::EventSource, followers::Followers, influx::MetricsReport,
+    ledger::Desk, live::Live, metrics::MetricStore, preview::Previewer,
 };
 
 /// How the server is, as far as HTTP tells.
@@ -55,6 +56,8 @@ pub struct ApiState {
     pub control: Arc<Control>,
     /// What queries are answered from.
     pub metrics: Arc<dyn MetricStore>,
+    /// What questions are answered from that rollups don't answer.
+    pub events: Arc<dyn EventSource>,
     /// What happens now.
     pub live: Arc<Live>,
     /// What became of everything.
@@ -120,6 +123,17 @@ pub fn router(state: ApiState) -> Router {
 fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(document::base())
         .routes(routes!(ask))
+        .routes(routes!(query::older::realtime_visitors))
+        .routes(routes!(query::older::aggregate))
+        .routes(routes!(query::older::timeseries))
+        .routes(routes!(query::older::breakdown))
+        .routes(routes!(definitions::list_goals, definitions::create_goal))
+        .routes(routes!(definitions::delete_goal))
+        .routes(routes!(
+            definitions::list_segments,
+            definitions::create_segment
+        ))
+        .routes(routes!(definitions::delete_segment))
         .routes(routes!(manage::who, manage::sign_in, manage::sign_out))
         .routes(routes!(manage::list_sites, manage::create_site))
         .routes(routes!(manage::change_site))
@@ -155,7 +169,12 @@ async fn ask(
     let control = member.snapshot(&state);
     let pinned = state.metrics.pinned();
     let metrics = pinned.as_deref().unwrap_or(&*state.metrics);
-    let answer = query::ask(&body, &control, metrics, (state.clock)()).await?;
+    let stores = query::Stores {
+        control: &control,
+        metrics,
+        events: &state.events,
+    };
+    let answer = query::ask(&body, stores, (state.clock)()).await?;
     Ok(Json(answer))
 }
 

@@ -12,6 +12,7 @@ use super::query::AskError;
 use crate::{
     admin::AdminError,
     control::{ControlError, InvalidSetting},
+    events::EventError,
     preview::PreviewError,
 };
 
@@ -26,6 +27,7 @@ pub(super) enum Code {
     Conflict,
     Timeout,
     TooLarge,
+    OverBudget,
     NotJson,
     TooManyAttempts,
     Unavailable,
@@ -64,6 +66,11 @@ impl Code {
                 "too_large",
                 "The request is too large",
             ),
+            Self::OverBudget => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "over_budget",
+                "The question needs more than it may",
+            ),
             Self::NotJson => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "not_json",
@@ -100,6 +107,7 @@ impl Code {
             Self::Conflict => "this is not possible as things are",
             Self::Timeout => "the request did not arrive in time",
             Self::TooLarge => "the request is too large",
+            Self::OverBudget => "the question needs more time or memory than it may",
             Self::NotJson => "the content type is not application/json",
             Self::TooManyAttempts => {
                 "too many wrong tokens came from this address; wait before trying another"
@@ -230,14 +238,18 @@ impl From<ControlError> for Problem {
             ControlError::DomainTaken(_)
             | ControlError::AliasTaken(_)
             | ControlError::LastToken(_)
+            | ControlError::NameTaken(_)
+            | ControlError::TooManyDefined(_)
             | ControlError::RulesChanged(_) => Code::Conflict,
-            ControlError::BadRules(_) => Code::Invalid,
+            ControlError::BadRules(_) | ControlError::BadDefinition(_) => Code::Invalid,
             ControlError::InvalidRules(problems) => {
                 return Self::with(Code::Invalid, error.to_string()).of_fields(problems);
             }
             ControlError::NoSite(_)
             | ControlError::NoKey(_)
             | ControlError::NoToken(_)
+            | ControlError::NoGoal(_)
+            | ControlError::NoSegment(_)
             | ControlError::NoRules(_) => Code::NotFound,
             ControlError::File(_)
             | ControlError::Store(_)
@@ -274,9 +286,14 @@ impl From<PreviewError> for Problem {
 impl From<AskError> for Problem {
     fn from(error: AskError) -> Self {
         match error {
-            AskError::Query(error) => Self::with(Code::Invalid, error.to_string()),
+            AskError::Query(why) => Self::with(Code::Invalid, why),
             AskError::NoSite(_) => Self::with(Code::NotFound, error.to_string()),
             AskError::Metrics(error) => error.into(),
+            AskError::Events(EventError::Limit(why)) => Self::with(Code::OverBudget, why),
+            AskError::Events(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "read events");
+                Self::new(Code::Unavailable).retry_after(1)
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 //! - One process at a time opens the file: the folder's lock sees to that.
 
 mod auth;
+mod definitions;
 mod generations;
 mod rules;
 mod schema;
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 use utoipa::ToSchema;
 
 pub use self::auth::{Caller, SESSION_LIFETIME_MS, Token};
+pub use self::definitions::{SavedGoal, SavedSegment};
 pub use self::generations::Generations;
 pub use self::rules::{Currency, Domain, InvalidSetting, SessionGap, Zone};
 pub use self::site_rules::{
@@ -122,6 +124,10 @@ pub struct ControlSnapshot {
     pub keys: Vec<Key>,
     /// The rules of sites that have other than the defaults, ascending by site.
     pub rules: Vec<(u64, SavedRules)>,
+    /// Ascending by id.
+    pub goals: Vec<SavedGoal>,
+    /// Ascending by id.
+    pub segments: Vec<SavedSegment>,
 }
 
 impl ControlSnapshot {
@@ -162,6 +168,18 @@ impl ControlSnapshot {
                 .rules
                 .iter()
                 .filter(|(site, _)| sees(site))
+                .cloned()
+                .collect(),
+            goals: self
+                .goals
+                .iter()
+                .filter(|goal| sees(&goal.site))
+                .cloned()
+                .collect(),
+            segments: self
+                .segments
+                .iter()
+                .filter(|segment| sees(&segment.site))
                 .cloned()
                 .collect(),
         })
@@ -249,6 +267,21 @@ pub enum ControlError {
     /// No such site.
     #[error("there is no site {0}")]
     NoSite(String),
+    /// A goal or segment that means nothing.
+    #[error("{0}")]
+    BadDefinition(String),
+    /// Names of a site's goals, and of its segments, are unique.
+    #[error("the site has a {0:?} already: delete that first, or take another name")]
+    NameTaken(String),
+    /// There is no room for more goals or segments.
+    #[error("a site has at most {0} of them: delete one first")]
+    TooManyDefined(usize),
+    /// No such goal.
+    #[error("the site has no goal {0}")]
+    NoGoal(u64),
+    /// No such segment.
+    #[error("the site has no segment {0}")]
+    NoSegment(u64),
     /// No such live key.
     #[error("there is no live key {0}")]
     NoKey(String),
@@ -482,6 +515,8 @@ fn load_snapshot(db: &Connection) -> Result<ControlSnapshot, ControlError> {
         sites,
         keys,
         rules: site_rules::load(db)?,
+        goals: definitions::load_goals(db)?,
+        segments: definitions::load_segments(db)?,
     })
 }
 

@@ -94,6 +94,25 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE generations ADD COLUMN previous INTEGER NOT NULL DEFAULT 0 CHECK (previous IN (0, 1));
     CREATE UNIQUE INDEX one_previous_generation ON generations (previous) WHERE previous = 1;
 ",
+    "
+    CREATE TABLE goals (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        site INTEGER NOT NULL REFERENCES sites (id),
+        name TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        created_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER)),
+        UNIQUE (site, name)
+    ) STRICT;
+
+    CREATE TABLE segments (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        site INTEGER NOT NULL REFERENCES sites (id),
+        name TEXT NOT NULL,
+        filters TEXT NOT NULL,
+        created_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER)),
+        UNIQUE (site, name)
+    ) STRICT;
+",
 ];
 
 /// Sets the connection up and runs the migrations that are due.

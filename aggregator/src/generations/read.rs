@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use wakeline_engine::{Dimension, Grain, Row};
 
 use super::{Generations, InUse};
+use crate::events::{EventSource, LogEvents};
 use crate::ledger::{FateRow, FateStore};
 use crate::metrics::{MetricError, MetricStore, ValueRow, Watermark};
 
@@ -37,6 +38,10 @@ impl MetricStore for InUse {
     fn watermark(&self) -> Watermark {
         self.metrics.watermark()
     }
+
+    fn generation(&self) -> u64 {
+        self.number.into()
+    }
 }
 
 impl FateStore for Generations {
@@ -50,6 +55,13 @@ impl FateStore for Generations {
 }
 
 impl Generations {
+    /// Where questions find events.
+    pub(crate) fn events(self: &Arc<Self>) -> Arc<dyn EventSource> {
+        let log = self.log.clone();
+        let metrics = Arc::clone(self) as Arc<dyn MetricStore>;
+        Arc::new(LogEvents::new(log, metrics, self.config.query.clone()))
+    }
+
     fn there(&self) -> Result<Arc<InUse>, MetricError> {
         self.in_use()
             .ok_or_else(|| MetricError::Read(Box::new(NotThere)))
@@ -77,6 +89,10 @@ impl MetricStore for Generations {
 
     fn watermark(&self) -> Watermark {
         Generations::watermark(self)
+    }
+
+    fn generation(&self) -> u64 {
+        self.in_use().map_or(0, |in_use| in_use.generation())
     }
 
     fn pinned(&self) -> Option<Arc<dyn MetricStore>> {

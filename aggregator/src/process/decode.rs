@@ -116,7 +116,7 @@ fn has_id(event: &v1::Event) -> bool {
 }
 
 /// What the events of a group have in common.
-pub(super) struct Origin {
+pub(crate) struct Origin {
     edge: u64,
     stamp_ms: u64,
     /// Without what brought the visitor, which each event tells.
@@ -125,7 +125,7 @@ pub(super) struct Origin {
 
 impl Origin {
     /// Of a group of `edge`, from a record of the log with that append stamp.
-    pub(super) fn of(group: &Group, edge: u64, stamp_ms: u64) -> Self {
+    pub(crate) fn of(group: &Group, edge: u64, stamp_ms: u64) -> Self {
         let agent = group.agent.as_ref();
         let code = |code: fn(&v1::Agent) -> u32| agent.map_or(0, code).min(MAX_CODE) as u8;
         let country = group.location.as_ref().map(|at| at.country.as_str());
@@ -143,7 +143,7 @@ impl Origin {
     }
 
     /// What numbers depend on of an event at `position` of the edge's spool.
-    pub(super) fn event(&self, event: &v1::Event, position: u64) -> Event {
+    pub(crate) fn event(&self, event: &v1::Event, position: u64) -> Event {
         let id = if event.stream != 0 {
             Id::Stream {
                 stream: event.stream,
@@ -230,7 +230,7 @@ pub(super) fn texts<'a>(event: &'a v1::Event, seen: &Event, mut name: impl FnMut
 }
 
 /// What an event is called in reports: a custom one by its own name, others by their type's. `None` for engagement.
-fn report_name(event: &v1::Event) -> Option<&str> {
+pub(crate) fn report_name(event: &v1::Event) -> Option<&str> {
     match event_type(event) {
         EventType::Engagement => None,
         EventType::PageView => Some("pageview"),

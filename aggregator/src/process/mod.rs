@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use wakeline_spool::work;
 
 pub(crate) use self::board::Board;
-pub(crate) use self::decode::Decoder;
+pub(crate) use self::decode::{Decoder, Origin, report_name};
 use self::dispatch::Dispatcher;
 pub(crate) use self::outage::Outage;
 use self::partition::{Memory, Owned};

@@ -12,6 +12,7 @@ mod cli;
 mod dashboard;
 mod doors;
 mod edge;
+mod events;
 mod http;
 mod influx;
 mod ingest;

@@ -176,28 +176,19 @@ async fn bad_questions_get_400_with_the_reason_and_unknown_sites_404() {
     let base = json!({"site_id": 1, "metrics": ["visitors"], "date_range": "day"});
     for (key, value, named) in [
         ("colour", json!("red"), "`colour`"),
-        ("metrics", json!(["time_on_page"]), "time_on_page"),
+        ("metrics", json!(["time_on_page"]), "an event:page filter"),
         (
             "date_range",
             json!(["2026-01-01T00:00:10Z", "2026-01-01T00:10:00Z"]),
             "whole minutes",
         ),
         (
-            "date_range",
-            json!(["2026-01-01T00:01:00Z", "2026-03-01T00:00:00Z"]),
-            "midnight",
-        ),
-        (
             "filters",
-            json!([["is", "visit:city", ["Rome"]]]),
-            "visit:city",
+            json!([["is", "visit:planet", ["Mars"]]]),
+            "visit:planet",
         ),
-        ("dimensions", json!(["visit:referrer"]), "visit:referrer"),
-        (
-            "dimensions",
-            json!(["visit:source", "visit:os"]),
-            "can't be combined",
-        ),
+        ("filters", json!([["is", "segment", [7]]]), "no segment 7"),
+        ("dimensions", json!(["visit:mood"]), "visit:mood"),
     ] {
         let mut body = base.clone();
         body[key] = value;

@@ -1,37 +1,32 @@
-//! `POST /api/v2/query`: a question about one site, answered from its rollups.
+//! `POST /api/v2/query`: a question about one site.
 //!
-//! The shape is that of Plausible's Stats API v2. What cannot be answered exactly is refused with the reason; nothing
-//! is estimated. `now` is a parameter: the same question, rows and `now` give the same answer.
+//! What rollups answer exactly is answered from them, all else from the events themselves; [`wakeline_query`] knows which
+//! is which, and how. `now` is a parameter: the same question, rows, events and `now` give the same answer.
 
-mod answer;
-mod filter;
-mod metric;
-mod money;
-mod plan;
-mod property;
-mod range;
-mod request;
+pub(super) mod older;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use jiff::tz::TimeZone;
 use wakeline_engine::{
     Dimension, Grain,
     window::{day_window, minute_window},
 };
-
-pub(super) use self::{answer::Answer, request::Request};
-use self::{
-    answer::{DimensionValue, Rows},
-    metric::{Metric, Sums},
-    property::Property,
-    range::{Bucket, Step},
-    request::{Column, Query},
+use wakeline_query::{
+    Circumstances, Definitions, Filter, QueryError, Question, Rows, Scan, SiteRules, Source, Time,
+    rollup::{self, Plan},
 };
+
+use super::body::parse;
 use crate::{
     control::{ControlSnapshot, Site},
-    metrics::{MetricError, MetricStore},
+    events::{EventError, EventSource},
+    metrics::{MetricError, MetricStore, Watermark},
 };
+
+/// A question as it is sent.
+pub(super) type Request = wakeline_query::Request;
+/// An answer as it is sent.
+pub(super) type Answer = wakeline_query::Answer<Watermark>;
 
 /// Minutes that count as "now", this one included.
 const NOW_MINUTES: i64 = 5;
@@ -42,46 +37,85 @@ const FIRST_DAY: i64 = -50_000;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
     /// It is wrong, or asks for what is not there.
-    #[error(transparent)]
-    Query(#[from] QueryError),
+    #[error("{0}")]
+    Query(String),
     /// The site is not known.
     #[error("site_id: there is no site {0}")]
     NoSite(String),
     /// The rows could not be read.
     #[error(transparent)]
     Metrics(#[from] MetricError),
+    /// The events could not be read.
+    #[error(transparent)]
+    Events(#[from] EventError),
 }
 
-/// What is wrong with a question, beginning with the key that is.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct QueryError(String);
-
-impl QueryError {
-    fn new(why: impl Into<String>) -> Self {
-        Self(why.into())
+impl From<QueryError> for AskError {
+    fn from(error: QueryError) -> Self {
+        Self::Query(error.to_string())
     }
 }
 
+/// What questions are answered from.
+#[derive(Clone, Copy)]
+pub(crate) struct Stores<'a> {
+    /// Sites, and what they gave names to.
+    pub(crate) control: &'a ControlSnapshot,
+    /// Rollup rows, of one generation.
+    pub(crate) metrics: &'a dyn MetricStore,
+    /// Every event.
+    pub(crate) events: &'a Arc<dyn EventSource>,
+}
+
 /// Answers the question in `body` (JSON) at `now` (Unix milliseconds).
-pub(crate) async fn ask(
-    body: &[u8],
-    control: &ControlSnapshot,
-    metrics: &dyn MetricStore,
+pub(crate) async fn ask(body: &[u8], stores: Stores<'_>, now: i64) -> Result<Answer, AskError> {
+    let request: Request = parse(body).map_err(AskError::Query)?;
+    ask_parsed(request, stores, now).await
+}
+
+/// Answers a question at `now` (Unix milliseconds).
+pub(crate) async fn ask_parsed(
+    request: Request,
+    stores: Stores<'_>,
     now: i64,
 ) -> Result<Answer, AskError> {
-    let request = request::read(body)?;
-    let site = control
-        .find_site(&request.site_name())
-        .ok_or_else(|| AskError::NoSite(request.site_name()))?;
-    let query = Query::new(request, &site.tz)?;
-    let freshness = query.include.freshness.then(|| metrics.watermark());
-    let time = Time::of(&query, site, metrics, now).await?;
-    let rows = match query.property {
-        Some(property) => value_rows(&query, property, &time, site, metrics).await?,
-        None => total_rows(&query, &time, site, metrics).await?,
+    let name = request.site_name()?;
+    let site = stores.control.find_site(&name);
+    let site = site.ok_or(AskError::NoSite(name))?;
+    let question = Question::new(request, &site.tz)?;
+    let definitions = stores.control.definitions(site.id);
+    let filters = definitions.filters(&question.filters)?;
+    let freshness = question
+        .include
+        .freshness
+        .then(|| stores.metrics.watermark());
+    let first_day = first_day(&question, site, stores.metrics, now).await?;
+    let time = Time::of(&question, &site.tz, now, first_day)?;
+    let asked = Asked {
+        question: &question,
+        definitions: &definitions,
+        filters: &filters,
+        site,
+        stores,
     };
-    Ok(Answer::new(&query, &time, rows, &site.currency, freshness))
+    let (rows, source) = asked.rows(&time).await?;
+    let compared = match time.compared(&question, now)? {
+        Some(then) => {
+            let (rows, _) = asked.rows(&then).await?;
+            Some((then, rows))
+        }
+        None => None,
+    };
+    let circumstances = Circumstances {
+        currency: site.currency.clone(),
+        freshness,
+        generation: question
+            .include
+            .generation
+            .then(|| stores.metrics.generation()),
+        source: question.include.source.then_some(source),
+    };
+    Ok(Answer::new(&question, &time, rows, compared, circumstances))
 }
 
 /// Visitors of the last five minutes at `now` (Unix milliseconds).
@@ -93,113 +127,111 @@ pub(crate) async fn visitors_now(
     let end = minute_window(now) + 1;
     let first = end - NOW_MINUTES;
     let rows = metrics.totals(site, Grain::Minute, first..end).await?;
-    Ok(plan::visitors_of_minutes(first, &rows))
+    Ok(rollup::visitors_of_minutes(first, &rows))
 }
 
-/// When: the range of a query and its buckets, resolved.
-struct Time {
-    zone: TimeZone,
-    step: Option<Step>,
-    /// Contiguous; one, without a label, if there is no time dimension.
-    buckets: Vec<Bucket>,
-    range: std::ops::Range<i64>,
-}
-
-impl Time {
-    async fn of(
-        query: &Query,
-        site: &Site,
-        metrics: &dyn MetricStore,
-        now: i64,
-    ) -> Result<Self, AskError> {
-        let zone = site.tz.clone();
-        let first_day = if query.range == range::DateRange::All {
-            let days = FIRST_DAY..day_window(&zone, now) + 1;
-            let rows = metrics.totals(site.id, Grain::Day, days).await?;
-            rows.first().map(|(day, _)| *day)
-        } else {
-            None
-        };
-        let range = query.range.resolve(&zone, now, first_day);
-        let step = query.step(&range);
-        let buckets = match step {
-            Some(step) => range::buckets(&zone, &range, step)?,
-            None => vec![Bucket {
-                span: range.clone(),
-                label: String::new(),
-            }],
-        };
-        Ok(Self {
-            zone,
-            step,
-            buckets,
-            range,
-        })
-    }
-}
-
-async fn total_rows(
-    query: &Query,
-    time: &Time,
+/// The first day with anything, if the question is about all time.
+async fn first_day(
+    question: &Question,
     site: &Site,
     metrics: &dyn MetricStore,
-) -> Result<Rows, AskError> {
-    if let Some(what) = query.needs_days() {
-        plan::plan_days(&time.zone, &time.buckets, what)?;
+    now: i64,
+) -> Result<Option<i64>, MetricError> {
+    if question.range != wakeline_query::DateRange::All {
+        return Ok(None);
     }
-    let plan = plan::plan(&time.zone, &time.buckets)?;
-    let rows = metrics.totals(site.id, plan.grain, plan.windows).await?;
-    let sums = plan::sum_totals(&time.zone, plan.grain, &time.buckets, &rows);
-    Ok(by_bucket(query, sums.into_iter().enumerate()))
+    let days = FIRST_DAY..day_window(&site.tz, now) + 1;
+    let rows = metrics.totals(site.id, Grain::Day, days).await?;
+    Ok(rows.first().map(|(day, _)| *day))
 }
 
-async fn value_rows(
-    query: &Query,
-    property: Property,
-    time: &Time,
-    site: &Site,
-    metrics: &dyn MetricStore,
-) -> Result<Rows, AskError> {
-    let days = plan::plan_days(&time.zone, &time.buckets, property.name)?;
-    let rows = metrics
-        .breakdown(site.id, property.dimension, days.clone())
-        .await?;
-    let of_visits = query.metrics.iter().any(|metric| metric.is_of_visits());
-    let entry_pages = if of_visits && property.dimension == Dimension::Page {
-        metrics
-            .breakdown(site.id, Dimension::EntryPage, days)
-            .await?
-    } else {
-        Vec::new()
-    };
-    let (zone, buckets) = (&time.zone, &time.buckets);
-    let sums = plan::sum_values(zone, buckets, property, &query.filter, rows, entry_pages);
-    if !query.columns.contains(&Column::Property(property)) {
-        let mut by: BTreeMap<usize, Sums> = BTreeMap::new();
-        for ((bucket, _), sums) in sums {
-            by.entry(bucket).or_default().add(&sums);
+/// A question and what it is answered from.
+struct Asked<'a> {
+    question: &'a Question,
+    definitions: &'a Definitions,
+    filters: &'a Filter,
+    site: &'a Site,
+    stores: Stores<'a>,
+}
+
+impl Asked<'_> {
+    /// The rows of the answer over a time, and what they were read from.
+    async fn rows(&self, time: &Time) -> Result<(Rows, Source), AskError> {
+        let why = match rollup::plan(self.question, self.definitions, self.filters, time) {
+            Ok(plan) => {
+                if let Some(rows) = self.from_rollups(plan, time).await? {
+                    let source = Source {
+                        read: "rollups",
+                        exact: true,
+                        why: None,
+                    };
+                    return Ok((rows, source));
+                }
+                "a day has more values than rows tell apart".to_owned()
+            }
+            Err(why) => why,
+        };
+        let source = Source {
+            read: "events",
+            exact: true,
+            why: Some(why),
+        };
+        Ok((self.from_events(time).await?, source))
+    }
+
+    async fn from_rollups(&self, plan: Plan, time: &Time) -> Result<Option<Rows>, MetricError> {
+        let (site, metrics) = (self.site.id, self.stores.metrics);
+        match plan {
+            Plan::Totals(read) => {
+                let rows = metrics.totals(site, read.grain, read.windows).await?;
+                let rows = rollup::total_rows(self.question, time, read.grain, &rows);
+                Ok(Some(rows))
+            }
+            Plan::Values(values) => {
+                let days = || values.days.clone();
+                let rows = metrics.breakdown(site, values.dimension, days()).await?;
+                let entries = if values.with_entry_pages {
+                    metrics
+                        .breakdown(site, Dimension::EntryPage, days())
+                        .await?
+                } else {
+                    Vec::new()
+                };
+                Ok(values.rows(self.question, time, rows, entries))
+            }
         }
-        return Ok(by_bucket(query, by.into_iter()));
     }
-    let rows = sums.into_iter().map(|((bucket, label), sums)| {
-        let values = query.columns.iter().map(|column| match column {
-            Column::Time => DimensionValue::Bucket(bucket),
-            Column::Property(_) => DimensionValue::Text(label.clone()),
-        });
-        (values.collect(), sums)
-    });
-    Ok(rows.collect())
-}
 
-/// Rows of sums by bucket, without the empty ones; without a time dimension the one row, empty or not.
-fn by_bucket(query: &Query, sums: impl Iterator<Item = (usize, Sums)>) -> Rows {
-    if query.columns.is_empty() {
-        let only = sums.map(|(_, sums)| sums).next().unwrap_or_default();
-        return vec![(Vec::new(), only)];
+    async fn from_events(&self, time: &Time) -> Result<Rows, AskError> {
+        let rules = SiteRules {
+            timezone: self.site.tz.clone(),
+            gap_ms: i64::from(self.site.session_gap_minutes) * 60_000,
+        };
+        let scan = Scan::new(
+            self.question,
+            self.definitions,
+            self.filters,
+            time.clone(),
+            rules,
+        );
+        let (events, site) = (Arc::clone(self.stores.events), self.site.id);
+        // Reading blocks, and counting takes a while.
+        let done = tokio::task::spawn_blocking(move || {
+            let mut scan = scan;
+            events.read(
+                site,
+                &scan.reads(),
+                &scan.fields().to_vec(),
+                &mut |batch, texts| {
+                    scan.add(batch, texts)
+                        .map_err(|error| EventError::Limit(error.to_string()))
+                },
+            )?;
+            Ok::<_, EventError>(scan)
+        });
+        let scan = done.await.map_err(|_| EventError::Stopped)??;
+        Ok(scan.finish(self.question))
     }
-    sums.filter(|(_, sums)| !sums.is_empty())
-        .map(|(bucket, sums)| (vec![DimensionValue::Bucket(bucket)], sums))
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use serde_json::{Value, json};
 use wakeline_engine::{Dimension, Grain, Row};
+use wakeline_query::Field;
 
-use super::{ask, visitors_now};
+use super::{Stores, ask, visitors_now};
 use crate::{
     control::{ControlSnapshot, Site},
+    events::{EachBatch, EventError, EventSource},
     metrics::{MetricError, MetricStore, Watermark},
 };
 
@@ -64,6 +66,21 @@ impl MetricStore for Rows {
     }
 }
 
+/// No question of these tests is to read events.
+struct NoEvents;
+
+impl EventSource for NoEvents {
+    fn read(
+        &self,
+        _: u64,
+        _: &Range<i64>,
+        _: &[Field],
+        _: &mut EachBatch<'_>,
+    ) -> Result<(), EventError> {
+        Err(EventError::Limit("events are read".to_owned()))
+    }
+}
+
 fn row(visitors: i64, pageviews: i64) -> Row {
     Row {
         pageviews,
@@ -93,12 +110,18 @@ fn answer(rows: &Rows, query: &Value) -> Result<Value, String> {
         keys: Vec::new(),
         ..ControlSnapshot::default()
     };
+    let events: Arc<dyn EventSource> = Arc::new(NoEvents);
+    let stores = Stores {
+        control: &control,
+        metrics: rows,
+        events: &events,
+    };
     let body = query.to_string();
-    let asked = ask(body.as_bytes(), &control, rows, NOW);
-    let answer = asked
-        .now_or_never()
-        .unwrap()
-        .map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let asked = runtime.block_on(ask(body.as_bytes(), stores, NOW));
+    let answer = asked.map_err(|error| error.to_string())?;
     Ok(serde_json::to_value(answer).unwrap())
 }
 
@@ -130,7 +153,10 @@ fn an_answer_has_results_and_says_how_the_question_was_understood() {
                 "dimensions": [],
                 "filters": [],
                 "order_by": [["visitors", "desc"]],
-                "include": {"time_labels": false, "total_rows": false, "freshness": true, "approximate": false},
+                "include": {
+                    "time_labels": false, "total_rows": false, "freshness": true, "generation": false, "source": false,
+                    "approximate": false, "imports": false,
+                },
                 "pagination": {"limit": 10000, "offset": 0},
             },
         })
@@ -280,19 +306,14 @@ fn one_page_can_be_asked_for_without_its_name_in_the_rows() {
 }
 
 #[test]
-fn pages_over_less_than_a_day_become_days_or_are_refused() {
+fn pages_over_less_than_a_day_are_read_from_events() {
     let query = |range: &str, dimensions: Value| json!({"site_id": 1, "metrics": ["visitors"], "date_range": range, "dimensions": dimensions});
-    let today = answer(&pages(), &query("day", json!(["time", "event:page"]))).unwrap();
-    assert_eq!(
-        today["query"]["dimensions"],
-        json!(["time:day", "event:page"])
-    );
     for query in [
+        query("day", json!(["time", "event:page"])),
         query("24h", json!(["event:page"])),
         query("day", json!(["time:hour", "event:page"])),
     ] {
-        let error = answer(&pages(), &query).unwrap_err();
-        assert!(error.contains("by the day"), "{error}");
+        assert_eq!(answer(&pages(), &query).unwrap_err(), "events are read");
     }
 }
 
@@ -410,20 +431,13 @@ fn an_answer_may_be_filtered_by_the_dimension_it_is_about() {
     let events = json!([["contains", "event:name", ["r", "s"]]]);
     for (metric, filters) in [("visitors", both), ("visits", events)] {
         let error = answer(&sources(), &query(&[metric], filters)).unwrap_err();
-        assert!(
-            error.contains(&format!("{metric} of several values")),
-            "{error}"
-        );
+        assert_eq!(error, "events are read");
     }
     let other = json!({
         "site_id": 1, "metrics": ["visitors"], "date_range": "7d", "dimensions": ["visit:os"],
         "filters": [["is", "visit:country", ["DE"]]],
     });
-    let error = answer(&sources(), &other).unwrap_err();
-    assert!(
-        error.contains("visit:os and visit:country can't be combined"),
-        "{error}"
-    );
+    assert_eq!(answer(&sources(), &other).unwrap_err(), "events are read");
 }
 
 #[test]
@@ -474,12 +488,9 @@ fn new_visitors_are_told_for_whole_days() {
             {"dimensions": ["2026-11-20"], "metrics": [7, 1, 6]},
         ])
     );
-    for (range, dimensions, why) in [
-        ("24h", json!([]), "by the day"),
-        ("7d", json!(["visit:source"]), "new to a value"),
-    ] {
+    for (range, dimensions) in [("24h", json!([])), ("7d", json!(["visit:source"]))] {
         let error = answer(&sources(), &query(json!(range), dimensions)).unwrap_err();
-        assert!(error.contains(why), "{error}");
+        assert_eq!(error, "events are read");
     }
     let of_events = json!({
         "site_id": 1, "metrics": ["bounce_rate"], "date_range": "7d", "dimensions": ["event:goal"],
@@ -502,16 +513,15 @@ fn questions_that_make_no_sense_are_refused_with_the_key_that_is_wrong() {
     };
     check("metric", json!(["visitors"]), "`metric`");
     check("metrics", json!([]), "metrics: ");
-    check("metrics", json!(["scroll_depth"]), "\"scroll_depth\"");
+    check("metrics", json!(["scroll_depth"]), "scroll_depth needs");
     check("metrics", json!(["visits", "visits"]), "twice");
-    check("dimensions", json!(["visit:city"]), "\"visit:city\"");
+    check("dimensions", json!(["visit:planet"]), "\"visit:planet\"");
     check(
         "dimensions",
-        json!(["visit:os", "visit:browser"]),
-        "visit:os and visit:browser can't be combined",
+        json!(["time", "time:day"]),
+        "one time dimension",
     );
-    check("dimensions", json!(["time", "time:day"]), "once");
-    check("include", json!({"imports": true}), "`imports`");
+    check("include", json!({"colour": true}), "`colour`");
     check("include", json!({"time_labels": true}), "time_labels");
     check(
         "order_by",
@@ -522,11 +532,7 @@ fn questions_that_make_no_sense_are_refused_with_the_key_that_is_wrong() {
     check("pagination", json!({"limit": 0}), "limit");
     check("pagination", json!({"limit": 10_001}), "limit");
     check("pagination", json!({"page": 1}), "`page`");
-    check(
-        "filters",
-        json!([["contains", "event:page", ["/"]]]),
-        "filters: ",
-    );
+    check("filters", json!([["contains", "event:page"]]), "filters: ");
     check("site_id", json!("b.example"), "b.example");
     check("site_id", json!(null), "site_id");
     assert!(

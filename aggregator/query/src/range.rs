@@ -7,10 +7,10 @@ use jiff::{
     civil::{Date, DateTime, Weekday, date},
     tz::{AmbiguousOffset, TimeZone},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use wakeline_engine::window::{self, day_window, hour_window, start_of_day, start_of_window};
 
-use super::QueryError;
+use crate::QueryError;
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -21,17 +21,20 @@ const MAX_BUCKETS: usize = 10_000;
 const FIRST_DATE: Date = date(1970, 1, 1);
 const LAST_DATE: Date = date(2199, 12, 31);
 
-/// `date_range` of a query.
+/// `date_range` of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DateRange {
+pub enum DateRange {
+    /// All of the present day.
     Today,
     /// The 1,440 minutes up to this one.
     Last24Hours,
     /// So many days before today.
     Days(i64),
+    /// All of the present month.
     ThisMonth,
     /// So many months before this one.
     Months(i32),
+    /// All of the present year.
     ThisYear,
     /// From the first day with anything to today.
     All,
@@ -42,8 +45,8 @@ pub(super) enum DateRange {
 }
 
 impl DateRange {
-    /// Parses what a query says; times without an offset are the site's.
-    pub(super) fn parse(value: &Value, zone: &TimeZone) -> Result<Self, QueryError> {
+    /// Parses what a question says; times without an offset are the site's.
+    pub fn parse(value: &Value, zone: &TimeZone) -> Result<Self, QueryError> {
         let refuse = |why: &str| QueryError::new(format!("date_range: {value}: {why}"));
         match value {
             Value::String(name) => Ok(match name.as_str() {
@@ -95,6 +98,23 @@ impl DateRange {
         }
     }
 
+    /// The range as questions say it.
+    pub fn to_json(self) -> Value {
+        match self {
+            Self::Today => "day".into(),
+            Self::Last24Hours => "24h".into(),
+            Self::Days(count) => format!("{count}d").into(),
+            Self::ThisMonth => "month".into(),
+            Self::Months(count) => format!("{count}mo").into(),
+            Self::ThisYear => "year".into(),
+            Self::All => "all".into(),
+            Self::Dates(first, last) => json!([first.to_string(), last.to_string()]),
+            Self::Instants(first, end) => {
+                json!([instant(first).to_string(), instant(end).to_string()])
+            }
+        }
+    }
+
     fn instants(first: i64, last: i64) -> Option<Self> {
         // 14:59:59 means all of that minute, as does 15:00:00: an end is not part of the range.
         let last = match last.rem_euclid(MINUTE_MS) {
@@ -108,7 +128,7 @@ impl DateRange {
     }
 
     /// The range in Unix milliseconds at `now`. `first_day` is the site's first day with anything.
-    pub(super) fn resolve(self, zone: &TimeZone, now: i64, first_day: Option<i64>) -> Range<i64> {
+    pub fn resolve(self, zone: &TimeZone, now: i64, first_day: Option<i64>) -> Range<i64> {
         let today = day_window(zone, now);
         let days = |first, last| start_of_day(zone, first)..start_of_day(zone, last + 1);
         let months = |first: Date, last: Date| {
@@ -141,19 +161,79 @@ impl DateRange {
     }
 }
 
-/// How long the buckets of a time dimension are.
+/// Which other range an answer is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Comparison {
+    /// As many days, or as much time, right before; from the same weekday on, if that is said.
+    PreviousPeriod {
+        /// Moved further back to the same weekday.
+        match_day_of_week: bool,
+    },
+    /// A year earlier; with weekdays matched, 52 weeks earlier.
+    YearOverYear {
+        /// Of 52 weeks.
+        match_day_of_week: bool,
+    },
+    /// Another range.
+    Custom(DateRange),
+}
+
+impl Comparison {
+    /// The other range, in Unix milliseconds at `now`.
+    pub(crate) fn resolve(self, zone: &TimeZone, range: &Range<i64>, now: i64) -> Range<i64> {
+        let on_days = is_day(zone, range.start) && is_day(zone, range.end);
+        let (first, end) = (day_window(zone, range.start), day_window(zone, range.end));
+        let days_back = |days: i64| {
+            if on_days {
+                start_of_day(zone, first - days)..start_of_day(zone, end - days)
+            } else {
+                range.start - days * DAY_MS..range.end - days * DAY_MS
+            }
+        };
+        let span = range.end - range.start;
+        match self {
+            Self::Custom(other) => other.resolve(zone, now, None),
+            Self::PreviousPeriod { match_day_of_week } => {
+                let days = if on_days {
+                    end - first
+                } else {
+                    (span + DAY_MS - 1).div_euclid(DAY_MS)
+                };
+                match (match_day_of_week, on_days) {
+                    (true, _) => days_back((days + 6).div_euclid(7) * 7),
+                    (false, true) => days_back(days),
+                    (false, false) => range.start - span..range.start,
+                }
+            }
+            Self::YearOverYear {
+                match_day_of_week: true,
+            } => days_back(364),
+            Self::YearOverYear { .. } => {
+                let year_before = date_of(first).saturating_sub(1.year());
+                days_back(first - day_number(year_before))
+            }
+        }
+    }
+}
+
+/// How long the buckets of a time dimension are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Step {
+    /// A minute.
     Minute,
+    /// A local hour.
     Hour,
+    /// A local day.
     Day,
+    /// From Monday; the first one from the first day of the range.
     Week,
+    /// A calendar month.
     Month,
 }
 
 impl Step {
     /// The step of the dimension `time`: what makes a readable chart of the range.
-    pub(super) fn by_span(range: &Range<i64>) -> Self {
+    pub(crate) fn by_span(range: &Range<i64>) -> Self {
         // Where clocks are put back, so many local days are an hour longer than as many times 24 hours.
         let span = range.end - range.start - HOUR_MS;
         if span <= 48 * HOUR_MS {
@@ -167,7 +247,7 @@ impl Step {
         }
     }
 
-    pub(super) const fn dimension(self) -> &'static str {
+    pub(crate) const fn dimension(self) -> &'static str {
         match self {
             Self::Minute => "time:minute",
             Self::Hour => "time:hour",
@@ -180,15 +260,15 @@ impl Step {
 
 /// A stretch of the range that has one row of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Bucket {
+pub struct Bucket {
     /// Unix milliseconds.
-    pub(super) span: Range<i64>,
+    pub span: Range<i64>,
     /// As in `results` and `meta.time_labels`.
-    pub(super) label: String,
+    pub label: String,
 }
 
 /// Cuts a range into the buckets of a step: ascending, without gap or overlap, cut off at the range's ends.
-pub(super) fn buckets(
+pub(crate) fn buckets(
     zone: &TimeZone,
     range: &Range<i64>,
     step: Step,
@@ -275,7 +355,7 @@ fn time_label(zone: &TimeZone, ms: i64) -> String {
 }
 
 /// A range as two ISO 8601 times with the offsets that held: its first and its last second.
-pub(super) fn iso(zone: &TimeZone, range: &Range<i64>) -> [String; 2] {
+pub(crate) fn iso(zone: &TimeZone, range: &Range<i64>) -> [String; 2] {
     [range.start, range.end - 1000].map(|ms| format(zone, ms, "%Y-%m-%dT%H:%M:%S%:z"))
 }
 
@@ -287,12 +367,12 @@ fn format(zone: &TimeZone, ms: i64, format: &str) -> String {
 }
 
 /// Whether a local hour begins at this instant.
-pub(super) fn is_hour(zone: &TimeZone, ms: i64) -> bool {
+pub(crate) fn is_hour(zone: &TimeZone, ms: i64) -> bool {
     ms.rem_euclid(MINUTE_MS) == 0 && start_of_window(hour_window(zone, ms)) == ms
 }
 
 /// Whether a local day begins at this instant.
-pub(super) fn is_day(zone: &TimeZone, ms: i64) -> bool {
+pub(crate) fn is_day(zone: &TimeZone, ms: i64) -> bool {
     start_of_day(zone, day_window(zone, ms)) == ms
 }
 

@@ -5,30 +5,52 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use wakeline_engine::Row;
 
-use super::{
+use crate::{
     money::{Currency, Money},
     property::Property,
 };
 
 /// A figure that can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Metric {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Metric {
+    /// Distinct visitors with an event, engagement aside.
     Visitors,
+    /// Visits that began in the window (by exit page: that ended in it) and had such an event.
     Visits,
+    /// Page and screen views.
     Pageviews,
+    /// Events of all kinds but engagement.
     Events,
+    /// Pageviews ÷ visits, two decimals.
     ViewsPerVisit,
+    /// Visits of one pageview and no interactive event, in whole % of visits.
     BounceRate,
+    /// Last event − first event of a visit, mean over visits in whole seconds; a bounce is 0.
     VisitDuration,
+    /// Visitors that were not seen before the first day.
     NewVisitors,
+    /// Visitors that were.
     ReturningVisitors,
+    /// Orders.
     Orders,
+    /// Value of the orders.
     TotalRevenue,
+    /// Value of the orders ÷ orders.
     AverageRevenue,
+    /// Visitors in % of those of all rows together, one decimal.
+    Percentage,
+    /// Visitors in % of those of the question without its goals and event properties, one decimal.
+    ConversionRate,
+    /// The same, of those in the row.
+    GroupConversionRate,
+    /// Attention to the page in whole seconds ÷ visits that sent any.
+    TimeOnPage,
+    /// Deepest scroll of the page in %, mean over visits that sent any.
+    ScrollDepth,
 }
 
-/// Every metric under the name it has in requests.
-pub(super) const METRICS: [(&str, Metric); 12] = [
+/// Every metric under the name it has in questions.
+pub(crate) const METRICS: [(&str, Metric); 17] = [
     ("visitors", Metric::Visitors),
     ("visits", Metric::Visits),
     ("pageviews", Metric::Pageviews),
@@ -41,16 +63,28 @@ pub(super) const METRICS: [(&str, Metric); 12] = [
     ("orders", Metric::Orders),
     ("total_revenue", Metric::TotalRevenue),
     ("average_revenue", Metric::AverageRevenue),
+    ("percentage", Metric::Percentage),
+    ("conversion_rate", Metric::ConversionRate),
+    ("group_conversion_rate", Metric::GroupConversionRate),
+    ("time_on_page", Metric::TimeOnPage),
+    ("scroll_depth", Metric::ScrollDepth),
 ];
 
 impl Metric {
-    pub(super) fn name(self) -> &'static str {
+    /// The metric of that name.
+    pub fn find(name: &str) -> Option<Self> {
+        let found = METRICS.iter().find(|(known, _)| *known == name);
+        found.map(|(_, metric)| *metric)
+    }
+
+    /// Its name in questions.
+    pub fn name(self) -> &'static str {
         let found = METRICS.iter().find(|(_, metric)| *metric == self);
         found.map_or("", |(name, _)| name)
     }
 
     /// Whether it is a property of visits: by page, of those that began there.
-    pub(super) const fn is_of_visits(self) -> bool {
+    pub(crate) const fn is_of_visits(self) -> bool {
         matches!(
             self,
             Self::ViewsPerVisit | Self::BounceRate | Self::VisitDuration
@@ -58,16 +92,26 @@ impl Metric {
     }
 
     /// Whether it asks if visitors had been there before.
-    pub(super) const fn is_of_history(self) -> bool {
+    pub(crate) const fn is_of_history(self) -> bool {
         matches!(self, Self::NewVisitors | Self::ReturningVisitors)
     }
 
-    pub(super) const fn is_money(self) -> bool {
+    /// Whether it is made of engagement events.
+    pub(crate) const fn is_of_engagement(self) -> bool {
+        matches!(self, Self::TimeOnPage | Self::ScrollDepth)
+    }
+
+    /// Whether it compares with what a question without goals gives.
+    pub(crate) const fn is_of_conversion(self) -> bool {
+        matches!(self, Self::ConversionRate | Self::GroupConversionRate)
+    }
+
+    pub(crate) const fn is_money(self) -> bool {
         matches!(self, Self::TotalRevenue | Self::AverageRevenue)
     }
 
     /// Whether that of several values of a property follows from those of each.
-    pub(super) fn adds_up(self, property: Property) -> bool {
+    pub(crate) fn adds_up(self, property: &Property) -> bool {
         match self {
             Self::Visitors | Self::NewVisitors | Self::ReturningVisitors => false,
             Self::Visits => property.is_of_visits(),
@@ -78,8 +122,13 @@ impl Metric {
 
 /// The value of a metric; two of one metric compare as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Figure {
+pub(crate) enum Figure {
+    /// There is nothing to average.
+    Nothing,
+    /// A count, whole seconds or whole percent.
     Whole(i64),
+    /// With one decimal.
+    Tenths(i64),
     /// With two decimals.
     Hundredths(i64),
     /// `None` if there is nothing to average, or it is of several currencies.
@@ -89,45 +138,64 @@ pub(super) enum Figure {
 impl From<Figure> for Value {
     fn from(figure: Figure) -> Self {
         match figure {
+            Figure::Nothing => Self::Null,
             Figure::Whole(value) => value.into(),
+            Figure::Tenths(value) => (value as f64 / 10.0).into(),
             Figure::Hundredths(value) => (value as f64 / 100.0).into(),
             Figure::Money(money) => money.into(),
         }
     }
 }
 
-/// What the metrics of one result are computed from.
+/// What the metrics of one row are computed from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sums {
-    visitors: i64,
-    new_visitors: i64,
-    visits: i64,
-    pageviews: i64,
-    events: i64,
-    orders: i64,
+pub(crate) struct Sums {
+    pub(crate) visitors: i64,
+    pub(crate) new_visitors: i64,
+    pub(crate) visits: i64,
+    pub(crate) pageviews: i64,
+    pub(crate) events: i64,
+    pub(crate) orders: i64,
     /// As in [`Row::revenue`].
-    revenue: BTreeMap<Currency, i64>,
+    pub(crate) revenue: BTreeMap<Currency, i64>,
     /// The visits that session metrics speak of: all that began in the bucket, or those that began on the page.
-    of_visits: Visits,
+    pub(crate) of_visits: Visits,
+    /// Attention in ms, and the visits that sent any.
+    pub(crate) attention: Mean,
+    /// Deepest scroll in %, and the visits that sent any.
+    pub(crate) scroll: Mean,
+    /// Visitors of all rows together.
+    pub(crate) visitors_of_all: i64,
+    /// Visitors without goals and event properties: of all rows together, and of the row.
+    pub(crate) base: i64,
+    pub(crate) base_of_row: i64,
 }
 
+/// Figures of the visits of a row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Visits {
-    count: i64,
-    bounces: i64,
-    duration_ms: i64,
-    pageviews: i64,
+pub(crate) struct Visits {
+    pub(crate) count: i64,
+    pub(crate) bounces: i64,
+    pub(crate) duration_ms: i64,
+    pub(crate) pageviews: i64,
+}
+
+/// A sum and over how many visits it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mean {
+    pub(crate) sum: i64,
+    pub(crate) visits: i64,
 }
 
 impl Sums {
     /// Adds a window of the whole site, or of visits with one value, `since` windows after the first of its bucket.
-    pub(super) fn add_visits(&mut self, row: &Row, since: u32) {
+    pub(crate) fn add_visits(&mut self, row: &Row, since: u32) {
         self.add_events(row, since);
         self.add_entry_page(row);
     }
 
     /// Adds a day of a page or of an event's name, `since` days after the first of its bucket.
-    pub(super) fn add_events(&mut self, row: &Row, since: u32) {
+    pub(crate) fn add_events(&mut self, row: &Row, since: u32) {
         self.visitors += row.visitors_since(since);
         self.new_visitors += row.visitors_since(u32::MAX);
         self.visits += row.visits;
@@ -135,39 +203,29 @@ impl Sums {
         self.events += row.events;
         self.orders += row.orders;
         for (currency, minor) in &row.revenue {
-            let sum = self.revenue.entry(*currency).or_default();
-            *sum = sum.wrapping_add(*minor);
+            self.add_revenue(*currency, *minor);
         }
     }
 
     /// Adds a day of the visits that began on a page.
-    pub(super) fn add_entry_page(&mut self, row: &Row) {
+    pub(crate) fn add_entry_page(&mut self, row: &Row) {
         self.of_visits.count += row.visits;
         self.of_visits.bounces += row.bounces;
-        self.of_visits.duration_ms += row.duration_ms;
+        self.of_visits.duration_ms = self.of_visits.duration_ms.wrapping_add(row.duration_ms);
         self.of_visits.pageviews += row.pageviews;
     }
 
-    /// Adds another value of the same bucket. Visitors of both count twice.
-    pub(super) fn add(&mut self, other: &Self) {
-        self.visitors += other.visitors;
-        self.new_visitors += other.new_visitors;
-        self.visits += other.visits;
-        self.pageviews += other.pageviews;
-        self.events += other.events;
-        self.orders += other.orders;
-        for (currency, minor) in &other.revenue {
-            let sum = self.revenue.entry(*currency).or_default();
-            *sum = sum.wrapping_add(*minor);
+    /// Adds an amount; what comes to nothing is no currency of the row.
+    pub(crate) fn add_revenue(&mut self, currency: Currency, minor: i64) {
+        let sum = self.revenue.entry(currency).or_default();
+        *sum = sum.wrapping_add(minor);
+        if *sum == 0 {
+            self.revenue.remove(&currency);
         }
-        self.of_visits.count += other.of_visits.count;
-        self.of_visits.bounces += other.of_visits.bounces;
-        self.of_visits.duration_ms += other.of_visits.duration_ms;
-        self.of_visits.pageviews += other.of_visits.pageviews;
     }
 
     /// The currencies of its orders.
-    pub(super) fn currencies(&self) -> impl Iterator<Item = Currency> {
+    pub(crate) fn currencies(&self) -> impl Iterator<Item = Currency> {
         self.revenue.keys().copied()
     }
 
@@ -178,15 +236,19 @@ impl Sums {
         (only && self.orders > 0).then(|| quotient(revenue, 1, self.orders))
     }
 
-    /// Whether there was nothing that a metric counts.
-    pub(super) fn is_empty(&self) -> bool {
-        *self == Self::default()
+    /// Whether there was nobody, and no visit: such a row is not in an answer that is broken down.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.visitors == 0
+            && self.visits == 0
+            && self.attention.visits == 0
+            && self.scroll.visits == 0
     }
 
     /// The value of a metric; money is of `currency`.
-    pub(super) fn figure(&self, metric: Metric, currency: Currency) -> Figure {
+    pub(crate) fn figure(&self, metric: Metric, currency: Currency) -> Figure {
         let visits = &self.of_visits;
         let money = |minor| Money { minor, currency };
+        let share = |of| Figure::Tenths(quotient(self.visitors, 1_000, of));
         match metric {
             Metric::Visitors => Figure::Whole(self.visitors),
             Metric::Visits => Figure::Whole(self.visits),
@@ -209,12 +271,27 @@ impl Sums {
                 Figure::Money(Some(money(revenue.unwrap_or(0))))
             }
             Metric::AverageRevenue => Figure::Money(self.average(currency).map(money)),
+            Metric::Percentage => share(self.visitors_of_all),
+            Metric::ConversionRate => share(self.base),
+            Metric::GroupConversionRate => share(self.base_of_row),
+            Metric::TimeOnPage => self.attention.figure(1_000),
+            Metric::ScrollDepth => self.scroll.figure(1),
         }
     }
 }
 
+impl Mean {
+    /// The mean in units of which one is `unit` of the sum's, whole.
+    fn figure(self, unit: i64) -> Figure {
+        if self.visits == 0 {
+            return Figure::Nothing;
+        }
+        Figure::Whole(quotient(self.sum, 1, self.visits.saturating_mul(unit)))
+    }
+}
+
 /// `amount` × `scale` ÷ `count`, rounded half up; 0 of nothing.
-fn quotient(amount: i64, scale: i64, count: i64) -> i64 {
+pub(crate) fn quotient(amount: i64, scale: i64, count: i64) -> i64 {
     if count <= 0 {
         return 0;
     }
@@ -225,7 +302,7 @@ fn quotient(amount: i64, scale: i64, count: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Figure, Metric, Money, Row, Sums};
+    use super::{Figure, Mean, Metric, Money, Row, Sums};
 
     fn figure(row: &Row, metric: Metric) -> Figure {
         let mut sums = Sums::default();
@@ -250,6 +327,19 @@ mod tests {
             serde_json::Value::from(Figure::Hundredths(263)).to_string(),
             "2.63"
         );
+        let sums = Sums {
+            visitors: 1,
+            base: 3,
+            attention: Mean {
+                sum: 4_500,
+                visits: 3,
+            },
+            ..Sums::default()
+        };
+        let of = |metric| serde_json::Value::from(sums.figure(metric, *b"EUR")).to_string();
+        assert_eq!(of(Metric::ConversionRate), "33.3");
+        assert_eq!(of(Metric::TimeOnPage), "2");
+        assert_eq!(of(Metric::ScrollDepth), "null");
     }
 
     #[test]

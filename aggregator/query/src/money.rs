@@ -3,13 +3,15 @@
 use serde_json::{Value, json};
 
 /// Letters of a currency, ISO 4217.
-pub(super) type Currency = [u8; 3];
+pub(crate) type Currency = [u8; 3];
 
 /// An amount. Those of one answer are of one currency, so they compare as numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Money {
-    pub(super) minor: i64,
-    pub(super) currency: Currency,
+pub(crate) struct Money {
+    /// In minor units.
+    pub(crate) minor: i64,
+    /// Which.
+    pub(crate) currency: Currency,
 }
 
 /// Currencies with another number of decimals than two, as in ISO 4217.
@@ -42,12 +44,12 @@ const SIGNS: [(Currency, &str); 7] = [
 ];
 
 /// The letters as text.
-pub(super) fn code(currency: Currency) -> String {
+pub(crate) fn code(currency: Currency) -> String {
     currency.map(char::from).iter().collect()
 }
 
 /// A currency by its letters; `None` if it has not three.
-pub(super) fn currency(code: &str) -> Option<Currency> {
+pub(crate) fn currency(code: &str) -> Option<Currency> {
     code.as_bytes().try_into().ok()
 }
 

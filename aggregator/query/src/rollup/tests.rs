@@ -2,17 +2,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
-use serde_json::json;
 use wakeline_engine::{
     Grain, Row, timezone,
     window::{day_window, distance, hour_window, minute_window},
 };
 
-use super::{Plan, plan, plan_days, sum_totals, sum_values};
-use crate::api::query::{
-    filter::Filter,
+use super::{Windows, sum_totals, windows as plan};
+use crate::{
     metric::{Figure, Metric, Sums},
-    property::Property,
     range::{Bucket, Step, buckets},
 };
 
@@ -106,11 +103,8 @@ fn the_coarsest_rows_that_fit_are_read() {
 
 #[test]
 fn ranges_that_no_rows_answer_exactly_are_refused_with_what_is_possible() {
-    let refused = |first: &str, end: &str| {
-        plan(&TimeZone::UTC, &whole(at(first)..at(end)))
-            .unwrap_err()
-            .to_string()
-    };
+    let refused =
+        |first: &str, end: &str| plan(&TimeZone::UTC, &whole(at(first)..at(end))).unwrap_err();
     // 40 days and an hour, on hours; a day and a minute, on minutes.
     for error in [
         refused("2026-01-01T01:00:00Z", "2026-02-10T02:00:00Z"),
@@ -127,26 +121,7 @@ fn ranges_that_no_rows_answer_exactly_are_refused_with_what_is_possible() {
     assert!(
         plan(&TimeZone::UTC, &shifted)
             .unwrap_err()
-            .to_string()
             .contains("windows")
-    );
-}
-
-#[test]
-fn pages_are_read_by_whole_days_only() {
-    let days = whole(at("2026-01-01T00:00:00Z")..at("2026-01-03T00:00:00Z"));
-    let first = day_window(&TimeZone::UTC, at("2026-01-01T00:00:00Z"));
-    assert_eq!(
-        plan_days(&TimeZone::UTC, &days, "event:page").unwrap(),
-        first..first + 2
-    );
-    let hours = whole(at("2026-01-01T00:00:00Z")..at("2026-01-01T03:00:00Z"));
-    let error = plan_days(&TimeZone::UTC, &hours, "event:page")
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("event:page is counted by the day"),
-        "{error}"
     );
 }
 
@@ -217,7 +192,7 @@ proptest! {
             prop_assert!(step == Some(Step::Minute) && end - first > 9_000);
             return Ok(());
         };
-        let Ok(Plan { grain, windows }) = plan(&zone, &buckets) else {
+        let Ok(Windows { grain, windows }) = plan(&zone, &buckets) else {
             // Only what is neither on days nor on hours and longer than a day.
             prop_assert!(step.is_some_and(|step| step != Step::Hour) || end - first > 1_440);
             return Ok(());
@@ -231,88 +206,4 @@ proptest! {
             prop_assert_eq!(visitors(sums), expected as i64, "{:?} {:?}", grain, bucket);
         }
     }
-}
-
-fn page_row(day: i64, page: &str, gap: u32, pageviews: i64) -> (i64, String, Row) {
-    let row = Row {
-        pageviews,
-        events: pageviews,
-        visits: 1,
-        visitors_by_gap: vec![(gap, 1)],
-        ..Row::default()
-    };
-    (day, page.to_owned(), row)
-}
-
-#[test]
-fn pages_are_summed_over_days_with_each_visitor_once() {
-    let first = day_window(&TimeZone::UTC, at("2026-11-20T00:00:00Z"));
-    let range = at("2026-11-20T00:00:00Z")..at("2026-11-25T00:00:00Z");
-    // One visitor on the page on the first, second and fifth day, before that ten days earlier.
-    let pages = vec![
-        page_row(first, "/", 10, 2),
-        page_row(first + 1, "/", 1, 1),
-        page_row(first + 4, "/", 3, 4),
-        page_row(first + 4, "/other", 0, 1),
-    ];
-    let entry = Row {
-        visits: 2,
-        bounces: 1,
-        duration_ms: 90_000,
-        ..Row::default()
-    };
-    // Its visits went on after midnight, but without the page.
-    let rest = Row {
-        pageviews: 1,
-        ..Row::default()
-    };
-    let entries = vec![
-        (first + 1, "/".to_owned(), entry),
-        (first + 4, "/gone".to_owned(), rest),
-    ];
-    let filter = Filter::parse(&[json!(["is", "event:page", ["/"]])])
-        .unwrap()
-        .0;
-
-    let whole = whole(range.clone());
-    let property = Property::find("event:page").unwrap();
-    let sums = sum_values(
-        &TimeZone::UTC,
-        &whole,
-        property,
-        &filter,
-        pages.clone(),
-        entries.clone(),
-    );
-    assert_eq!(
-        sums.keys().cloned().collect::<Vec<_>>(),
-        [(0, "/".to_owned())]
-    );
-    let sums = &sums[&(0, "/".to_owned())];
-    for (metric, expected) in [
-        (Metric::Visitors, 1),
-        (Metric::Visits, 3),
-        (Metric::Pageviews, 7),
-        (Metric::BounceRate, 50),
-        (Metric::VisitDuration, 45),
-    ] {
-        let figure = sums.figure(metric, *b"EUR");
-        assert_eq!(figure, Figure::Whole(expected), "{metric:?}");
-    }
-
-    // The 23rd is a Monday.
-    let weeks = buckets(&TimeZone::UTC, &range, Step::Week).unwrap();
-    let sums = sum_values(
-        &TimeZone::UTC,
-        &weeks,
-        property,
-        &Filter::parse(&[]).unwrap().0,
-        pages,
-        entries,
-    );
-    let found: Vec<_> = sums
-        .iter()
-        .map(|((bucket, page), sums)| (*bucket, page.as_str(), visitors(sums)))
-        .collect();
-    assert_eq!(found, [(0, "/", 1), (1, "/", 1), (1, "/other", 1)]);
 }

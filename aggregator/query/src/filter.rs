@@ -1,0 +1,470 @@
+//! Filters: conditions on events and on their visits, as questions, segments and goals say them.
+
+use serde_json::{Value, json};
+
+use crate::{
+    QueryError,
+    property::{self, Property},
+};
+
+/// A condition. It is asked of one event at a time: two conditions on events hold on the same one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// All of these hold.
+    All(Vec<Filter>),
+    /// One of these holds.
+    Any(Vec<Filter>),
+    /// This does not hold.
+    Not(Box<Filter>),
+    /// This holds for some event of the visit.
+    Done(Box<Filter>),
+    /// This holds for no event of the visit.
+    NotDone(Box<Filter>),
+    /// One of the saved segments of these ids holds.
+    Segment(Vec<u64>),
+    /// A property has a value.
+    Test(Test),
+}
+
+/// A condition on the value of a property, as answers call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Test {
+    /// How it is compared.
+    pub operator: Operator,
+    /// What is compared.
+    pub property: Property,
+    /// One of these fits; of negated operators none does.
+    pub values: Vec<String>,
+    /// Whether upper and lower case differ.
+    pub case_sensitive: bool,
+}
+
+/// How a value is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is what its name in the table says")]
+pub enum Operator {
+    Is,
+    IsNot,
+    Contains,
+    ContainsNot,
+    Matches,
+    MatchesNot,
+}
+
+const OPERATORS: [(&str, Operator); 6] = [
+    ("is", Operator::Is),
+    ("is_not", Operator::IsNot),
+    ("contains", Operator::Contains),
+    ("contains_not", Operator::ContainsNot),
+    ("matches", Operator::Matches),
+    ("matches_not", Operator::MatchesNot),
+];
+
+/// Filters within filters.
+const MAX_DEPTH: usize = 8;
+/// Conditions of all filters of a question.
+const MAX_FILTERS: usize = 200;
+/// Values of all filters of a question.
+const MAX_VALUES: usize = 1_000;
+/// Bytes of a value.
+const MAX_VALUE: usize = 2_000;
+
+impl Operator {
+    /// Its name in questions.
+    pub fn name(self) -> &'static str {
+        let found = OPERATORS.iter().find(|(_, operator)| *operator == self);
+        found.map_or("", |(name, _)| name)
+    }
+
+    /// The operator without a "not" in it.
+    pub(crate) const fn positive(self) -> Self {
+        match self {
+            Self::Is | Self::IsNot => Self::Is,
+            Self::Contains | Self::ContainsNot => Self::Contains,
+            Self::Matches | Self::MatchesNot => Self::Matches,
+        }
+    }
+
+    pub(crate) fn is_negated(self) -> bool {
+        self != self.positive()
+    }
+}
+
+impl Filter {
+    /// Parses the `filters` of a question, all of which must hold.
+    pub fn parse_all(filters: &[Value]) -> Result<Vec<Self>, QueryError> {
+        let mut parser = Parser {
+            filters: MAX_FILTERS,
+            values: MAX_VALUES,
+        };
+        parser.list(filters, 0, false)
+    }
+
+    /// The filter as questions say it.
+    pub fn to_json(&self) -> Value {
+        let list = |filters: &[Self]| -> Value { filters.iter().map(Self::to_json).collect() };
+        match self {
+            Self::All(filters) => json!(["and", list(filters)]),
+            Self::Any(filters) => json!(["or", list(filters)]),
+            Self::Not(filter) => json!(["not", filter.to_json()]),
+            Self::Done(filter) => json!(["has_done", filter.to_json()]),
+            Self::NotDone(filter) => json!(["has_not_done", filter.to_json()]),
+            Self::Segment(ids) => json!(["is", "segment", ids]),
+            Self::Test(test) => {
+                let (name, property) = (test.operator.name(), test.property.to_string());
+                if test.case_sensitive {
+                    json!([name, property, test.values])
+                } else {
+                    json!([name, property, test.values, {"case_sensitive": false}])
+                }
+            }
+        }
+    }
+
+    /// Calls `visit` with every condition in it, those on what the visit has done included.
+    pub fn tests(&self, visit: &mut dyn FnMut(&Test)) {
+        match self {
+            Self::All(filters) | Self::Any(filters) => {
+                filters.iter().for_each(|filter| filter.tests(visit));
+            }
+            Self::Not(filter) | Self::Done(filter) | Self::NotDone(filter) => filter.tests(visit),
+            Self::Segment(_) => {}
+            Self::Test(test) => visit(test),
+        }
+    }
+
+    /// Whether it has a condition on a property that `wanted` is true for.
+    pub(crate) fn speaks_of(&self, wanted: impl Fn(&Property) -> bool) -> bool {
+        let mut found = false;
+        self.tests(&mut |test| found |= wanted(&test.property));
+        found
+    }
+
+    /// Whether it asks for what visits have done.
+    pub(crate) fn is_of_deeds(&self) -> bool {
+        match self {
+            Self::All(filters) | Self::Any(filters) => filters.iter().any(Self::is_of_deeds),
+            Self::Not(filter) => filter.is_of_deeds(),
+            Self::Done(_) | Self::NotDone(_) => true,
+            Self::Segment(_) | Self::Test(_) => false,
+        }
+    }
+
+    /// The segments that it names.
+    pub(crate) fn segments(&self, found: &mut Vec<u64>) {
+        match self {
+            Self::All(filters) | Self::Any(filters) => {
+                filters.iter().for_each(|filter| filter.segments(found));
+            }
+            Self::Not(filter) | Self::Done(filter) | Self::NotDone(filter) => {
+                filter.segments(found);
+            }
+            Self::Segment(ids) => found.extend(ids),
+            Self::Test(_) => {}
+        }
+    }
+}
+
+struct Parser {
+    /// Filters that may still come.
+    filters: usize,
+    /// Values that may still come.
+    values: usize,
+}
+
+impl Parser {
+    fn list(
+        &mut self,
+        filters: &[Value],
+        depth: usize,
+        done: bool,
+    ) -> Result<Vec<Filter>, QueryError> {
+        filters
+            .iter()
+            .map(|filter| self.one(filter, depth, done))
+            .collect()
+    }
+
+    /// `done`: within what a visit has done.
+    fn one(&mut self, filter: &Value, depth: usize, done: bool) -> Result<Filter, QueryError> {
+        let refuse = |why: &str| QueryError::new(format!("filters: {}: {why}", shortened(filter)));
+        if depth > MAX_DEPTH {
+            return Err(refuse(&format!(
+                "more than {MAX_DEPTH} filters in each other"
+            )));
+        }
+        self.filters = self
+            .filters
+            .checked_sub(1)
+            .ok_or_else(|| QueryError::new(format!("filters: more than {MAX_FILTERS}")))?;
+        let parts = filter.as_array().map(Vec::as_slice);
+        let Some([Value::String(operator), rest @ ..]) = parts else {
+            return Err(refuse("a filter is a list that begins with its operator"));
+        };
+        match (operator.as_str(), rest) {
+            ("and", [Value::Array(filters)]) if !filters.is_empty() => {
+                Ok(Filter::All(self.list(filters, depth + 1, done)?))
+            }
+            ("or", [Value::Array(filters)]) if !filters.is_empty() => {
+                Ok(Filter::Any(self.list(filters, depth + 1, done)?))
+            }
+            ("not", [filter]) => Ok(Filter::Not(Box::new(self.one(filter, depth + 1, done)?))),
+            ("has_done" | "has_not_done", [_]) if done => Err(refuse(
+                "what a visit has done can't be asked of what it has done: put the two side by side",
+            )),
+            ("has_done", [filter]) => {
+                Ok(Filter::Done(Box::new(self.one(filter, depth + 1, true)?)))
+            }
+            ("has_not_done", [filter]) => Ok(Filter::NotDone(Box::new(self.one(
+                filter,
+                depth + 1,
+                true,
+            )?))),
+            ("and" | "or", _) => Err(refuse("give one list of filters, with at least one in it")),
+            ("not" | "has_done" | "has_not_done", _) => Err(refuse("give one filter")),
+            (name, [Value::String(dimension), given, modifiers @ ..]) => {
+                let Some((_, operator)) = OPERATORS.iter().find(|(known, _)| *known == name) else {
+                    return Err(refuse(&unknown_operator()));
+                };
+                if dimension == "segment" {
+                    return self.segment(*operator, given, modifiers, done, &refuse);
+                }
+                let case_sensitive = parse_case(modifiers).ok_or_else(|| {
+                    refuse("after the values only {\"case_sensitive\": true or false} may follow")
+                })?;
+                let test = Test {
+                    operator: *operator,
+                    property: parse_property(dimension).map_err(|why| refuse(&why))?,
+                    values: self.values(given, &refuse)?,
+                    case_sensitive,
+                };
+                check(&test).map_err(|why| refuse(&why))?;
+                Ok(Filter::Test(test))
+            }
+            (name, _) if OPERATORS.iter().any(|(known, _)| *known == name) => {
+                Err(refuse("give a dimension and a list of values"))
+            }
+            _ => Err(refuse(&unknown_operator())),
+        }
+    }
+
+    fn segment(
+        &mut self,
+        operator: Operator,
+        given: &Value,
+        modifiers: &[Value],
+        done: bool,
+        refuse: &dyn Fn(&str) -> QueryError,
+    ) -> Result<Filter, QueryError> {
+        if operator != Operator::Is || !modifiers.is_empty() {
+            return Err(refuse(
+                "of segments only [\"is\", \"segment\", [id, …]] can be asked, or [\"not\", …] of it",
+            ));
+        }
+        if done {
+            return Err(refuse("a segment can't be what a visit has done"));
+        }
+        let ids = given.as_array().filter(|ids| !ids.is_empty());
+        let ids: Option<Vec<u64>> = ids.and_then(|ids| {
+            let id = |id: &Value| id.as_u64().or_else(|| id.as_str()?.parse().ok());
+            ids.iter().map(id).collect()
+        });
+        let ids =
+            ids.ok_or_else(|| refuse("segments are named by their ids, which are numbers"))?;
+        self.take_values(ids.len())?;
+        Ok(Filter::Segment(ids))
+    }
+
+    fn values(
+        &mut self,
+        given: &Value,
+        refuse: &dyn Fn(&str) -> QueryError,
+    ) -> Result<Vec<String>, QueryError> {
+        let values = given.as_array().filter(|values| !values.is_empty());
+        let values = values.ok_or_else(|| refuse("values are a list of at least one text"))?;
+        self.take_values(values.len())?;
+        values
+            .iter()
+            .map(|value| match value {
+                Value::String(text) if text.len() > MAX_VALUE => {
+                    Err(refuse(&format!("a value has more than {MAX_VALUE} bytes")))
+                }
+                Value::String(text) => Ok(text.clone()),
+                _ => Err(refuse("values are texts, in quotes")),
+            })
+            .collect()
+    }
+
+    fn take_values(&mut self, count: usize) -> Result<(), QueryError> {
+        self.values = self
+            .values
+            .checked_sub(count)
+            .ok_or_else(|| QueryError::new(format!("filters: more than {MAX_VALUES} values")))?;
+        Ok(())
+    }
+}
+
+fn unknown_operator() -> String {
+    let names: Vec<&str> = OPERATORS.iter().map(|(name, _)| *name).collect();
+    format!(
+        "there is no such operator; there are {}, and and, or, not, has_done, has_not_done",
+        names.join(", ")
+    )
+}
+
+fn parse_property(dimension: &str) -> Result<Property, String> {
+    if dimension.starts_with("time") {
+        return Err("time can't be filtered: choose another date_range".to_owned());
+    }
+    Property::find(dimension).ok_or_else(|| {
+        format!(
+            "there is no dimension {dimension:?}; there are {}, and segment",
+            property::names()
+        )
+    })
+}
+
+/// Refuses what no value can be compared by.
+fn check(test: &Test) -> Result<(), String> {
+    let goes = matches!(test.operator, Operator::Is | Operator::Contains);
+    if test.property == Property::Goal && !goes {
+        return Err(
+            "event:goal takes only is and contains: an event may reach several goals; put [\"not\", …] around it"
+                .to_owned(),
+        );
+    }
+    if test.operator.positive() == Operator::Matches {
+        for value in &test.values {
+            crate::matcher::regex(value, test.case_sensitive)
+                .map_err(|why| format!("{value:?} can't be used as a regular expression: {why}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn parse_case(modifiers: &[Value]) -> Option<bool> {
+    match modifiers {
+        [] => Some(true),
+        [Value::Object(modifiers)] if modifiers.keys().all(|key| key == "case_sensitive") => {
+            match modifiers.get("case_sensitive") {
+                None => Some(true),
+                Some(given) => given.as_bool(),
+            }
+        }
+        _ => None,
+    }
+}
+
+/// A filter as its error quotes it.
+fn shortened(filter: &Value) -> String {
+    const MOST: usize = 200;
+    let text = filter.to_string();
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::Filter;
+
+    fn parse(filters: &Value) -> Result<Vec<Filter>, String> {
+        let parsed = Filter::parse_all(filters.as_array().unwrap());
+        parsed.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_printed_is_what_was_parsed() {
+        let filters = json!([
+            ["is", "event:page", ["/", "/shop"]],
+            ["matches_not", "visit:source", ["^Goo"], {"case_sensitive": false}],
+            ["and", [["or", [["contains", "event:props:plan", ["pro"]]]], ["not", ["is", "event:goal", ["order"]]]]],
+            ["has_done", ["is_not", "event:name", ["cart"]]],
+            ["has_not_done", ["contains_not", "visit:city_name", ["Ham"]]],
+            ["is", "segment", [7, 9]],
+        ]);
+        let printed: Value = parse(&filters)
+            .unwrap()
+            .iter()
+            .map(Filter::to_json)
+            .collect();
+        assert_eq!(printed, filters);
+    }
+
+    #[test]
+    fn filters_that_say_nothing_are_refused_with_themselves_and_the_reason() {
+        let deep = (0..9).fold(json!(["is", "event:page", ["/"]]), |inner, _| {
+            json!(["not", inner])
+        });
+        let many = vec!["x"; 1_001];
+        for (filter, why) in [
+            (json!("is"), "begins with its operator"),
+            (json!([]), "begins with its operator"),
+            (json!(["equals", "event:page", ["/"]]), "no such operator"),
+            (json!(["equals"]), "no such operator"),
+            (json!(["is", "event:page"]), "a dimension and a list"),
+            (json!(["is", "event:page", []]), "at least one text"),
+            (json!(["is", "event:page", "/"]), "at least one text"),
+            (json!(["is", "event:page", [1]]), "in quotes"),
+            (
+                json!(["is", "event:path", ["/"]]),
+                "no dimension \"event:path\"",
+            ),
+            (
+                json!(["is", "time:day", ["2026-01-01"]]),
+                "choose another date_range",
+            ),
+            (
+                json!(["is_not", "event:goal", ["order"]]),
+                "only is and contains",
+            ),
+            (
+                json!(["matches", "event:goal", ["order"]]),
+                "only is and contains",
+            ),
+            (
+                json!(["is", "event:page", ["/"], {"case": 1}]),
+                "case_sensitive",
+            ),
+            (
+                json!(["is", "event:page", ["/"], {"case_sensitive": 1}]),
+                "case_sensitive",
+            ),
+            (json!(["and", []]), "at least one"),
+            (
+                json!(["or", ["is", "event:page", ["/"]]]),
+                "begins with its operator",
+            ),
+            (json!(["not"]), "give one filter"),
+            (
+                json!(["has_done", ["has_done", ["is", "event:page", ["/"]]]]),
+                "side by side",
+            ),
+            (
+                json!(["has_done", ["is", "segment", [1]]]),
+                "what a visit has done",
+            ),
+            (json!(["is_not", "segment", [1]]), "of segments only"),
+            (json!(["is", "segment", ["x"]]), "are numbers"),
+            (
+                json!(["matches", "event:page", ["("]]),
+                "regular expression",
+            ),
+            (
+                json!(["matches", "event:page", ["(a{1000}){1000}"]]),
+                "too large",
+            ),
+            (json!(["is", "event:page", many]), "more than 1000 values"),
+            (deep, "in each other"),
+        ] {
+            let said = parse(&json!([filter.clone()])).unwrap_err();
+            assert!(
+                said.starts_with("filters: ") && said.contains(why),
+                "{filter}: {said}"
+            );
+        }
+    }
+}
