@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -60,6 +60,8 @@ pub struct LogEvents<L> {
     log: L,
     metrics: Arc<dyn MetricStore>,
     limits: QueryConfig,
+    /// Held by whoever reads: one question at a time, so that memory is bounded for all together.
+    turn: Mutex<()>,
 }
 
 impl<L: EventLog> LogEvents<L> {
@@ -69,6 +71,7 @@ impl<L: EventLog> LogEvents<L> {
             log,
             metrics,
             limits,
+            turn: Mutex::new(()),
         }
     }
 }
@@ -81,6 +84,7 @@ impl<L: EventLog> EventSource for LogEvents<L> {
         fields: &[Field],
         each: &mut EachBatch<'_>,
     ) -> Result<(), EventError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let deadline = Instant::now() + Duration::from_millis(self.limits.max_time_ms);
         let end = self.metrics.watermark().applied;
         let mut gathered = Gathered::new(fields);

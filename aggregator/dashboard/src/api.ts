@@ -1,5 +1,6 @@
 /** The aggregator's HTTP API, as far as the dashboard uses it. The session is a cookie that scripts can't read. */
 import type { ExportStatus } from "./export";
+import type { Goal, GoalRule } from "./goals";
 import type { Ledger, Letter, Step } from "./ledger";
 import type { DateRange } from "./period";
 import type { Preview, Rules, RulesInForce, SavedRules } from "./rules";
@@ -76,6 +77,10 @@ export const previewRules = (site: number, rules: Rules): Promise<Preview> => ca
 /** `version`: the one that the change was made from. */
 export const saveRules = (site: number, rules: Rules, version: number): Promise<RulesInForce> =>
   call("PUT", `/api/v1/sites/${site}/rules`, { rules, version });
+export const goals = (site: number): Promise<Goal[]> => call("GET", `/api/v1/sites/${site}/goals`);
+export const createGoal = (site: number, name: string, rule: GoalRule): Promise<Goal> =>
+  call("POST", `/api/v1/sites/${site}/goals`, { name, rule });
+export const deleteGoal = (site: number, id: number): Promise<void> => call("DELETE", `/api/v1/sites/${site}/goals/${id}`);
 export const liveUrl = (site: number): string => `/api/v1/live?site=${site}`;
 
 async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {

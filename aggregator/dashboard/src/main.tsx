@@ -5,6 +5,7 @@ import "./styles/layout.css";
 import "./styles/report.css";
 import "./styles/ledger.css";
 import "./styles/rules.css";
+import "./styles/goals.css";
 import { render } from "preact";
 import { listen } from "./keyboard";
 import { start } from "./state";

@@ -40,11 +40,11 @@ export function searchOf(view: View): string {
 }
 
 /** The pages of the dashboard, by their path. */
-export type Page = "report" | "ledger" | "rules";
+export type Page = "report" | "goals" | "ledger" | "rules";
 
 export function pageFrom(path: string): Page {
   const name = path.replace(/\/+$/, "").slice(1);
-  return name === "ledger" || name === "rules" ? name : "report";
+  return name === "goals" || name === "ledger" || name === "rules" ? name : "report";
 }
 export const pathOf = (page: Page): string => (page === "report" ? "/" : `/${page}`);
 

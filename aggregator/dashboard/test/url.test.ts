@@ -19,7 +19,7 @@ test("a token is read from the fragment only where there is one", () => {
 });
 
 test("a page comes back from its path, and any other path is the report", () => {
-  for (const page of ["report", "ledger", "rules"] as const) assert.equal(pageFrom(pathOf(page)), page);
+  for (const page of ["report", "goals", "ledger", "rules"] as const) assert.equal(pageFrom(pathOf(page)), page);
   assert.equal(pageFrom("/ledger/"), "ledger");
   assert.equal(pageFrom("/nowhere"), "report");
 });

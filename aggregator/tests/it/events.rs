@@ -464,3 +464,18 @@ async fn a_question_over_its_budget_fails_alone_and_says_so() {
         .query(json!({"metrics": ["visitors"], "date_range": range}))
         .await;
 }
+
+#[tokio::test]
+async fn every_example_of_the_documentation_is_answered() {
+    let server = server().await;
+    let documentation = include_str!("../../docs/query.md");
+    let mut examples = 0;
+    for block in documentation.split("```json\n").skip(1) {
+        let (example, _) = block.split_once("```").unwrap();
+        let question: Value = serde_json::from_str(example).unwrap();
+        let response = server.post("/api/v2/query", &question).await;
+        assert_eq!(response.status(), StatusCode::OK, "{example}: {}", response.text().await.unwrap());
+        examples += 1;
+    }
+    assert!(examples > 5, "{examples} examples");
+}

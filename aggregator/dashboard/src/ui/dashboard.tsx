@@ -14,6 +14,7 @@ import { EventStream } from "./stream";
 import { TopBar } from "./topbar";
 
 const LedgerPage = lazy(() => import("./ledger/page"));
+const GoalsPage = lazy(() => import("./goals/page"));
 const RulesPage = lazy(() => import("./rules/page"));
 
 export function Dashboard() {
@@ -22,7 +23,7 @@ export function Dashboard() {
       <a class="skip" href="#main">Skip to the figures</a>
       <TopBar />
       <main id="main" class="page" tabIndex={-1}>
-        {page.value === "ledger" ? <LedgerPage /> : page.value === "rules" ? <RulesPage /> : <Report />}
+        {page.value === "ledger" ? <LedgerPage /> : page.value === "rules" ? <RulesPage /> : page.value === "goals" ? <GoalsPage /> : <Report />}
       </main>
       <Help />
       <CustomRange />

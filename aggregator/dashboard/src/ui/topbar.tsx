@@ -40,7 +40,7 @@ function Pages() {
         choosePage(to);
       }}>{name}</a>
   );
-  return <nav class="nav" aria-label="Pages">{link("report", "Report")}{link("ledger", "Ledger")}{link("rules", "Rules")}</nav>;
+  return <nav class="nav" aria-label="Pages">{link("report", "Report")}{link("goals", "Goals")}{link("ledger", "Ledger")}{link("rules", "Rules")}</nav>;
 }
 
 const STATES = {
