@@ -474,7 +474,12 @@ async fn every_example_of_the_documentation_is_answered() {
         let (example, _) = block.split_once("```").unwrap();
         let question: Value = serde_json::from_str(example).unwrap();
         let response = server.post("/api/v2/query", &question).await;
-        assert_eq!(response.status(), StatusCode::OK, "{example}: {}", response.text().await.unwrap());
+        assert_eq!(
+            response.status(),
+            StatusCode::OK,
+            "{example}: {}",
+            response.text().await.unwrap()
+        );
         examples += 1;
     }
     assert!(examples > 5, "{examples} examples");

@@ -203,6 +203,11 @@ impl Asked<'_> {
     }
 
     async fn from_events(&self, time: &Time) -> Result<Rows, AskError> {
+        // Where there is no state, there is no telling how far events count.
+        self.stores
+            .metrics
+            .totals(self.site.id, Grain::Minute, 0..0)
+            .await?;
         let rules = SiteRules {
             timezone: self.site.tz.clone(),
             gap_ms: i64::from(self.site.session_gap_minutes) * 60_000,
