@@ -274,6 +274,8 @@ fn help_tells_of_every_command() {
         "site",
         "key",
         "token",
+        "goal",
+        "query",
         "--config",
         "--data",
         "--json",
@@ -283,6 +285,47 @@ fn help_tells_of_every_command() {
     }
     assert!(run(data.path(), "site create --help").status.success());
     assert!(run(data.path(), "--version").status.success());
+}
+
+#[test]
+fn goals_are_managed_and_questions_answered_with_and_without_a_server() {
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path();
+    json(data, "site create --domain a.example");
+    let question = r#"{"site_id":1,"metrics":["visitors"],"date_range":"7d","filters":[["is","event:goal",["Thanks"]]]}"#;
+    for server in [false, true] {
+        let _server = server.then(|| Server::start(data, None));
+        let goal = json(
+            data,
+            "goal create --site a.example --name Thanks --page /thank-you*",
+        );
+        assert_eq!(goal["rule"]["page"], "/thank-you*");
+        check_refused(
+            data,
+            "goal create --site 1 --name Thanks --event x",
+            1,
+            "already",
+        );
+        check_refused(data, "goal create --site 1 --name Other", 2, "--page");
+        check_refused(
+            data,
+            "goal create --site 1 --name Other --filter [",
+            1,
+            "filter: ",
+        );
+        let listed = json(data, "goal list --site 1");
+        assert_eq!(listed["goals"][0]["id"], goal["id"]);
+        let answer = json(data, &format!("query {question}"));
+        assert_eq!(answer["results"][0]["metrics"][0], 0, "{answer}");
+        check_refused(data, r#"query {"site_id":1}"#, 1, "`metrics`");
+        json(data, &format!("goal delete --site 1 {}", goal["id"]));
+        check_refused(
+            data,
+            &format!("goal delete --site 1 {}", goal["id"]),
+            1,
+            "no goal",
+        );
+    }
 }
 
 #[test]
