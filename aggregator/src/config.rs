@@ -389,10 +389,10 @@ impl Config {
         if !(1..=1_000_000).contains(&self.query.max_values) {
             errors.push(key_error("query.max_values", "from 1 to 1000000"));
         }
-        if !(1 << 20..=1 << 40).contains(&self.query.max_memory_bytes) {
+        if !(1 << 10..=1 << 40).contains(&self.query.max_memory_bytes) {
             errors.push(key_error(
                 "query.max_memory_bytes",
-                "from 1048576 (1 MiB) to 1099511627776 (1 TiB)",
+                "from 1024 (1 KiB) to 1099511627776 (1 TiB)",
             ));
         }
         if !(100..=3_600_000).contains(&self.query.max_time_ms) {

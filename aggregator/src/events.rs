@@ -115,8 +115,8 @@ impl<L: EventLog> EventSource for LogEvents<L> {
             }
             if gathered.bytes() > self.limits.max_memory_bytes {
                 return Err(EventError::Limit(format!(
-                    "the events of this date_range take more than {} MiB (query.max_memory_bytes): choose a shorter one",
-                    self.limits.max_memory_bytes >> 20
+                    "the events of this date_range take more than {} bytes (query.max_memory_bytes): choose a shorter one",
+                    self.limits.max_memory_bytes
                 )));
             }
             if Instant::now() > deadline {

@@ -112,7 +112,9 @@ impl Filter {
     pub fn tests(&self, visit: &mut dyn FnMut(&Test)) {
         match self {
             Self::All(filters) | Self::Any(filters) => {
-                filters.iter().for_each(|filter| filter.tests(visit));
+                for filter in filters {
+                    filter.tests(visit);
+                }
             }
             Self::Not(filter) | Self::Done(filter) | Self::NotDone(filter) => filter.tests(visit),
             Self::Segment(_) => {}
@@ -141,7 +143,9 @@ impl Filter {
     pub(crate) fn segments(&self, found: &mut Vec<u64>) {
         match self {
             Self::All(filters) | Self::Any(filters) => {
-                filters.iter().for_each(|filter| filter.segments(found));
+                for filter in filters {
+                    filter.segments(found);
+                }
             }
             Self::Not(filter) | Self::Done(filter) | Self::NotDone(filter) => {
                 filter.segments(found);

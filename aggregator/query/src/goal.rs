@@ -124,9 +124,9 @@ impl Segment {
         }
         let filters = Filter::parse_all(filters)?;
         let mut others = Vec::new();
-        filters
-            .iter()
-            .for_each(|filter| filter.segments(&mut others));
+        for filter in &filters {
+            filter.segments(&mut others);
+        }
         if !others.is_empty() {
             return Err(QueryError::new(
                 "filters: a segment can't be made of segments: give what they are made of",

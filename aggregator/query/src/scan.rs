@@ -95,14 +95,13 @@ struct Row {
 
 impl Table {
     fn row(&mut self, key: &[u32]) -> &mut Row {
-        let place = match self.places.get(key) {
-            Some(place) => *place,
-            None => {
-                let place = self.rows.len();
-                self.places.insert(key.into(), place);
-                self.rows.push(Row::default());
-                place
-            }
+        let place = if let Some(place) = self.places.get(key) {
+            *place
+        } else {
+            let place = self.rows.len();
+            self.places.insert(key.into(), place);
+            self.rows.push(Row::default());
+            place
         };
         &mut self.rows[place]
     }
@@ -234,7 +233,7 @@ impl Scan {
     fn add_visit(&mut self, batch: &Batch, visit: &Visit<'_>, seen: &mut Seen) {
         let (first, last) = visit.span(batch);
         let anchor = if self.wants.exits { last } else { first };
-        let anchor = visit.is_visit.then(|| self.time.bucket(anchor)).flatten();
+        let anchor = visit.counts.then(|| self.time.bucket(anchor)).flatten();
         let compiled = &self.compiled;
         let deeds = compiled.deeds.iter().map(|deed| {
             let mut counted = visit.counted(batch);
@@ -256,7 +255,7 @@ impl Scan {
             let matters = if counts {
                 bucket.is_some() || anchor.is_some()
             } else {
-                self.wants.engagement && bucket.is_some() && visit.is_visit
+                self.wants.engagement && bucket.is_some() && visit.counts
             };
             if !matters {
                 continue;

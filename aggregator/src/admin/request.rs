@@ -265,7 +265,6 @@ pub enum GoalRequest {
 /// A goal to be made.
 #[derive(Clone, Debug, Serialize, Deserialize, Args)]
 #[serde(deny_unknown_fields)]
-#[group(id = "rule", required = true, multiple = false, args = ["event", "page", "filter"])]
 pub struct CreateGoal {
     /// Id or domain of the site.
     #[arg(long)]
@@ -274,15 +273,15 @@ pub struct CreateGoal {
     #[arg(long)]
     pub name: String,
     /// Events of this name reach it.
-    #[arg(long)]
+    #[arg(long, group = "rule", required_unless_present_any = ["page", "filter"])]
     #[serde(default)]
     pub event: Option<String>,
     /// Views of pages with this path reach it; * stands for any characters but /, ** for any.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", group = "rule")]
     #[serde(default)]
     pub page: Option<String>,
     /// Events that fit this filter reach it: JSON as in a question's filters.
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", group = "rule")]
     #[serde(default)]
     pub filter: Option<String>,
 }

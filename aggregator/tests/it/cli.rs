@@ -306,7 +306,7 @@ fn goals_are_managed_and_questions_answered_with_and_without_a_server() {
             1,
             "already",
         );
-        check_refused(data, "goal create --site 1 --name Other", 2, "--page");
+        check_refused(data, "goal create --site 1 --name Other", 2, "--event");
         check_refused(
             data,
             "goal create --site 1 --name Other --filter [",

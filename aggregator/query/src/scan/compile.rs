@@ -53,7 +53,7 @@ struct TextTest {
 /// The dimensions of rows.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
-    columns: Vec<Column>,
+    all: Vec<Column>,
     time: Option<usize>,
     goals: Option<usize>,
 }
@@ -135,19 +135,19 @@ impl Moment<'_> {
 impl Compiled {
     pub(super) fn new(question: &Question, definitions: &Definitions, filters: &Filter) -> Self {
         let mut compiled = Self::default();
-        let mut compiler = Compiler {
+        let mut words = Compiler {
             definitions,
             compiled: &mut compiled,
             by_entry: false,
         };
-        let main = compiler.node(filters);
-        let base = compiler.node(&without_goals(filters));
-        compiler.by_entry = true;
-        let of_visits = compiler.node(filters);
+        let main = words.node(filters);
+        let base = words.node(&without_goals(filters));
+        words.by_entry = true;
+        let of_visits = words.node(filters);
         let allowed = goals_let_through(filters);
-        let rows = compiler.columns(question.dimensions.iter(), &allowed);
+        let rows = words.columns(question.dimensions.iter(), &allowed);
         let entries: Vec<Dimension> = question.dimensions.iter().map(by_entry).collect();
-        let rows_of_visits = compiler.columns(entries.iter(), &allowed);
+        let rows_of_visits = words.columns(entries.iter(), &allowed);
         let is_shared = |dimension: &Dimension| {
             !matches!(
                 dimension,
@@ -155,9 +155,9 @@ impl Compiled {
             )
         };
         let shared = question.dimensions.iter().filter(|by| is_shared(by));
-        let base_rows = compiler.columns(shared, &allowed);
+        let base_rows = words.columns(shared, &allowed);
         if question.asks(crate::metric::Metric::is_of_visits) {
-            compiler.column(&Field::Page);
+            words.column(&Field::Page);
         }
         compiled.page = compiled
             .fields
@@ -189,7 +189,7 @@ impl Compiled {
             &mut self.rows_of_visits,
             &mut self.base_rows,
         ];
-        for column in all.into_iter().flat_map(|columns| &mut columns.columns) {
+        for column in all.into_iter().flat_map(|columns| &mut columns.all) {
             column.learn(new, &mut self.labels);
         }
     }
@@ -222,7 +222,7 @@ impl Compiled {
         keys.goals.clear();
         keys.next = 0;
         (keys.time, keys.goal) = (columns.time, columns.goals);
-        for column in &columns.columns {
+        for column in &columns.all {
             let label = match column {
                 Column::Time => 0,
                 Column::Text { place, labels, .. } => {
@@ -486,19 +486,20 @@ impl Compiler<'_> {
                     columns.time = Some(number);
                     Column::Time
                 }
-                Dimension::Of(property) => match self.place(property) {
-                    Some(place) => Column::Text {
-                        place,
-                        property: property.clone(),
-                        labels: Vec::new(),
-                    },
-                    None => {
+                Dimension::Of(property) => {
+                    if let Some(place) = self.place(property) {
+                        Column::Text {
+                            place,
+                            property: property.clone(),
+                            labels: Vec::new(),
+                        }
+                    } else {
                         columns.goals = Some(number);
                         Column::Goals(self.goals(allowed))
                     }
-                },
+                }
             };
-            columns.columns.push(column);
+            columns.all.push(column);
         }
         columns
     }

@@ -19,7 +19,8 @@ pub(super) struct Visit<'a> {
     pub(super) events: &'a [usize],
     pub(super) pageviews: u64,
     pub(super) interactive: bool,
-    pub(super) is_visit: bool,
+    /// It is more than passive events.
+    pub(super) counts: bool,
     /// The first and the last pageview that told its page.
     pub(super) entry: Option<usize>,
     pub(super) exit: Option<usize>,
@@ -39,7 +40,7 @@ impl<'a> Visit<'a> {
             events,
             pageviews,
             interactive,
-            is_visit: pageviews > 0 || interactive,
+            counts: pageviews > 0 || interactive,
             entry,
             exit,
         }
