@@ -85,7 +85,7 @@ impl<'a> Model<'a> {
                     Some(session)
                         if event.time_ms - session[session.len() - 1].time_ms <= history.gap_ms =>
                     {
-                        session.push(event)
+                        session.push(event);
                     }
                     _ => sessions.push(vec![event]),
                 }
@@ -118,6 +118,7 @@ impl<'a> Model<'a> {
         }
     }
 
+    #[allow(clippy::too_many_lines, reason = "brute force is told in one go")]
     /// The results of a question, in no order: dimensions and metrics of each row.
     pub(crate) fn results(&self, question: &Value) -> BTreeMap<Vec<String>, Vec<Value>> {
         let filters = json!(["and", question["filters"]]);
@@ -207,7 +208,7 @@ impl<'a> Model<'a> {
                 let keys = |ms: i64| self.keys(&dimensions, &filters, moment, ms, (start, end));
                 if visit.is_visit() && within(anchor(visit)) {
                     for key in keys(anchor(visit)) {
-                        rows.entry(key).or_default().visits_of_row.push(number);
+                        rows.entry(key).or_default().figures_of.push(number);
                     }
                 }
                 for view in visit.views() {
@@ -272,11 +273,11 @@ impl<'a> Model<'a> {
                 (2 * amount + count).div_euclid(2 * count)
             }
         };
-        let visits = row.visits_of_row.len() as i64;
+        let visits = row.figures_of.len() as i64;
         let share =
             |of: usize| json!(rounded(row.visitors.len() as i64 * 1000, of as i64) as f64 / 10.0);
         let bounce = |visit: &Visit<'_>| visit.views().len() == 1 && !visit.interactive();
-        let of_row = || row.visits_of_row.iter().map(|number| &self.visits[*number]);
+        let of_row = || row.figures_of.iter().map(|number| &self.visits[*number]);
         let money = |minor: i64| {
             let code = String::from_utf8(currency.to_vec()).unwrap();
             json!({"value": minor as f64 / 100.0, "currency": code})
@@ -404,7 +405,7 @@ impl<'a> Model<'a> {
                     .filter(|goal| of_goals.clone().all(|filter| fits(filter, goal)))
                     .collect()
             } else {
-                let value = self.value(by, moment);
+                let value = Self::value(by, moment);
                 let missing = matches!(by.as_str(), "event:page" | "event:name")
                     && value == "(not set)"
                     && !moment.by_entry;
@@ -489,12 +490,12 @@ impl<'a> Model<'a> {
             _ if filter[1] == "event:goal" => {
                 self.goals_of(moment).iter().any(|goal| fits(filter, goal))
             }
-            _ => fits(filter, &self.value(filter[1].as_str().unwrap(), moment)),
+            _ => fits(filter, &Self::value(filter[1].as_str().unwrap(), moment)),
         }
     }
 
     /// What answers call the value of a dimension.
-    fn value(&self, by: &str, moment: Moment<'_>) -> String {
+    fn value(by: &str, moment: Moment<'_>) -> String {
         let (visit, event) = (moment.visit, moment.event);
         let (entry, exit) = visit.ends();
         let first = visit.events[0];
@@ -536,7 +537,7 @@ struct Row {
     pageviews: i64,
     events: i64,
     orders: Vec<([u8; 3], i64)>,
-    visits_of_row: Vec<usize>,
+    figures_of: Vec<usize>,
     views_of_visits: i64,
     attention: BTreeMap<usize, i64>,
     scroll: BTreeMap<usize, i64>,
