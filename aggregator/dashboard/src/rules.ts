@@ -14,6 +14,7 @@ export interface Rules {
   readonly spam: boolean;
   readonly hosts: readonly string[];
   readonly blocked_paths: readonly string[];
+  readonly capture: readonly string[];
   readonly sample_percent: number;
   readonly limits: { readonly ip_per_minute: number; readonly key_per_minute: number; readonly site_per_minute: number; readonly per_day: number };
   readonly urls: { readonly keep_parameters: readonly string[]; readonly trim_trailing_slash: boolean; readonly lower_case_paths: boolean };

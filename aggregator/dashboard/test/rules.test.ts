@@ -7,6 +7,7 @@ const RULES: Rules = {
   spam: true,
   hosts: [],
   blocked_paths: [],
+  capture: [],
   sample_percent: 100,
   limits: { ip_per_minute: 0, key_per_minute: 0, site_per_minute: 0, per_day: 0 },
   urls: { keep_parameters: [], trim_trailing_slash: false, lower_case_paths: false },

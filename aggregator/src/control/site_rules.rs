@@ -19,6 +19,23 @@ const MAX_ENTRY_BYTES: usize = 256;
 /// Schemas of a site: more make each of its snapshots large.
 const MAX_SCHEMAS: usize = 100;
 
+/// What the SDK can capture by itself (`sdk-web/loader/src/settings.ts`).
+const CAPTURES: [&str; 13] = [
+    "all",
+    "clicks",
+    "rage",
+    "outbound",
+    "downloads",
+    "forms",
+    "scroll",
+    "engagement",
+    "notFound",
+    "vitals",
+    "errors",
+    "search",
+    "swipes",
+];
+
 /// The rules of a site; a key that is left out has its default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -31,6 +48,9 @@ pub struct SiteRules {
     pub hosts: Vec<String>,
     /// Paths of which nothing is taken; `*` stands for any characters.
     pub blocked_paths: Vec<String>,
+    /// What the SDK captures on all pages without being called, besides what a page's own options say: `clicks`, `rage`,
+    /// `outbound`, `downloads`, `forms`, `scroll`, `engagement`, `notFound`, `vitals`, `errors`, `search`, `swipes`; `all`.
+    pub capture: Vec<String>,
     /// Of 100 visitors so many are kept. Default: 100.
     #[schema(minimum = 0, maximum = 100)]
     pub sample_percent: u32,
@@ -51,6 +71,7 @@ impl Default for SiteRules {
             spam: true,
             hosts: Vec::new(),
             blocked_paths: Vec::new(),
+            capture: Vec::new(),
             sample_percent: 100,
             limits: LimitRules::default(),
             urls: UrlRules::default(),
@@ -206,6 +227,7 @@ impl SiteRules {
         let lists = [
             ("hosts", &self.hosts),
             ("blocked_paths", &self.blocked_paths),
+            ("capture", &self.capture),
             ("urls.keep_parameters", &self.urls.keep_parameters),
         ];
         for (key, list) in lists {
@@ -224,6 +246,14 @@ impl SiteRules {
             if bare.contains(['*', '/', ' ']) {
                 problems.push(format!(
                     "hosts: {host:?} is neither a host name nor *. and one"
+                ));
+            }
+        }
+        for name in &self.capture {
+            if !CAPTURES.contains(&name.as_str()) {
+                problems.push(format!(
+                    "capture: {name:?} is none of {}",
+                    CAPTURES.join(", ")
                 ));
             }
         }
@@ -269,6 +299,7 @@ impl From<&SiteRules> for v1::SiteRules {
             refuse_spam: rules.spam,
             hosts: rules.hosts.clone(),
             blocked_paths: rules.blocked_paths.clone(),
+            capture: rules.capture.clone(),
             sample_percent: rules.sample_percent,
             events_per_minute_of_ip: rules.limits.ip_per_minute,
             events_per_minute_of_key: rules.limits.key_per_minute,

@@ -43,6 +43,7 @@ pub struct SiteRules {
     refuse_spam: bool,
     hosts: Vec<String>,
     blocked_paths: Vec<String>,
+    capture: Vec<String>,
     /// Of 100 visitors.
     sample_percent: u32,
     /// How many events it takes.
@@ -116,6 +117,7 @@ impl SiteRules {
                 .map(|host| host.to_ascii_lowercase())
                 .collect(),
             blocked_paths: rules.blocked_paths.clone(),
+            capture: rules.capture.clone(),
             sample_percent: rules.sample_percent,
             limits: limits::Limits::from(rules),
             cleaning: Cleaning {
@@ -245,12 +247,19 @@ impl SiteRules {
             || xxhash_rust::xxh3::xxh3_64(visitor.as_bytes()) % 100 < u64::from(self.sample_percent)
     }
 
-    /// What the site's pages should know, as JSON; empty if all is as pages take it to be. `visitor` is whose page it is.
+    /// What the site's pages should know, whoever's they are; empty if all is as pages take it to be.
+    pub fn for_all_pages(&self) -> serde_json::Map<String, serde_json::Value> {
+        let lists = [("blocked", &self.blocked_paths), ("capture", &self.capture)];
+        lists
+            .into_iter()
+            .filter(|(_, list)| !list.is_empty())
+            .map(|(name, list)| (name.to_owned(), list.clone().into()))
+            .collect()
+    }
+
+    /// The same for the pages of one visitor, as JSON.
     pub fn for_pages(&self, visitor: &str) -> String {
-        let mut settings = serde_json::Map::new();
-        if !self.blocked_paths.is_empty() {
-            settings.insert("blocked".to_owned(), self.blocked_paths.clone().into());
-        }
+        let mut settings = self.for_all_pages();
         if !self.samples(visitor) {
             settings.insert("sampled".to_owned(), false.into());
         }

@@ -66,6 +66,25 @@ async fn rules_are_in_force_within_seconds_without_a_restart() {
 }
 
 #[tokio::test]
+async fn replies_tell_pages_what_the_site_blocks_and_captures() {
+    let edge = edge(|rules| {
+        rules.blocked_paths = vec!["/admin*".to_owned()];
+        rules.capture = vec!["clicks".to_owned()];
+    })
+    .await;
+    let reply = edge.events(&view("https://shop.example/")).await;
+    let expected = json!({"blocked": ["/admin*"], "capture": ["clicks"]});
+    assert_eq!(reply["settings"], expected);
+}
+
+#[tokio::test]
+async fn replies_of_a_site_without_rules_for_pages_only_say_what_was_accepted() {
+    let edge = edge(|_| {}).await;
+    let reply = edge.events(&view("https://shop.example/")).await;
+    assert_eq!(reply, json!({"accepted": 1, "rejected": []}));
+}
+
+#[tokio::test]
 async fn crawlers_are_refused_and_kept_and_tools_are_not_unless_the_site_says_so() {
     let edge = edge(|_| {}).await;
     let send = async |agent: &str| {

@@ -66,6 +66,7 @@ async fn handle(
     let arrival = doors.arrival(&key, head, received_at).await?;
     let of_day = visitor_of_day(doors, &arrival);
     let limits = doors.limits.clone();
+    let settings = arrival.pass.rules.for_all_pages();
     let verdict = doors
         .compute(bytes.len(), move || {
             let decoded = decompress(encoding, bytes, limits.decoded_bytes)?;
@@ -74,7 +75,7 @@ async fn handle(
         })
         .await?;
     let verdict = doors.store(verdict, share).await?;
-    let reply = serde_json::to_vec(&Reply::of(&verdict)).unwrap_or_default();
+    let reply = serde_json::to_vec(&Reply::of(&verdict, settings)).unwrap_or_default();
     Ok(accepted("application/json", reply))
 }
 
@@ -82,6 +83,9 @@ async fn handle(
 struct Reply<'a> {
     accepted: u32,
     rejected: Vec<Rejected<'a>>,
+    /// What the site's pages should know; whether a visitor is in its sample only replies to batches say.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    settings: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -92,7 +96,7 @@ struct Rejected<'a> {
 }
 
 impl<'a> Reply<'a> {
-    fn of(verdict: &'a Verdict) -> Self {
+    fn of(verdict: &'a Verdict, settings: serde_json::Map<String, serde_json::Value>) -> Self {
         Self {
             accepted: verdict.accepted,
             rejected: verdict
@@ -104,6 +108,7 @@ impl<'a> Reply<'a> {
                     detail: &one.refused.detail,
                 })
                 .collect(),
+            settings,
         }
     }
 }

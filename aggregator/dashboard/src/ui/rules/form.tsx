@@ -42,6 +42,8 @@ export function RulesForm({ rules, errors, change }: FormProps) {
           error={errors["hosts"]} set={(hosts) => put({ hosts })} />
         <ListField label="Paths of which nothing is taken" hint="One in each line; * stands for any characters." name="blocked_paths" value={rules.blocked_paths}
           error={errors["blocked_paths"]} set={(blocked_paths) => put({ blocked_paths })} />
+        <ListField label="What pages record by themselves" hint="One in each line: clicks, rage, outbound, downloads, forms, scroll, engagement, notFound, vitals, errors, search, swipes; or all." name="capture"
+          value={rules.capture} error={errors["capture"]} set={(capture) => put({ capture })} />
       </Group>
       <Group title="How much is taken" hint="Events at each collector; 0: without limit">
         {limit("ip_per_minute", "A minute from one address")}
