@@ -7,7 +7,7 @@ import * as api from "./api";
 import { ApiError, type Site } from "./api";
 import { Coalescer } from "./coalesce";
 import { localStamp } from "./format";
-import { LiveConnection, type Connection } from "./live";
+import { LiveConnection, type Connection, type LiveEvent } from "./live";
 import type { Metric } from "./metrics";
 import { includesNow, intervals, shift, type Interval, type Period } from "./period";
 import { everSeen, fetchReport, type Report } from "./report";
@@ -31,6 +31,8 @@ export const visitorsNow = signal<number | undefined>(undefined);
 export const stream = signal(EMPTY_STREAM);
 /** Whether the site has ever had an event; unknown until asked. */
 export const seen = signal<boolean | undefined>(undefined);
+/** The site's first event, if it came while this page waited for it. */
+export const firstEvent = signal<LiveEvent | undefined>(undefined);
 /** Grows whenever figures may have changed. */
 export const changes = signal(0);
 export const theme = signal<Theme>(storedTheme());
@@ -147,6 +149,7 @@ function enterSite(): void {
     visitorsNow.value = undefined;
     stream.value = EMPTY_STREAM;
     seen.value = undefined;
+    firstEvent.value = undefined;
     loading.value = true;
   });
   arrived = [];
@@ -160,7 +163,10 @@ function connect(to: Site): void {
   live = new LiveConnection(api.liveUrl(to.id), {
     onEvent: (event) => {
       arrived.push({ ...event, id: ++lastItem });
-      if (event.fate === "counted" && !seen.value) seen.value = true;
+      if (event.fate === "counted" && !seen.value) {
+        if (seen.value === false) firstEvent.value = event;
+        seen.value = true;
+      }
       scheduleArrivals();
     },
     onChanged: changed,

@@ -6,7 +6,7 @@ import { panels } from "../panels";
 import { page, report, reportError, retry, seen, site, visitorsNow } from "../state";
 import { ChartPanel } from "./chart-panel";
 import { Help } from "./help";
-import { Install } from "./install";
+import { FirstEvent, Install } from "./install";
 import { lazy } from "./lazy";
 import { ListPanel } from "./list-panel";
 import { CustomRange, PeriodPicker } from "./period-picker";
@@ -46,6 +46,7 @@ function Report() {
         </div>
       )}
       <Export />
+      <FirstEvent />
       {current && seen.value === false && report.value ? (
         <Install site={current} />
       ) : (

@@ -1,7 +1,8 @@
 /** What to do while there is nothing to show. */
 import { useEffect, useState } from "preact/hooks";
 import { keys, session, type Site } from "../api";
-import { leave } from "../state";
+import { eventTypeName, roughly } from "../format";
+import { firstEvent, leave, stream } from "../state";
 import { Copy, Mark } from "./icons";
 
 export function NoSites() {
@@ -38,9 +39,15 @@ export function Install({ site }: { site: Site }) {
       () => undefined, // the guess stays
     );
   }, []);
+  const refused = stream.value.shown.find(({ fate }) => fate === "rejected");
   return (
     <section class="panel install" aria-labelledby="install-title">
-      <p class="install-wait"><span class="pulse" aria-hidden="true" /> Listening for the first event</p>
+      <p class="install-wait" role="status">
+        <span class="pulse" aria-hidden="true" />
+        {refused
+          ? `We hear you, but an event was refused: ${refused.reason ?? "rejected"}${refused.detail ? ` (${refused.detail})` : ""}`
+          : "Listening for the first event"}
+      </p>
       <h1 id="install-title">Add Wakeline to {site.domain}</h1>
       <ol>
         <li>
@@ -51,6 +58,28 @@ export function Install({ site }: { site: Site }) {
         <li>Open a page of the site. It shows up here within a second; nothing needs to be reloaded.</li>
       </ol>
     </section>
+  );
+}
+
+/** Says that the site's first event is there, to whom waited for it. */
+export function FirstEvent() {
+  const event = firstEvent.value;
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    if (!event) return;
+    setNow(Date.now());
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, [event]);
+  if (!event) return null;
+  return (
+    <div class="banner" role="status">
+      <p>
+        <strong>We see you.</strong> First event {roughly(Math.max(1000, now - event.received_at))} ago:{" "}
+        {event.name || eventTypeName(event.event_type)} {event.path}
+      </p>
+      <button type="button" class="button" onClick={() => (firstEvent.value = undefined)}>Close</button>
+    </div>
   );
 }
 
