@@ -77,32 +77,37 @@ pub extern "C" fn output() -> *const u8 {
 
 /// See [`Core::new`].
 #[unsafe(no_mangle)]
-pub extern "C" fn start(width: u32, height: u32, mono: f64, wall: f64) {
+pub extern "C" fn start(key_length: usize, mono: f64, wall: f64) {
     if let Ok(mut instance) = INSTANCE.0.try_borrow_mut() {
-        let core = Core::new(&instance.input, width, height, now(mono, wall));
-        instance.core = Some(core);
+        let Instance { core, input, .. } = &mut *instance;
+        core.get_or_insert_with(|| Core::new(input, key_length, now(mono, wall)));
     }
 }
 
-/// See [`Core::restore`].
+/// See [`Core::follow`].
 #[unsafe(no_mangle)]
-pub extern "C" fn restore(mono: f64, wall: f64) -> usize {
-    with(|core, input, _| core.restore(input, now(mono, wall))).unwrap_or(0)
+pub extern "C" fn follow(wait_until: f64, mono: f64, wall: f64) {
+    with(|core, input, _| core.follow(input, wait_until as u64, now(mono, wall)));
+}
+
+/// See [`Core::inherit`]; 1 for true.
+#[unsafe(no_mangle)]
+pub extern "C" fn inherit(at: f64, held_until: f64, mono: f64, wall: f64) -> u32 {
+    with(|core, input, _| core.inherit(input, at as u64, held_until as u64, now(mono, wall)))
+        .map_or(0, u32::from)
 }
 
 /// See [`Core::person`].
 #[unsafe(no_mangle)]
-pub extern "C" fn person(first_day: u32, consent: u32) {
-    with(|core, input, _| core.person(input, first_day, consent));
+pub extern "C" fn person(length: usize, first_day: u32, granted: u32) {
+    with(|core, input, _| core.person(input, length, first_day, granted == 1));
 }
 
-/// See [`Core::record`]; gives the text's length.
+/// See [`Core::record`]; 1 for true.
 #[unsafe(no_mangle)]
-pub extern "C" fn record(seq: f64, at: f64, mono: f64, wall: f64) -> usize {
-    bytes(|core, input| {
-        let refused = core.record(input, seq as u64, at as u64, now(mono, wall));
-        Vec::from(refused)
-    })
+pub extern "C" fn record(seq: f64, at: f64, mono: f64, wall: f64) -> u32 {
+    with(|core, input, _| core.record(input, seq as u64, at as u64, now(mono, wall)))
+        .map_or(0, u32::from)
 }
 
 /// See [`Core::flush`].
@@ -148,33 +153,8 @@ pub extern "C" fn beaconed(index: usize, mono: f64, wall: f64) {
     with(|core, _, _| core.beaconed(index, now(mono, wall)));
 }
 
-/// See [`Core::snapshot`]; gives the length, or its complement (`!length`) if there are older events.
-#[unsafe(no_mangle)]
-pub extern "C" fn snapshot(max_bytes: usize, mono: f64, wall: f64) -> isize {
-    let mut whole = true;
-    let length = bytes(|core, _| {
-        let (bytes, all) = core.snapshot(max_bytes, now(mono, wall));
-        whole = all;
-        bytes
-    });
-    let length = length as isize;
-    if whole { length } else { !length }
-}
-
-/// See [`Core::waiting`].
-#[unsafe(no_mangle)]
-pub extern "C" fn waiting() -> usize {
-    with(|core, _, _| core.waiting()).unwrap_or(0)
-}
-
-/// See [`Core::lost`].
-#[unsafe(no_mangle)]
-pub extern "C" fn lost() -> usize {
-    bytes(|core, _| core.lost().into_bytes())
-}
-
-/// See [`Core::fates`].
+/// See [`Core::fates`]; gives the length.
 #[unsafe(no_mangle)]
 pub extern "C" fn fates() -> usize {
-    bytes(|core, _| core.fates().into_bytes())
+    bytes(|core, _| core.fates())
 }

@@ -1,20 +1,17 @@
-use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
-use wakeline_client::v1::{self, Consent};
+use wakeline_client::v1::Consent;
 use wakeline_client::{
-    BatchHandle, Beacon, Client, Config, Fate, Now, Passed, Person, Reason, Reply, Start, Step,
-    Value,
+    BatchHandle, Beacon, Client, Config, DropReason, EventId, Fate, Left, Now, Packed, Reply,
+    Start, Step,
 };
 
 /// What [`Core::step`] gives when a batch is to be sent.
 const SEND: f64 = -1.0;
 /// What [`Core::step`] gives when there is nothing to do before the next call.
 const IDLE: f64 = -2.0;
-/// Whole numbers below this are exact in a JavaScript number.
-const WHOLE: f64 = 9_007_199_254_740_992.0;
 
 /// A client, and what it has on its way. Times are in ms: `mono` by `performance.now()`, `wall` by `Date.now()`.
 #[derive(Debug)]
@@ -24,102 +21,73 @@ pub struct Core {
     beacons: Vec<Beacon>,
 }
 
-/// What a [`Core`] is started with, besides numbers: texts, each ended by U+0000, in this order.
-#[derive(Debug, Default)]
-struct Texts<'a> {
-    key: &'a str,
-    /// 16 hex digits.
-    stream: &'a str,
-    language: &'a str,
-    timezone: &'a str,
-}
-
-impl<'a> Texts<'a> {
-    fn of(bytes: &'a [u8]) -> Self {
-        let mut texts = bytes
-            .split(|byte| *byte == 0)
-            .map(|text| str::from_utf8(text).unwrap_or(""));
-        let mut next = || texts.next().unwrap_or("");
-        Self {
-            key: next(),
-            stream: next(),
-            language: next(),
-            timezone: next(),
-        }
-    }
-}
-
 impl Core {
-    /// A client with an empty queue. `texts`: write key, stream (16 hex digits), language and time zone, with U+0000
-    /// between them; the screen in CSS pixels.
-    pub fn new(texts: &[u8], width: u32, height: u32, now: Now) -> Self {
-        let texts = Texts::of(texts);
-        let stream = NonZeroU64::new(hex(texts.stream)).unwrap_or(NonZeroU64::MAX);
-        let mut config = Config::new(texts.key);
-        config.client = v1::Client {
-            name: "web".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        config.device = v1::Device {
-            language: texts.language.to_owned(),
-            timezone: texts.timezone.to_owned(),
-            screen_width: width,
-            screen_height: height,
-            ..v1::Device::default()
-        };
-        // Ten thousand events of some properties; as a snapshot they still fit `localStorage`.
+    /// A client with an empty queue. `bytes`: the stream in eight bytes, little endian as all numbers here, the write key in
+    /// `key_length` bytes, and an encoded `Batch` that has only `client` and `device`.
+    pub fn new(bytes: &[u8], key_length: usize, now: Now) -> Self {
+        let (stream, rest) = number(bytes).unwrap_or_default();
+        let (key, about) = rest.split_at_checked(key_length).unwrap_or_default();
+        let mut config = Config::new(String::new());
+        // Ten thousand events of some properties.
         config.queue_bytes = 4 << 20;
+        config.keep_fates = usize::MAX; // they are taken after each call
         let start = Start {
             now,
-            stream,
+            stream: NonZeroU64::new(stream).unwrap_or(NonZeroU64::MAX),
             install: String::new(),
             first_day: 0,
-            seed: stream.get(),
+            seed: stream,
         };
         Self {
-            client: Client::new(config, start),
+            client: Client::described(key.to_vec(), about.to_vec(), config, start),
             in_flight: None,
             beacons: Vec::new(),
         }
     }
 
-    /// Takes over what another page stored; gives the number of events. The most recent page first.
-    pub fn restore(&mut self, snapshot: &[u8], now: Now) -> usize {
-        self.client.restore(snapshot, now).events
+    /// The last event of an earlier page, as stream and number, and until when (by the wall clock) that was asked to wait. The
+    /// most recent page first.
+    pub fn follow(&mut self, bytes: &[u8], wait_until: u64, now: Now) {
+        let last = event_id(bytes).and_then(|(last, _)| last);
+        self.client.follow(last, wait_until, now);
     }
 
-    /// Whose the next events are. `texts`: install id and user, with U+0000 between them; `first_day` of the install in
-    /// days since 1970; `consent` as a number of [`Consent`].
-    pub fn person(&mut self, texts: &[u8], first_day: u32, consent: u32) {
-        let (install, user) = str::from_utf8(texts)
-            .ok()
-            .and_then(|texts| texts.split_once('\0'))
-            .unwrap_or_default();
-        self.client.set_person(Person {
-            install: install.to_owned(),
-            first_day,
-            user: user.to_owned(),
-            consent: Consent::try_from(consent as i32).unwrap_or(Consent::Denied),
+    /// Takes over what another page stored, of the person that is set: its stream and number, the stream before that one and the
+    /// last number given there, or zeros, and the event, [packed](Packed). `at` is when it happened, and `held_until` until when a
+    /// beacon's copy is trusted, by the wall clock. False if the bytes are something else.
+    pub fn inherit(&mut self, bytes: &[u8], at: u64, held_until: u64, now: Now) -> bool {
+        let left = event_id(bytes).and_then(|(id, bytes)| {
+            let (predecessor, bytes) = event_id(bytes)?;
+            Some(Left {
+                id: id?,
+                predecessor,
+                recorded_at: at,
+                packed: Packed::read(bytes.to_vec())?,
+            })
         });
+        let read = left.is_some();
+        if let Some(left) = left {
+            self.client.inherit(left, held_until, now);
+        }
+        read
     }
 
-    /// Queues an event, in the form of [`Passed`], under its number in the page's stream. `at` is when it happened, by the
-    /// monotonic clock. Gives the name of the reason for which it was refused, or an empty text.
-    pub fn record(&mut self, passed: &[u8], seq: u64, at: u64, now: Now) -> &'static str {
-        let Some(Passed { page, mut event }) = Passed::read(passed) else {
-            return name(Reason::Malformed);
+    /// Whose the next events are: install id, in `length` bytes, and user; `first_day` of the install in days since 1970.
+    pub fn person(&mut self, texts: &[u8], length: usize, first_day: u32, granted: bool) {
+        let (install, user) = texts.split_at_checked(length).unwrap_or_default();
+        let consent = if granted {
+            Consent::Granted
+        } else {
+            Consent::Unspecified
         };
-        for (_, value) in &mut event.properties {
-            match value {
-                Value::Number(number) if whole(*number) => {
-                    *value = Value::Integer(*number as i64);
-                }
-                _ => {}
-            }
-        }
-        self.client.set_page(page);
-        let result = self.client.adopt(seq, event, at, now);
-        result.map_or_else(|refused| name(refused.reason), |_| "")
+        self.client.set_person_of(install, user, first_day, consent);
+    }
+
+    /// Queues an event, [packed](Packed), under its number in the page's stream. `at` is when it happened, by the monotonic
+    /// clock. False if the bytes are something else or the number was used.
+    pub fn record(&mut self, packed: &[u8], seq: u64, at: u64, now: Now) -> bool {
+        Packed::read(packed.to_vec())
+            .is_some_and(|packed| self.client.adopt_packed(seq, packed, at, now))
     }
 
     /// Sends what is queued as soon as the server allows.
@@ -172,79 +140,52 @@ impl Core {
         }
     }
 
-    /// What the next page needs: the newest events, of `max_bytes` at most, and whether that is all of them.
-    pub fn snapshot(&self, max_bytes: usize, now: Now) -> (Vec<u8>, bool) {
-        self.client.snapshot_of_newest(max_bytes, now)
-    }
-
-    /// Events that wait or are in flight.
-    pub fn waiting(&self) -> usize {
-        self.client.len()
-    }
-
-    /// How many events were given up or refused by the server, by reason: a line each; empty if none was.
-    pub fn lost(&self) -> String {
-        let mut lost = String::new();
-        for (fate, count) in &self.client.counts().fates {
-            if *fate != Fate::Accepted {
-                line(&mut lost, *count, *fate);
-            }
-        }
-        lost
-    }
-
-    /// The fates since the last call, a line each: sequence number and name. Events of earlier pages are left out.
-    pub fn fates(&mut self) -> String {
-        let stream = self.client.stream();
-        let mut lines = String::new();
+    /// The fates since the last call: of each the stream and the number, eight bytes each, and a byte: 0 the server has it,
+    /// 1 the server refused it; given up as one of too many events, 2, or bytes, 3, as too old, 4, unreadable, 5, or too
+    /// large, 6.
+    pub fn fates(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
         for (id, fate) in self.client.take_fates() {
-            if id.stream == stream {
-                line(&mut lines, id.seq, fate);
-            }
+            bytes.extend_from_slice(&id.stream.to_le_bytes());
+            bytes.extend_from_slice(&id.seq.to_le_bytes());
+            bytes.push(match fate {
+                Fate::Accepted => 0,
+                Fate::Rejected(_) => 1,
+                Fate::Dropped(DropReason::QueueEvents) => 2,
+                Fate::Dropped(DropReason::QueueBytes) => 3,
+                Fate::Dropped(DropReason::QueueAge) => 4,
+                Fate::Dropped(DropReason::Unreadable) => 5,
+                Fate::Dropped(DropReason::TooLarge) => 6,
+            });
         }
-        lines
+        bytes
     }
 }
 
-/// The reason's name, from the same table as the fates'.
-fn name(reason: Reason) -> &'static str {
-    Fate::Rejected(Some(reason)).as_str()
+/// A number of eight bytes, and what follows.
+fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    Some((u64::from_le_bytes(*number), rest))
 }
 
-#[expect(clippy::float_cmp, reason = "whole numbers are exact")]
-fn whole(number: f64) -> bool {
-    -WHOLE < number && number < WHOLE && (number as i64) as f64 == number
-}
-
-/// What 16 hex digits say; 0 if they are something else.
-fn hex(digits: &str) -> u64 {
-    let digit = |value: u64, digit: char| Some(value << 4 | u64::from(digit.to_digit(16)?));
-    digits.chars().try_fold(0, digit).unwrap_or(0)
-}
-
-/// Writes `number fate`. Formatting by the standard library would add kilobytes.
-fn line(out: &mut String, number: u64, fate: Fate) {
-    decimal(out, number);
-    out.push(' ');
-    out.push_str(fate.as_str());
-    out.push('\n');
-}
-
-fn decimal(out: &mut String, number: u64) {
-    if number > 9 {
-        decimal(out, number / 10);
-    }
-    out.push(char::from(b'0' + (number % 10) as u8));
+/// A stream and a number, unless the stream is 0, and what follows.
+fn event_id(bytes: &[u8]) -> Option<(Option<EventId>, &[u8])> {
+    let (stream, bytes) = number(bytes)?;
+    let (seq, bytes) = number(bytes)?;
+    Some(((stream != 0).then_some(EventId { stream, seq }), bytes))
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::float_cmp, reason = "codes and whole numbers are exact")]
+    #![allow(clippy::float_cmp, reason = "codes are exact")]
 
     use proptest::prelude::*;
-    use wakeline_client::{Event, Now, Page, Passed, Value};
+    use wakeline_client::{Event, Now, Packed, Page};
+    use wakeline_proto::v1;
 
-    use super::{Core, IDLE, SEND, hex, whole};
+    use super::{Core, IDLE, SEND};
+
+    const STREAM: u64 = 0x9e37_79b9_7f4a_7c15;
 
     fn at(ms: u64) -> Now {
         Now {
@@ -253,110 +194,107 @@ mod tests {
         }
     }
 
-    fn core() -> Core {
-        let texts = "wk\09e3779b97f4a7c15\0de-DE\0Europe/Berlin".as_bytes();
-        let mut core = Core::new(texts, 1920, 1080, at(0));
-        core.person(b"install\0", 20_717, 0);
+    fn core(stream: u64) -> Core {
+        // `device` with the language "de-DE".
+        let about = [b"\x2a\x07\x0a\x05", &b"de-DE"[..]].concat();
+        let bytes = [&stream.to_le_bytes()[..], b"wk", &about].concat();
+        let mut core = Core::new(&bytes, 2, at(0));
+        core.person(b"installuser", 7, 20_717, true);
         core
     }
 
-    fn passed(event: Event) -> Vec<u8> {
+    fn packed(event: &Event) -> Vec<u8> {
         let page = Page {
             url: "https://shop.example/".to_owned(),
             ..Page::default()
         };
-        Passed { page, event }.write()
+        Packed::new(&page, event).bytes().to_vec()
     }
 
-    #[test]
-    fn what_the_page_says_reaches_the_batch() -> Result<(), wakeline_proto::batch::DecodeError> {
-        let mut core = core();
-        let event = Event::custom("e").with("price", 19.5).with("nth", 7.0);
-        assert_eq!(core.record(&passed(event), 0, 5, at(10)), "");
-        assert_eq!(core.waiting(), 1);
+    fn sent(core: &mut Core, now: Now) -> v1::Batch {
         core.flush();
         let mut body = Vec::new();
-        assert_eq!(core.step(&mut body, at(20)), SEND);
-        let batch = wakeline_proto::batch::decode(&body)?;
-        assert_eq!(batch.key, "wk");
-        assert_eq!(batch.visitor, "install");
-        assert_eq!(batch.numbers, [19.5], "whole numbers are integers");
-        assert_eq!(batch.streams[0].id, 0x9e37_79b9_7f4a_7c15);
-        let device = batch.device.unwrap_or_default();
+        assert_eq!(core.step(&mut body, now), SEND);
+        wakeline_proto::batch::decode(&body).expect("a batch")
+    }
+
+    fn fate(stream: u64, seq: u64, code: u8) -> Vec<u8> {
+        [&stream.to_le_bytes()[..], &seq.to_le_bytes(), &[code]].concat()
+    }
+
+    #[test]
+    fn what_the_page_says_reaches_the_batch() {
+        let mut core = core(STREAM);
+        assert!(core.record(&packed(&Event::custom("e").with("n", 7)), 0, 5, at(10)));
+        let batch = sent(&mut core, at(20));
         assert_eq!(
-            (&*device.language, &*device.timezone, device.screen_width),
-            ("de-DE", "Europe/Berlin", 1920)
+            (&*batch.key, &*batch.visitor, &*batch.user),
+            ("wk", "install", "user")
         );
+        assert_eq!(batch.first_day, 20_717);
+        assert_eq!(batch.consent, v1::Consent::Granted as i32);
+        assert_eq!(batch.streams[0].id, STREAM);
+        assert_eq!(batch.device.unwrap_or_default().language, "de-DE");
         core.reply(202, None, &[8, 1], at(30));
-        assert_eq!(
-            (core.waiting(), core.fates()),
-            (0, "0 accepted\n".to_owned())
-        );
-        assert_eq!(core.lost(), "");
-        assert_eq!(core.step(&mut body, at(40)), IDLE);
-        Ok(())
+        assert_eq!(core.fates(), fate(STREAM, 0, 0));
+        assert_eq!(core.fates(), []);
+        assert_eq!(core.step(&mut Vec::new(), at(40)), IDLE);
     }
 
     #[test]
-    fn what_the_next_page_restores_is_sent_once_a_beacons_time_is_over() {
-        let mut left = core();
-        assert_eq!(left.record(&passed(Event::page_view()), 3, 5, at(10)), "");
-        assert_eq!(left.leave(60_000, at(20)), 1);
-        assert!(!left.beacon(0).is_empty() && left.beacon(1).is_empty());
-        left.beaconed(0, at(20));
-        let (snapshot, whole) = left.snapshot(usize::MAX, at(20));
-        assert!(whole);
-        let mut next = Core::new("wk\x000000000000000001".as_bytes(), 0, 0, at(0));
-        assert_eq!(next.restore(&snapshot, at(100)), 1);
-        assert!(next.step(&mut Vec::new(), at(100)) > 29_000.0);
+    fn a_number_is_used_once() {
+        let mut core = core(STREAM);
+        let event = packed(&Event::page_view());
+        assert!(core.record(&event, 3, 5, at(10)));
+        assert!(!core.record(&event, 3, 5, at(10)));
+        assert!(!core.record(&event[1..], 4, 5, at(10)));
+        assert_eq!(sent(&mut core, at(20)).streams[0].events.len(), 1);
     }
 
     #[test]
-    fn only_hex_digits_are_a_stream() {
-        assert_eq!(hex("00c0ffee00c0ffee"), 0x00c0_ffee_00c0_ffee);
-        assert_eq!(hex("00c0ffee00c0ffe "), 0);
-        assert_eq!(hex(""), 0);
+    fn what_an_earlier_page_left_is_sent_under_its_id_once_a_beacons_time_is_over() {
+        let mut next = core(STREAM);
+        let (id, before) = (fate(7, 3, 0), fate(6, 9, 0));
+        let left = [&id[..16], &before[..16], &packed(&Event::page_view())].concat();
+        assert!(next.inherit(&left, at(0).wall_ms, at(30_100).wall_ms, at(100)));
+        next.follow(&id[..16], 0, at(100));
+        assert!(!next.inherit(&left[..40], 0, 0, at(100)));
+        assert_eq!(next.step(&mut Vec::new(), at(100)), 30_100.0);
+        assert!(next.record(&packed(&Event::page_view()), 0, 100, at(100)));
+        let batch = sent(&mut next, at(30_100));
+        let streams: Vec<_> = batch
+            .streams
+            .iter()
+            .map(|stream| (stream.id, stream.predecessor, stream.predecessor_last_seq))
+            .collect();
+        assert_eq!(streams, [(7, 6, 9), (STREAM, 7, 3)]);
+        next.reply(413, None, &[], at(30_200));
+        assert_eq!(next.fates(), []);
     }
 
     #[test]
-    fn numbers_that_are_not_exact_are_no_integers() {
-        for number in [
-            0.5,
-            f64::NAN,
-            f64::INFINITY,
-            9_007_199_254_740_992.0,
-            -1e300,
-        ] {
-            assert!(!whole(number), "{number}");
-        }
-        for number in [0.0, -3.0, 9_007_199_254_740_991.0] {
-            assert!(whole(number), "{number}");
-        }
+    fn beacons_have_what_waits_and_leave_it_there() {
+        let mut core = core(STREAM);
+        assert!(core.record(&packed(&Event::page_view()), 0, 5, at(10)));
+        assert_eq!(core.leave(60_000, at(20)), 1);
+        assert!(!core.beacon(0).is_empty() && core.beacon(1).is_empty());
+        core.beaconed(0, at(20));
+        assert_eq!(core.leave(60_000, at(30)), 0);
+        assert_eq!(core.step(&mut Vec::new(), at(30)), 30_020.0);
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), seq in any::<u64>(), ms in any::<u64>()) {
-            let mut core = Core::new(&bytes, 0, 0, at(0));
-            core.restore(&bytes, at(1));
+            let mut core = Core::new(&bytes, seq as usize, at(0));
+            core.follow(&bytes, ms, at(1));
+            core.inherit(&bytes, ms, ms, at(1));
             core.record(&bytes, seq, ms, at(1));
-            core.person(&bytes, u32::MAX, seq as u32);
+            core.person(&bytes, seq as usize, u32::MAX, false);
             core.reply(202, Some(ms), &bytes, at(2));
             core.step(&mut Vec::new(), at(3));
             core.reply(202, Some(ms), &bytes, at(4));
-        }
-
-        #[test]
-        fn events_are_passed_whole(name in ".{0,9}", text in ".{0,9}", number in any::<f64>(), flag in any::<bool>(), ms in any::<i64>()) {
-            let event = Event::custom(name)
-                .with("text", text)
-                .with("number", number)
-                .with("flag", flag)
-                .with("time", Value::Timestamp(ms));
-            let read = Passed::read(&passed(event.clone()));
-            let read = read.map(|passed| passed.event);
-            // NaN is unlike itself.
-            prop_assert_eq!(format!("{read:?}"), format!("{:?}", Some(event)));
+            core.fates();
         }
     }
 }

@@ -50,6 +50,20 @@ impl Nginx {
         })
     }
 
+    /// Starts it with these `location` blocks.
+    ///
+    /// # Errors
+    /// If it is missing and may not be installed, does not start, or does not understand them.
+    pub fn with_locations(locations: &str) -> anyhow::Result<Self> {
+        Self::run(None, |at, port| {
+            format!(
+                "log_format status '$status $upstream_status';
+                access_log {at}/statuses status;
+                server {{ listen 127.0.0.1:{port}; {locations} }}"
+            )
+        })
+    }
+
     /// Starts one, on that core, that writes bodies to a buffered log and answers 202. Bodies are read for a proxy only, so
     /// it proxies to itself.
     ///

@@ -1,5 +1,3 @@
-use alloc::borrow::ToOwned;
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -11,13 +9,14 @@ use wakeline_proto::{EventId, Reason};
 
 use crate::check;
 use crate::config::{Config, Now, Person, Start};
-use crate::encode;
+use crate::encode::{self, Sender};
 use crate::event::{Event, Page};
 use crate::fate::{Counts, DropReason, Fate, Refused, bump};
-use crate::queue::{self, At, Entries, Entry, Identity, Queue};
+use crate::packed::Packed;
+use crate::queue::{self, At, Entry, Identity, Queue};
 use crate::reply;
 use crate::retry::Retry;
-use crate::snapshot::{self, Events, Head};
+use crate::snapshot::{self, Events, Head, Left};
 use crate::step::{BatchHandle, Beacon, Reply, Restored, Step};
 
 #[cfg(feature = "store")]
@@ -27,12 +26,13 @@ pub(crate) mod store;
 #[derive(Debug)]
 pub struct Client {
     config: Config,
+    sender: Sender,
     stream: u64,
     next_seq: u64,
     predecessor: Option<EventId>,
     /// Of the next events, as is `page`.
     identity: Arc<Identity>,
-    page: Option<Arc<Page>>,
+    page: Page,
     queue: Queue,
     in_flight: Option<InFlight>,
     batches: u64,
@@ -48,8 +48,6 @@ pub struct Client {
 #[derive(Debug)]
 struct InFlight {
     handle: BatchHandle,
-    /// By arrival.
-    entries: Entries,
     /// In the order in which the batch has them.
     ids: Vec<EventId>,
     bytes: usize,
@@ -57,20 +55,32 @@ struct InFlight {
 
 impl Client {
     /// A client with an empty queue.
-    pub fn new(mut config: Config, start: Start) -> Self {
+    pub fn new(config: Config, start: Start) -> Self {
+        let sender = Sender::of(&config);
+        Self::sending_as(sender, config, start)
+    }
+
+    /// The same for a shell that has encoded itself who sends: the write key, and a `Batch` with nothing but `client` and
+    /// `device`. What the configuration says of them is ignored.
+    pub fn described(key: Vec<u8>, about: Vec<u8>, config: Config, start: Start) -> Self {
+        Self::sending_as(Sender { key, about }, config, start)
+    }
+
+    fn sending_as(sender: Sender, mut config: Config, start: Start) -> Self {
         config.max_batch_events = config.max_batch_events.clamp(1, MAX_EVENTS_PER_BATCH);
         let identity = Identity {
-            visitor: start.install,
+            visitor: start.install.into_bytes(),
             first_day: start.first_day,
             ..Identity::default()
         };
         Self {
             config,
+            sender,
             stream: start.stream.get(),
             next_seq: 0,
             predecessor: None,
             identity: Arc::new(identity),
-            page: None,
+            page: Page::default(),
             queue: Queue::default(),
             in_flight: None,
             batches: 0,
@@ -91,14 +101,9 @@ impl Client {
             if head.stream == self.stream {
                 return Restored::default(); // what it holds is here already
             }
-            self.predecessor = self.predecessor.or(head.last);
-            let longest = self.config.retry_after_cap_ms.max(self.config.pause_ms);
-            let wait = head.wait_until.saturating_sub(now.wall_ms).min(longest);
-            if wait > 0 {
-                self.retry.inherit(now.mono_ms.saturating_add(wait));
-            }
+            self.follow(head.last, head.wait_until, now);
         }
-        let mut known: Vec<&Entry> = self.entries().collect();
+        let mut known: Vec<&Entry> = self.queue.iter().collect();
         queue::sort(&mut known, queue::by_id);
         let known = ids(&known);
         let mut events = 0;
@@ -107,55 +112,80 @@ impl Client {
                 corrupt = true;
                 continue;
             };
-            let grace = self.config.beacon_grace_ms;
-            let held_until = match frame.held_until.saturating_sub(now.wall_ms).min(grace) {
-                0 => 0,
-                left => now.mono_ms.saturating_add(left),
-            };
             while let Some(left) = left_events.next() {
                 if left.id.stream == self.stream || known.binary_search(&left.id).is_ok() {
                     continue;
                 }
-                self.queue.push(Box::new(Entry {
-                    id: left.id,
-                    at: At::Wall(left.recorded_at),
-                    weight: queue::weight(&left.event, left.page.as_deref()),
-                    event: left.event,
-                    page: left.page,
-                    identity: Arc::clone(left_events.identity()),
-                    predecessor: left.predecessor,
-                    queued_at: now.mono_ms,
-                    held_until,
-                    suspect: false,
-                    arrival: 0,
-                }));
+                let identity = Arc::clone(left_events.identity());
+                self.inherit_of(identity, left, frame.held_until, now);
                 events += 1;
             }
             corrupt |= left_events.corrupt();
         }
-        self.counts.restored += events as u64;
         self.counts.corrupt_snapshots += u64::from(corrupt);
         self.shed();
         Restored { events, corrupt }
     }
 
+    /// For shells that store events themselves: this stream follows the one in which `last` was the last number, whose
+    /// page was asked to send nothing before `wait_until` (wall clock, in ms; 0: at once). Of several calls the first names
+    /// the predecessor.
+    pub fn follow(&mut self, last: Option<EventId>, wait_until: u64, now: Now) {
+        self.predecessor = self.predecessor.or(last);
+        let longest = self.config.retry_after_cap_ms.max(self.config.pause_ms);
+        let wait = wait_until.saturating_sub(now.wall_ms).min(longest);
+        if wait > 0 {
+            self.retry.inherit(now.mono_ms.saturating_add(wait));
+        }
+    }
+
+    /// For shells that store events themselves: takes over one of an earlier page, of the person that is [set](Self::set_person).
+    /// A beacon has taken a copy of it, which is trusted until `held_until` (wall clock, in ms; 0: there is none). Each event is
+    /// to be handed over once.
+    pub fn inherit(&mut self, left: Left, held_until: u64, now: Now) {
+        self.inherit_of(Arc::clone(&self.identity), left, held_until, now);
+        self.shed();
+    }
+
+    fn inherit_of(&mut self, identity: Arc<Identity>, left: Left, held_until: u64, now: Now) {
+        let grace = self.config.beacon_grace_ms;
+        let held_until = match held_until.saturating_sub(now.wall_ms).min(grace) {
+            0 => 0,
+            rest => now.mono_ms.saturating_add(rest),
+        };
+        self.counts.restored += 1;
+        self.queue.push(Entry {
+            at: At::Wall(left.recorded_at),
+            identity,
+            predecessor: left.predecessor,
+            queued_at: now.mono_ms,
+            held_until,
+            ..Entry::new(left.id, left.packed)
+        });
+    }
+
     /// The page on which the next events happen. Texts over their limit are cut.
     pub fn set_page(&mut self, page: Page) {
-        self.page = Some(Arc::new(Page {
+        self.page = Page {
             url: check::cut(page.url, MAX_URL_BYTES),
             referrer: check::cut(page.referrer, MAX_URL_BYTES),
             title: check::cut(page.title, MAX_URL_BYTES),
-        }));
+        };
     }
 
     /// Whose the next events are, and on what terms; `user` is empty if nobody is signed in. What is queued stays whose
     /// it was.
     pub fn set_person(&mut self, person: Person) {
+        self.identity = Arc::new(person.into());
+    }
+
+    /// The same with texts as bytes of UTF-8, for shells that have no others.
+    pub fn set_person_of(&mut self, install: &[u8], user: &[u8], first_day: u32, consent: Consent) {
         self.identity = Arc::new(Identity {
-            visitor: person.install,
-            first_day: person.first_day,
-            user: person.user,
-            consent: person.consent,
+            visitor: install.to_vec(),
+            first_day,
+            user: user.to_vec(),
+            consent,
         });
     }
 
@@ -190,9 +220,20 @@ impl Client {
             && refused.reason.is_kept()
         {
             // Its number is given: a server hears why it comes without an event.
-            self.push(seq, Event::refused(refused.reason), at_mono_ms, now);
+            let packed = Packed::refused(refused.reason.as_str());
+            self.push(seq, packed, at_mono_ms, now);
         }
         result
+    }
+
+    /// The same with an event that a shell has packed, and whose limits and consent are the shell's: a server refuses what
+    /// is beyond them. False if the number was taken: then it is not queued.
+    pub fn adopt_packed(&mut self, seq: u64, packed: Packed, at_mono_ms: u64, now: Now) -> bool {
+        let free = (self.next_seq..=MAX_SEQ).contains(&seq);
+        if free {
+            self.push(seq, packed, at_mono_ms, now);
+        }
+        free
     }
 
     /// Names the person for this and later events, and records an identify event.
@@ -235,7 +276,7 @@ impl Client {
             if due > now.mono_ms {
                 return Step::WaitUntil(due);
             }
-            for id in self.queue.expire(&self.config, now) {
+            while let Some(id) = self.queue.expire(&self.config, now) {
                 self.settle(id, Fate::Dropped(DropReason::QueueAge));
             }
             if let Some(step) = self.send(now) {
@@ -246,48 +287,52 @@ impl Client {
 
     /// Takes in the reply to a batch. Ignored if it isn't the batch in flight.
     pub fn on_reply(&mut self, batch: BatchHandle, reply: Reply, now: Now) {
-        let Some(InFlight {
-            entries,
-            ids,
-            bytes,
-            ..
-        }) = self
+        let Some(InFlight { ids, bytes, .. }) = self
             .in_flight
             .take_if(|in_flight| in_flight.handle == batch)
         else {
             return;
         };
         let mono_ms = now.mono_ms;
+        let mut gone = false;
         match reply {
             Reply::Accepted(body) => {
                 if let Some(fates) = reply::fates(&body, ids.len()) {
+                    gone = true;
                     self.retry.succeeded();
                     self.widen();
                     for (id, fate) in core::iter::zip(ids, fates) {
                         self.settle(id, fate);
                     }
                 } else {
-                    self.queue.put_back(entries);
                     self.retry.back_off(&self.config, mono_ms);
                 }
             }
             Reply::RetryAfter(Some(wait)) => {
-                self.queue.put_back(entries);
                 let wait = wait.min(self.config.retry_after_cap_ms);
                 self.retry.wait_as_asked(wait, &self.config, mono_ms);
             }
             Reply::RetryAfter(None) | Reply::Unreachable => {
-                self.queue.put_back(entries);
                 self.retry.back_off(&self.config, mono_ms);
             }
-            Reply::TooLarge => self.split(entries, bytes, mono_ms),
-            Reply::Refused { status: 400 } => self.bisect(entries, mono_ms),
+            Reply::TooLarge => {
+                gone = self.given_up(&ids, DropReason::TooLarge, mono_ms);
+                // The next ones are half of it, until a single event is found to be too large.
+                self.split = (!gone).then_some((ids.len() / 2, bytes / 2));
+            }
+            Reply::Refused { status: 400 } => {
+                gone = self.given_up(&ids, DropReason::Unreadable, mono_ms);
+                // The next one is half of it, until the event that spoils it stands alone.
+                for entry in self.queue.iter_mut() {
+                    entry.suspect = entry.in_flight;
+                }
+            }
             Reply::Refused { .. } => {
-                self.queue.put_back(entries);
                 let pause = self.config.pause_ms;
                 self.retry.wait_as_asked(pause, &self.config, mono_ms);
             }
         }
+        self.queue.land(gone);
         self.shed();
     }
 
@@ -300,18 +345,20 @@ impl Client {
             return beacons;
         }
         let mut entries: Vec<&Entry> = self
-            .entries()
+            .queue
+            .iter()
             .filter(|entry| entry.held_until <= now.mono_ms)
             .collect();
         queue::sort(&mut entries, queue::by_priority);
         let mut left = max_bytes;
         while let Some(first) = entries.first() {
-            let header = encode::header(&self.config, &first.identity, now);
+            let header = encode::header(&self.sender, &first.identity, now);
             let room = left.saturating_sub(header.bytes.len());
             let most = self.config.max_batch_events;
+            // Of one identity with what was first, even if that has no room.
             let mut chunk = queue::chunk(&mut entries, most, room, false, |_, _| true);
             let Some(first) = chunk.first() else { break };
-            let header = encode::header(&self.config, &first.identity, now);
+            let header = encode::header(&self.sender, &first.identity, now);
             queue::sort(&mut chunk, queue::by_id);
             let bytes = encode::batch(header, &chunk, now);
             if bytes.len() > left {
@@ -333,11 +380,7 @@ impl Client {
             return;
         }
         let held_until = now.mono_ms.saturating_add(self.config.beacon_grace_ms);
-        let in_flight = self
-            .in_flight
-            .iter_mut()
-            .flat_map(|f| f.entries.iter_mut().map(AsMut::as_mut));
-        for entry in in_flight.chain(self.queue.iter_mut()) {
+        for entry in self.queue.iter_mut() {
             if beacon.ids.binary_search(&entry.id).is_ok() {
                 entry.held_until = held_until;
             }
@@ -353,10 +396,10 @@ impl Client {
     /// The same with the newest events only, as many as weigh `max_bytes` at most, for a store that has no more room;
     /// and whether that is all of them. The snapshot has no more bytes than its events weigh, but for a hundred.
     pub fn snapshot_of_newest(&self, max_bytes: usize, now: Now) -> (Vec<u8>, bool) {
-        let mut entries: Vec<&Entry> = self.entries().collect();
+        let mut entries: Vec<&Entry> = self.queue.iter().collect();
         let mut left = max_bytes;
         let fits = |entry: &&&Entry| {
-            let rest = left.checked_sub(entry.weight);
+            let rest = left.checked_sub(entry.packed.weight());
             left = rest.unwrap_or(left);
             rest.is_some()
         };
@@ -380,8 +423,7 @@ impl Client {
 
     /// Events queued or in flight.
     pub fn len(&self) -> usize {
-        let in_flight = self.in_flight.as_ref();
-        self.queue.len() + in_flight.map_or(0, |in_flight| in_flight.entries.len())
+        self.queue.len()
     }
 
     /// What was counted since the start.
@@ -406,7 +448,7 @@ impl Client {
             Reason::InvalidVisitor,
             "the user's id is empty or too long",
         ))?;
-        user.clone_into(&mut Arc::make_mut(&mut self.identity).user);
+        Arc::make_mut(&mut self.identity).user = user.as_bytes().to_vec();
         Ok(())
     }
 
@@ -415,15 +457,6 @@ impl Client {
             stream: self.stream,
             seq,
         }
-    }
-
-    /// In flight, then queued.
-    fn entries(&self) -> impl Iterator<Item = &Entry> {
-        let in_flight = self
-            .in_flight
-            .iter()
-            .flat_map(|f| f.entries.iter().map(AsRef::as_ref));
-        in_flight.chain(self.queue.iter())
     }
 
     fn counted<T>(&mut self, result: Result<T, Refused>) -> Result<T, Refused> {
@@ -437,7 +470,7 @@ impl Client {
         at_mono_ms: u64,
         now: Now,
     ) -> Result<EventId, Refused> {
-        let weight = queue::weight(&event, self.page.as_deref());
+        let packed = Packed::new(&self.page, &event);
         let checked = check::ensure(
             matches!(
                 self.identity.consent,
@@ -456,32 +489,26 @@ impl Client {
         .and_then(|()| check::event(&event))
         .and_then(|()| {
             check::ensure(
-                weight <= MAX_EVENT_BYTES,
+                packed.weight() <= MAX_EVENT_BYTES,
                 Reason::TooLarge,
                 "the event is too large",
             )
         });
         self.counted(checked)?;
-        Ok(self.push(seq, event, at_mono_ms, now))
+        Ok(self.push(seq, packed, at_mono_ms, now))
     }
 
-    fn push(&mut self, seq: u64, event: Event, at_mono_ms: u64, now: Now) -> EventId {
+    fn push(&mut self, seq: u64, packed: Packed, at_mono_ms: u64, now: Now) -> EventId {
         let id = self.id(seq);
         self.next_seq = seq + 1;
         self.counts.recorded += 1;
-        self.queue.push(Box::new(Entry {
-            id,
+        self.queue.push(Entry {
             at: At::Mono(at_mono_ms),
-            weight: queue::weight(&event, self.page.as_deref()),
-            event,
-            page: self.page.clone(),
             identity: Arc::clone(&self.identity),
             predecessor: self.predecessor,
             queued_at: now.mono_ms,
-            held_until: 0,
-            suspect: false,
-            arrival: 0,
-        }));
+            ..Entry::new(id, packed)
+        });
         self.shed();
         id
     }
@@ -499,9 +526,8 @@ impl Client {
                 events += 1;
                 bytes += entry.weight_after(previous);
                 previous = Some(entry);
-                at_once |= entry.suspect
-                    || entry.event.event_type == EventType::Order
-                    || entry.arrival < self.flush_before;
+                at_once |=
+                    entry.suspect || entry.packed.is_order() || entry.arrival < self.flush_before;
                 let newest = entry.queued_at.saturating_add(self.config.batch_quiet_ms);
                 quiet_at = quiet_at.max(newest);
                 entry.queued_at.saturating_add(self.config.batch_wait_ms)
@@ -527,7 +553,7 @@ impl Client {
         }
         queue::sort(&mut entries, queue::by_priority);
         let identity = Arc::clone(&entries.first()?.identity);
-        let header = encode::header(&self.config, &identity, now);
+        let header = encode::header(&self.sender, &identity, now);
         bytes = bytes.saturating_sub(header.bytes.len());
         let mut chunk = queue::chunk(&mut entries, most, bytes, true, |_, _| true);
         queue::sort(&mut chunk, queue::by_id);
@@ -535,12 +561,11 @@ impl Client {
         let ids = ids(&chunk);
         queue::sort(&mut chunk, queue::by_arrival);
         let arrivals: Vec<u64> = chunk.iter().map(|entry| entry.arrival).collect();
-        let entries = self.queue.take(&arrivals);
+        self.queue.launch(&arrivals);
         let handle = BatchHandle(self.batches);
         self.batches += 1;
         self.in_flight = Some(InFlight {
             handle,
-            entries,
             ids,
             bytes: bytes.len(),
         });
@@ -550,16 +575,13 @@ impl Client {
         })
     }
 
-    /// The batch was too large: the next ones are half of it, until a single event is found to be.
-    fn split(&mut self, entries: Entries, bytes: usize, mono_ms: u64) {
-        if let [entry] = entries.as_slice() {
-            self.split = None;
-            self.settle(entry.id, Fate::Dropped(DropReason::TooLarge));
-            self.retry.back_off(&self.config, mono_ms);
-        } else {
-            self.split = Some((entries.len() / 2, bytes / 2));
-            self.queue.put_back(entries);
-        }
+    /// If a single event is all that the server did not take, that is its fate.
+    fn given_up(&mut self, ids: &[EventId], reason: DropReason, mono_ms: u64) -> bool {
+        let [id] = *ids else { return false };
+        self.settle(id, Fate::Dropped(reason));
+        // A server that takes nothing is not to be emptied into.
+        self.retry.back_off(&self.config, mono_ms);
+        true
     }
 
     /// The server takes batches of this size: the next ones may be a quarter larger, up to what the configuration says.
@@ -572,25 +594,8 @@ impl Client {
         });
     }
 
-    /// The batch can't be read: the next one is half of it, until the event that spoils it stands alone.
-    fn bisect(&mut self, mut entries: Entries, mono_ms: u64) {
-        for entry in self.queue.iter_mut() {
-            entry.suspect = false;
-        }
-        if let [entry] = entries.as_slice() {
-            self.settle(entry.id, Fate::Dropped(DropReason::Unreadable));
-            // A server that reads nothing is not to be emptied into.
-            self.retry.back_off(&self.config, mono_ms);
-        } else {
-            for entry in &mut entries {
-                entry.suspect = true;
-            }
-            self.queue.put_back(entries);
-        }
-    }
-
     fn shed(&mut self) {
-        for (id, reason) in self.queue.shed(&self.config) {
+        while let Some((id, reason)) = self.queue.shed(&self.config) {
             self.settle(id, Fate::Dropped(reason));
         }
     }
@@ -599,8 +604,7 @@ impl Client {
         bump(&mut self.counts.fates, fate);
         self.fates.push((id, fate));
         if self.fates.len() > self.config.keep_fates {
-            let mut oldest = true;
-            self.fates.retain(|_| !core::mem::take(&mut oldest));
+            self.fates.remove(0);
         }
     }
 }

@@ -6,25 +6,42 @@ use wakeline_proto::EventId;
 use wakeline_proto::v1;
 
 use crate::config::{Config, Now};
-use crate::event::Value;
+use crate::packed::{LARGE, NUMBER, Packed, TEXT};
 use crate::queue::{At, Entry, Identity};
 use crate::strings::Strings;
-use crate::wire::{Message, varint, zigzag};
+use crate::wire::{Message, Reader, varint, zigzag};
 
-/// Zigzag codes from here on don't fit beside the three bits of a value's kind.
-const MAX_INLINE: u64 = 1 << 61;
+/// Who sends: the parts of a batch that are the same in all of a client's.
+#[derive(Clone, Debug)]
+pub(crate) struct Sender {
+    /// The write key.
+    pub(crate) key: Vec<u8>,
+    /// The fields `client` and `device`, encoded.
+    pub(crate) about: Vec<u8>,
+}
+
+impl Sender {
+    pub(crate) fn of(config: &Config) -> Self {
+        let mut about = Message::default();
+        about.part(4, &client(&config.client).bytes);
+        about.part(5, &device(&config.device).bytes);
+        Self {
+            key: config.key.as_bytes().to_vec(),
+            about: about.bytes,
+        }
+    }
+}
 
 /// The beginning of a batch: what it says of all its events.
-pub(crate) fn header(config: &Config, identity: &Identity, now: Now) -> Message {
+pub(crate) fn header(sender: &Sender, identity: &Identity, now: Now) -> Message {
     let mut batch = Message::default();
-    batch.bytes(1, config.key.as_bytes());
-    batch.bytes(2, identity.visitor.as_bytes());
+    batch.bytes(1, &sender.key);
+    batch.bytes(2, &identity.visitor);
     batch.number(3, u64::from(identity.first_day));
-    batch.part(4, &client(&config.client).bytes);
-    batch.part(5, &device(&config.device).bytes);
+    batch.bytes.extend_from_slice(&sender.about);
     batch.number(6, identity.consent as u64);
     batch.number(7, now.wall_ms);
-    batch.bytes(8, identity.user.as_bytes());
+    batch.bytes(8, &identity.user);
     batch
 }
 
@@ -57,7 +74,7 @@ pub(crate) fn batch(header: Message, entries: &[&Entry], now: Now) -> Vec<u8> {
     }
     let mut batch = header;
     for text in tables.strings.list() {
-        batch.part(9, text.as_bytes());
+        batch.part(9, text);
     }
     let numbers: Vec<u8> = tables
         .numbers
@@ -90,18 +107,19 @@ fn stream<'a>(tables: &mut Tables<'a>, entries: &[&'a Entry], now: Now) -> Messa
     let (mut next_seq, mut older, mut shown) = (0, 0, 0);
     for entry in entries {
         let age = entry.at.age(now);
-        let page = match &entry.page {
+        let page = match entry.packed.page() {
             // After an event with a page, none is an empty one.
-            None if shown == 0 => 0,
-            _ => index(&mut pages, tables.page(entry)) + 1,
+            [0, 0, 0] if shown == 0 => 0,
+            page => index(&mut pages, tables.page(page)) + 1,
         };
+        let (kind, values, details) = tables.event(&entry.packed);
         let mut event = Message::default();
-        event.number(1, tables.kind(entry) + 1);
-        event.bytes(2, &tables.values(entry));
+        event.number(1, kind + 1);
+        event.bytes(2, &values);
         event.number(3, zigzag(age - older));
         event.number(4, if page == shown { 0 } else { page });
         event.number(5, entry.id.seq.saturating_sub(next_seq));
-        details(&mut event, entry);
+        event.bytes.extend_from_slice(details);
         events.part(6, &event.bytes);
         (next_seq, older, shown) = (entry.id.seq + 1, age, page);
     }
@@ -110,47 +128,6 @@ fn stream<'a>(tables: &mut Tables<'a>, entries: &[&'a Entry], now: Now) -> Messa
     }
     stream.bytes.extend_from_slice(&events.bytes);
     stream
-}
-
-/// What few events have.
-fn details(message: &mut Message, entry: &Entry) {
-    if let Some(of_event) = &entry.event.order {
-        message.part(6, &order(of_event).bytes);
-    }
-    if let Some(of_event) = &entry.event.engagement {
-        let mut engagement = Message::default();
-        engagement.number(1, u64::from(of_event.time_ms));
-        engagement.number(2, u64::from(of_event.scroll_percent));
-        message.part(7, &engagement.bytes);
-    }
-    if let Some(of_event) = &entry.event.exposure {
-        message.part(8, &exposure(of_event).bytes);
-    }
-}
-
-/// An encoded order.
-pub(crate) fn order(order: &v1::Order) -> Message {
-    let mut message = Message::default();
-    message.bytes(1, order.id.as_bytes());
-    message.bytes(2, order.currency.as_bytes());
-    message.number(3, zigzag(order.value));
-    for of_order in &order.items {
-        let mut item = Message::default();
-        item.bytes(1, of_order.sku.as_bytes());
-        item.bytes(2, of_order.name.as_bytes());
-        item.number(3, zigzag(of_order.price));
-        item.number(4, u64::from(of_order.quantity));
-        message.part(4, &item.bytes);
-    }
-    message
-}
-
-/// An encoded exposure.
-pub(crate) fn exposure(exposure: &v1::Exposure) -> Message {
-    let mut message = Message::default();
-    message.bytes(1, exposure.experiment.as_bytes());
-    message.bytes(2, exposure.variant.as_bytes());
-    message
 }
 
 /// Numbers are looked for among this many recent ones only, so that encoding stays linear.
@@ -169,69 +146,59 @@ struct Tables<'a> {
 }
 
 impl<'a> Tables<'a> {
-    /// 0-based.
-    fn kind(&mut self, entry: &'a Entry) -> u64 {
-        let event = &entry.event;
+    /// The 0-based index of an event's kind, its values, packed, and what few events have. What [`Packed`] has checked can
+    /// be read: nothing is 0 here for want of bytes.
+    fn event(&mut self, packed: &'a Packed) -> (u64, Vec<u8>, &'a [u8]) {
+        let mut reader = packed.event();
         let mut kind = Message::default();
-        kind.number(1, event.event_type as u64);
-        kind.number(2, self.text(&event.name));
-        let mut names = Vec::new();
-        for (name, _) in &event.properties {
-            varint(&mut names, self.string(name));
+        kind.number(1, u64::from(packed.event_type()));
+        kind.number(2, self.text(reader.sized()));
+        let count = reader.varint().unwrap_or(0);
+        let (mut names, mut values) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            varint(&mut names, self.string(reader.sized()));
         }
         kind.bytes(3, &names);
-        kind.number(4, u64::from(event.passive));
-        index(&mut self.kinds, kind.bytes)
+        kind.number(4, u64::from(packed.is_passive()));
+        for _ in 0..count {
+            varint(&mut values, self.value(&mut reader));
+        }
+        (index(&mut self.kinds, kind.bytes), values, reader.rest())
     }
 
-    /// The page of an entry, encoded.
-    fn page(&mut self, entry: &'a Entry) -> Vec<u8> {
+    /// An encoded page, of its three texts.
+    fn page(&mut self, texts: &'a [u8]) -> Vec<u8> {
+        let mut reader = Reader::new(texts);
         let mut message = Message::default();
-        if let Some(page) = &entry.page {
-            message.number(1, self.text(&page.url));
-            message.number(2, self.text(&page.referrer));
-            message.number(3, self.text(&page.title));
+        for field in 1..=3 {
+            message.number(field, self.text(reader.sized()));
         }
         message.bytes
     }
 
     /// 1-based; 0 for an empty text.
-    fn text(&mut self, text: &'a str) -> u64 {
-        if text.is_empty() {
-            0
-        } else {
-            self.string(text) + 1
+    fn text(&mut self, text: Option<&'a [u8]>) -> u64 {
+        match text {
+            None | Some([]) => 0,
+            text => self.string(text) + 1,
         }
     }
 
     /// 0-based.
-    fn string(&mut self, text: &'a str) -> u64 {
-        u64::from(self.strings.index(text))
+    fn string(&mut self, text: Option<&'a [u8]>) -> u64 {
+        u64::from(self.strings.index(text.unwrap_or(&[])))
     }
 
-    /// The values of an entry's properties, packed.
-    fn values(&mut self, entry: &'a Entry) -> Vec<u8> {
-        let mut values = Vec::new();
-        for (_, value) in &entry.event.properties {
-            varint(&mut values, self.value(value));
-        }
-        values
-    }
-
-    fn value(&mut self, value: &'a Value) -> u64 {
-        match value {
-            Value::Text(text) => self.string(text) << 3,
-            Value::Integer(integer) => match zigzag(*integer) {
-                code if code < MAX_INLINE => code << 3 | 1,
-                code => {
-                    varint(&mut self.integers, code);
-                    self.integers_len += 1;
-                    (self.integers_len - 1) << 3 | 5
-                }
-            },
-            Value::Number(number) => self.number(number.to_bits()) << 3 | 2,
-            Value::Flag(flag) => u64::from(*flag) << 3 | 3,
-            Value::Timestamp(ms) => zigzag(*ms) << 3 | 4,
+    fn value(&mut self, reader: &mut Reader<'a>) -> u64 {
+        match reader.varint().unwrap_or(0) {
+            TEXT => self.string(reader.sized()) << 3 | TEXT,
+            NUMBER => self.number(reader.fixed64().unwrap_or(0)) << 3 | NUMBER,
+            LARGE => {
+                varint(&mut self.integers, reader.varint().unwrap_or(0));
+                self.integers_len += 1;
+                (self.integers_len - 1) << 3 | LARGE
+            }
+            inline => inline,
         }
     }
 

@@ -1,26 +1,35 @@
 //! Events that wait, oldest first.
 
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use alloc::sync::Arc;
-
 use wakeline_proto::EventId;
-use wakeline_proto::v1::{Consent, EventType};
+use wakeline_proto::v1::Consent;
 
-use crate::config::{Config, Now};
-use crate::encode;
-use crate::event::{Event, Page, Value};
+use crate::config::{Config, Now, Person};
 use crate::fate::DropReason;
+use crate::packed::Packed;
 
 /// Who an event is of. A batch has one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
-    pub(crate) visitor: String,
+    /// In UTF-8, as is `user`.
+    pub(crate) visitor: Vec<u8>,
     pub(crate) first_day: u32,
-    pub(crate) user: String,
+    pub(crate) user: Vec<u8>,
     pub(crate) consent: Consent,
+}
+
+impl From<Person> for Identity {
+    fn from(person: Person) -> Self {
+        Self {
+            visitor: person.install.into_bytes(),
+            first_day: person.first_day,
+            user: person.user.into_bytes(),
+            consent: person.consent,
+        }
+    }
 }
 
 /// When an event was recorded: by the monotonic clock if by this process, else by the wall clock.
@@ -40,13 +49,12 @@ impl At {
     }
 }
 
-/// An event that waits.
+/// An event that waits, or is in flight.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) id: EventId,
     pub(crate) at: At,
-    pub(crate) event: Event,
-    pub(crate) page: Option<Arc<Page>>,
+    pub(crate) packed: Packed,
     pub(crate) identity: Arc<Identity>,
     /// The stream before `id.stream`, with the last number given in it.
     pub(crate) predecessor: Option<EventId>,
@@ -56,77 +64,59 @@ pub(crate) struct Entry {
     pub(crate) held_until: u64,
     /// Was in a batch that the server could not read, and may be what spoils it.
     pub(crate) suspect: bool,
+    /// Is in the batch that was sent last, whose reply is awaited.
+    pub(crate) in_flight: bool,
     /// Position in the order of arrival; set by the queue.
     pub(crate) arrival: u64,
-    /// See [`weight`].
-    pub(crate) weight: usize,
 }
 
-/// Boxed, so that moving them about is little work and little code.
-pub(crate) type Entries = Vec<Box<Entry>>;
-
 impl Entry {
-    /// More than this event adds to a batch that has `previous` already.
-    pub(crate) fn weight_after(&self, previous: Option<&Self>) -> usize {
-        let same_page = |previous: &Self| previous.page == self.page;
-        match &self.page {
-            Some(page) if previous.is_some_and(same_page) => self.weight - page_weight(page),
-            _ => self.weight,
+    /// An event of nobody, just now.
+    pub(crate) fn new(id: EventId, packed: Packed) -> Self {
+        Self {
+            id,
+            at: At::Mono(0),
+            packed,
+            identity: Arc::default(),
+            predecessor: None,
+            queued_at: 0,
+            held_until: 0,
+            suspect: false,
+            in_flight: false,
+            arrival: 0,
         }
     }
 
-    fn is_order(&self) -> bool {
-        self.event.event_type == EventType::Order
+    /// More than this event adds to a batch that has `previous` already.
+    pub(crate) fn weight_after(&self, previous: Option<&Self>) -> usize {
+        let page = self.packed.page();
+        match previous {
+            Some(previous) if previous.packed.page() == page => self.packed.weight() - page.len(),
+            _ => self.packed.weight(),
+        }
     }
 }
 
-/// What a text adds to an encoded batch besides its bytes: a tag, a length, an index.
-const TEXT: usize = 8;
+/// Boxed, so that moving them about is little work and little code.
+type Entries = Vec<Box<Entry>>;
 
-fn page_weight(page: &Page) -> usize {
-    16 + 3 * TEXT + page.url.len() + page.referrer.len() + page.title.len()
-}
-
-/// More than an event can add to an encoded batch, were it the only one with its stream, page, names and texts.
-pub(crate) fn weight(event: &Event, page: Option<&Page>) -> usize {
-    // Stream with tags and lengths 56, event 48, kind 16.
-    const FIXED: usize = 120;
-    let properties = event.properties.iter().map(|(name, value)| {
-        let value = match value {
-            Value::Text(text) => TEXT + text.len(),
-            _ => 0,
-        };
-        TEXT + name.len() + 12 + value
-    });
-    FIXED
-        + TEXT
-        + event.name.len()
-        + page.map_or(0, page_weight)
-        + properties.sum::<usize>()
-        + event
-            .order
-            .as_ref()
-            .map_or(0, |order| 8 + encode::order(order).bytes.len())
-        + event
-            .exposure
-            .as_ref()
-            .map_or(0, |exposure| 8 + encode::exposure(exposure).bytes.len())
-}
-
+/// Events by arrival, those in flight among them.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    /// By `arrival`.
     entries: Entries,
+    /// Of those that wait.
+    len: usize,
     weight: usize,
     arrivals: u64,
 }
 
 impl Queue {
+    /// Events that wait or are in flight.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter().map(AsRef::as_ref)
     }
 
@@ -139,87 +129,72 @@ impl Queue {
         self.arrivals
     }
 
-    pub(crate) fn push(&mut self, mut entry: Box<Entry>) {
+    pub(crate) fn push(&mut self, mut entry: Entry) {
         entry.arrival = self.arrivals;
         self.arrivals += 1;
-        self.weight += entry.weight;
-        self.entries.push(entry);
+        self.len += 1;
+        self.weight += entry.packed.weight();
+        self.entries.push(Box::new(entry));
     }
 
-    /// Puts entries back that [`take`](Self::take) took.
-    pub(crate) fn put_back(&mut self, taken: Entries) {
-        let mut queued = core::mem::take(&mut self.entries).into_iter().peekable();
-        for entry in taken {
-            while let Some(older) = queued.next_if(|queued| queued.arrival < entry.arrival) {
-                self.entries.push(older);
-            }
-            self.weight += entry.weight;
-            self.entries.push(entry);
-        }
-        self.entries.extend(queued);
-    }
-
-    /// Takes out the entries whose arrivals are in `sorted`; gives them by arrival.
-    pub(crate) fn take(&mut self, sorted: &[u64]) -> Entries {
-        let mut taken = Vec::with_capacity(sorted.len());
-        for entry in core::mem::take(&mut self.entries) {
+    /// Those whose arrivals are in `sorted` are in flight from now on.
+    pub(crate) fn launch(&mut self, sorted: &[u64]) {
+        for entry in &mut self.entries {
             if sorted.binary_search(&entry.arrival).is_ok() {
-                self.weight -= entry.weight;
-                taken.push(entry);
-            } else {
-                self.entries.push(entry);
+                entry.in_flight = true;
+                self.len -= 1;
+                self.weight -= entry.packed.weight();
             }
         }
-        taken
     }
 
-    /// Takes out what is over the limits, the oldest first and orders last.
-    pub(crate) fn shed(&mut self, config: &Config) -> Vec<(EventId, DropReason)> {
-        let (mut events, mut weight) = (self.entries.len(), self.weight);
-        let mut dropped = Vec::new();
-        for orders in [false, true] {
-            if events <= config.queue_events && weight <= config.queue_bytes {
-                break; // as nearly always
+    /// Nothing is in flight any more: what was is gone, or waits again.
+    pub(crate) fn land(&mut self, gone: bool) {
+        if !gone {
+            for entry in &mut self.entries {
+                if entry.in_flight {
+                    entry.in_flight = false;
+                    self.len += 1;
+                    self.weight += entry.packed.weight();
+                }
             }
-            self.entries.retain(|entry| {
-                let reason = if entry.is_order() != orders {
-                    return true;
-                } else if events > config.queue_events {
-                    DropReason::QueueEvents
-                } else if weight > config.queue_bytes {
-                    DropReason::QueueBytes
-                } else {
-                    return true;
-                };
-                events -= 1;
-                weight -= entry.weight;
-                dropped.push((entry.id, reason));
-                false
-            });
         }
-        self.weight = weight;
-        dropped
+        self.entries.retain(|entry| !entry.in_flight);
     }
 
-    /// Takes out what is too old.
-    pub(crate) fn expire(&mut self, config: &Config, now: Now) -> Vec<EventId> {
+    /// Takes out the oldest that waits, orders last, if more do than may.
+    pub(crate) fn shed(&mut self, config: &Config) -> Option<(EventId, DropReason)> {
+        let reason = if self.len > config.queue_events {
+            DropReason::QueueEvents
+        } else if self.weight > config.queue_bytes {
+            DropReason::QueueBytes
+        } else {
+            return None; // as nearly always
+        };
+        let id = self.give_up(&|entry| !entry.packed.is_order());
+        Some((id.or_else(|| self.give_up(&|_| true))?, reason))
+    }
+
+    /// Takes out the first that is too old.
+    pub(crate) fn expire(&mut self, config: &Config, now: Now) -> Option<EventId> {
         let limit = i64::try_from(config.queue_age_ms).unwrap_or(i64::MAX);
-        let old = |entry: &Entry| entry.at.age(now) > limit;
-        let arrivals: Vec<u64> = self
-            .iter()
-            .filter(|entry| old(entry))
-            .map(|entry| entry.arrival)
-            .collect();
-        if arrivals.is_empty() {
-            return Vec::new();
-        }
-        self.take(&arrivals).iter().map(|entry| entry.id).collect()
+        self.give_up(&|entry| entry.at.age(now) > limit)
+    }
+
+    /// Takes out the first of what waits that is like this.
+    pub(crate) fn give_up(&mut self, like: &dyn Fn(&Entry) -> bool) -> Option<EventId> {
+        let waits = |entry: &Entry| !entry.in_flight && like(entry);
+        let index = self.iter().position(waits)?;
+        let entry = self.entries.remove(index);
+        self.len -= 1;
+        self.weight -= entry.packed.weight();
+        Some(entry.id)
     }
 }
 
 /// Orders first, then by arrival.
 pub(crate) fn by_priority(entry: &Entry) -> (u64, u64) {
-    (u64::from(!entry.is_order()), entry.arrival)
+    (u64::from(!entry.packed.is_order()), entry.arrival)
 }
 
 /// As they came.
@@ -289,27 +264,17 @@ pub(crate) fn chunk<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use proptest::prelude::*;
     use wakeline_proto::EventId;
 
-    use super::{At, Entry, Identity, by_arrival, by_id, sort};
-    use crate::event::Event;
+    use super::{Entry, by_arrival, by_id, sort};
+    use crate::packed::Packed;
 
     fn entry(arrival: u64, seq: u64) -> Entry {
+        let id = EventId { stream: 1, seq };
         Entry {
-            id: EventId { stream: 1, seq },
-            at: At::Mono(0),
-            event: Event::page_view(),
-            page: None,
-            identity: Arc::new(Identity::default()),
-            predecessor: None,
-            queued_at: 0,
-            held_until: 0,
-            suspect: false,
             arrival,
-            weight: 0,
+            ..Entry::new(id, Packed::refused("malformed"))
         }
     }
 

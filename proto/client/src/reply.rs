@@ -35,6 +35,8 @@ fn rejection(bytes: &[u8]) -> Option<(usize, Option<Reason>)> {
     while !rejection.is_empty() {
         match rejection.field()? {
             (1, Field::Number(number)) => index = number as u32 as usize,
+            // A browser's shell reads names itself, where anybody wants to see them: here they would be a table of texts.
+            (2 | 3, Field::Bytes(_)) if cfg!(target_arch = "wasm32") => {}
             (2, Field::Bytes(name)) => reason = Reason::from_name(str::from_utf8(name).ok()?),
             (3, Field::Bytes(detail)) => {
                 str::from_utf8(detail).ok()?;

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 mod events;
 
 pub(crate) use events::Events;
-pub use events::Passed;
+pub use events::Left;
 
 use crate::config::Now;
 use crate::queue::{self, Entry};
@@ -18,7 +18,7 @@ use crate::strings::fnv1a;
 use wakeline_proto::EventId;
 use wakeline_proto::limits::MAX_EVENTS_PER_BATCH;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Weight of the events in a frame: what damage may cost.
 const MAX_FRAME_WEIGHT: usize = 1 << 20;
 

@@ -27,12 +27,14 @@ const FEATURES: [&str; 6] = [
     "--enable-nontrapping-float-to-int",
     "--enable-sign-ext",
 ];
-/// Modules that a page loads only where it needs them: source, name in the others' code, name of the file.
-const LAZY: [(&str, &str, &str); 5] = [
+/// Modules that a page loads only where it needs them, each after those that it loads itself: source, name in the others' code, name of
+/// the file.
+const LAZY: [(&str, &str, &str); 6] = [
     ("capture.ts", "CAPTURE_FILE", "capture"),
     ("vitals.ts", "VITALS_FILE", "vitals"),
     ("links.ts", "LINKS_FILE", "links"),
     ("overlay.ts", "OVERLAY_FILE", "overlay"),
+    ("settings.ts", "SETTINGS_FILE", "settings"),
     ("plain.ts", "PLAIN_FILE", "plain"),
 ];
 /// Files of the package that are as they are in `sdk-web/npm`.
@@ -59,9 +61,12 @@ pub(crate) fn assemble(
     let wasm = builder.shrink(module)?;
     let wasm_file = format!("sdk-{}.wasm", short_hash(&wasm));
     let mut lazy = Vec::new();
-    let mut named = vec![define("WASM_FILE", &format!("./{wasm_file}"))];
+    let mut named = vec![
+        define("WASM_FILE", &format!("./{wasm_file}")),
+        define("VERSION", env!("CARGO_PKG_VERSION")),
+    ];
     for (entry, name, stem) in LAZY {
-        let script = builder.script(entry, "esm", &[])?;
+        let script = builder.script(entry, "esm", &named)?;
         let file = format!("{stem}-{}.js", short_hash(&script));
         named.push(define(name, &format!("./{file}")));
         named.push(format!("--external:./{file}"));
@@ -127,7 +132,13 @@ impl Builder<'_> {
         run(self
             .tools
             .tool("binaryen/bin/wasm-opt")
-            .args(["-Oz", "--converge"])
+            .args([
+                "--low-memory-unused",
+                "--zero-filled-memory",
+                "-Oz",
+                "--converge",
+                "--reorder-locals",
+            ])
             .args(FEATURES)
             .args([
                 "--strip-debug",
@@ -153,6 +164,7 @@ impl Builder<'_> {
                 "--bundle",
                 "--minify",
                 "--charset=utf8",
+                "--tsconfig-raw={}", // no "use strict"
                 "--log-level=warning",
             ])
             .arg(format!("--target={SYNTAX}"))

@@ -25,7 +25,7 @@ pub struct Sizes {
     pub glue: Size,
     /// `sdk-<hash>.wasm`, loaded after it.
     pub wasm: Size,
-    /// Modules that are loaded only where a page needs them, by name: `capture`, `links`, `overlay`, `plain`, `vitals`.
+    /// Modules that are loaded only where a page needs them, by name: `capture`, `links`, `overlay`, `plain`, `settings`, `vitals`.
     pub lazy: BTreeMap<String, Size>,
 }
 
@@ -39,8 +39,8 @@ impl Sizes {
 
     /// All that a page loads that captures everything, by brotli.
     pub fn brotli_with_capture(&self) -> usize {
-        let capture =
-            ["capture", "vitals"].map(|name| self.lazy.get(name).map_or(0, |size| size.brotli));
+        let capture = ["capture", "settings", "vitals"]
+            .map(|name| self.lazy.get(name).map_or(0, |size| size.brotli));
         self.brotli() + capture.iter().sum::<usize>()
     }
 

@@ -117,8 +117,8 @@ export interface Wakeline {
   set<P extends Properties<P>>(properties: P): void;
   /** Adds a plugin. */
   use(plugin: Plugin): void;
-  /** Sends what is queued as soon as the server allows. */
-  flush(): void;
+  /** Sends what is queued as soon as the server allows; resolves once the server has answered for it. */
+  flush(): Promise<void>;
   /** Whether each event, and what became of it, is shown in the console. */
   debug: boolean;
 }

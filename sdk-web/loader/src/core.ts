@@ -31,9 +31,9 @@ export const start = (options: Options & { collector: string }, load: () => Prom
   let url: string | undefined;
   let referrer = "";
   let place: Place | undefined;
-  let loading: boolean | undefined;
-  /** Under which names events are stored, once it is known whose they are. */
-  let stored: string[] | undefined;
+  let loading: Promise<void> | undefined;
+  /** It is known whose the events are. */
+  let opened: boolean | undefined;
   const defaults = {};
   const plugins: Plugin[] = [];
 
@@ -58,19 +58,17 @@ export const start = (options: Options & { collector: string }, load: () => Prom
 
   /** A page that crashes says no word: what it leaves is stored before a call returns, each event by itself. */
   const store = (entry: Entry) => {
-    const name = `wakeline_${key}_${stream}.${entry[0]}`;
     try {
-      if (stored && setup.durable && setup.allowed()) {
-        localStorage[name] = [Date.now(), json(entry)];
-        stored.push(name);
+      if (opened && setup.durable && setup.allowed()) {
+        localStorage.setItem(setup.prefix + stream + "." + entry[0], Date.now() + "," + json(entry));
       }
     } catch {}
   };
 
   /** A page's first look into storage takes longer than all else here: it has a task of its own, after the start. */
   const open = () => {
-    if (stored) return;
-    stored = [];
+    if (opened) return;
+    opened = true;
     if (setup.allowed() && persistence != "none") {
       // An install id, and the day of its first event in days since 1970: those that are stored, or new ones.
       let install = `${hex(11)}.${(Date.now() / 864e5) | 0}`;
@@ -78,7 +76,10 @@ export const start = (options: Options & { collector: string }, load: () => Prom
         if (setup.durable) {
           const found = localStorage.wakeline;
           if (/^[\w-]{22}\.\d+$/.test(found)) install = found;
-          else localStorage.wakeline = install;
+          else {
+            setup.fresh = true;
+            localStorage.wakeline = install;
+          }
         }
       } catch {}
       // The events that wait have this very object.
@@ -150,6 +151,7 @@ export const start = (options: Options & { collector: string }, load: () => Prom
     day: "",
     queue: [],
     calls: [],
+    prefix: `wakeline_${key}_`,
     address: `${options.collector}1/events?k=${key}`,
     durable: !/^[nm]/.test(persistence!),
     client: {
@@ -172,7 +174,10 @@ export const start = (options: Options & { collector: string }, load: () => Prom
       use: safely((plugin: Plugin) => plugins.push(plugin)),
       reset: later("reset"),
       setConsent: later("setConsent"),
-      flush: safely(() => setup.sink?.flush()),
+      flush: async () => {
+        await connect();
+        await setup.sink?.flush();
+      },
       debug: options.debug!,
     },
     allowed: () => !/^[dp]/.test(setup.consent!),
@@ -188,11 +193,7 @@ export const start = (options: Options & { collector: string }, load: () => Prom
     }),
     safely,
     json,
-    keep() {
-      for (const name of stored!) delete localStorage[name];
-      stored = [];
-      setup.queue.forEach(store);
-    },
+    keep: () => setup.queue.forEach(store),
   };
 
   const leave = () => {
@@ -210,18 +211,19 @@ export const start = (options: Options & { collector: string }, load: () => Prom
     }
   };
 
-  const connect = async () => {
+  const connect = () => {
     // Who said no waits for another word.
-    if (loading || setup.sink || (setup.consent == "denied" && !setup.calls[0])) return;
-    loading = true;
-    open();
-    try {
-      setup.sink = await (await load()).start(setup);
-    } catch (error) {
-      warn("not loaded", error);
-      setTimeout(connect, LOAD_AGAIN);
-    }
-    loading = false;
+    if (setup.consent == "denied" && !setup.calls[0]) return;
+    return (loading ??= (async () => {
+      open();
+      try {
+        setup.sink = await (await load()).start(setup);
+      } catch (error) {
+        warn("not loaded", error);
+        loading = undefined;
+        setTimeout(connect, LOAD_AGAIN);
+      }
+    })());
   };
 
   if (options.pageViews + "" != "false" && pageUrl()) {

@@ -2,6 +2,7 @@
 // sent as they are; another key would have the event refused.
 
 import type { CapturedEvent, Options, Wakeline } from "./api";
+import type { Fate } from "./reply";
 
 export interface WireItem {
   sku: string;
@@ -44,7 +45,8 @@ export interface Sink {
   record(entry: Entry): void;
   /** Takes what is queued now, if it takes events at all: a beacon has the others. */
   settle(): void;
-  flush(): void;
+  /** Until the server has answered for all. */
+  flush(): Promise<void>;
   /** Consent is withdrawn: it keeps nothing and sends nothing any more. */
   stop(): void;
 }
@@ -66,8 +68,12 @@ export interface Setup extends Omit<Options, "consent"> {
   /** The day of the install's first event, in days since 1970. */
   day: string;
   client: Wakeline;
-  /** Events that no sink has stored. */
+  /** Events that no sink has. */
   queue: Entry[];
+  /** What the names of stored events begin with. */
+  prefix: string;
+  /** The install id is new: none was stored. */
+  fresh?: boolean;
   calls: Call[];
   sink?: Sink | undefined;
   /** The WebAssembly client failed on this page. */
@@ -86,9 +92,12 @@ export interface Setup extends Omit<Options, "consent"> {
   json(entry: Entry): string;
   /** Where JSON events go. */
   address: string;
-  /** Stores the queue anew: something else than one more event has changed. */
+  /** Stores the queue anew: what waits has changed. */
   keep(): void;
 }
+
+/** Takes what a batch's reply says, which is empty if it was no 202, or the settings of a JSON reply; and the fates of events. */
+export type Heard = (reply: Uint8Array | string, fates?: readonly Fate[]) => Promise<void>;
 
 /** The lazily loaded main module. */
 export interface SdkModule {

@@ -32,7 +32,7 @@ export const init = (options: Options): Wakeline => {
       setConsent: nothing,
       set: nothing,
       use: nothing,
-      flush: nothing,
+      flush: async () => {},
       debug: false,
     };
   }

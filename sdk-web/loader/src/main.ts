@@ -1,19 +1,24 @@
 // What takes over from the loader: the calls that it kept, the person, the client that sends, and what is captured.
 
 import type { Consent, Properties } from "./api";
-import type { Person, Setup, Sink } from "./event";
+import type { Heard, Person, Setup, Sink } from "./event";
 import { adopt, forget, fresh } from "./person";
-import { follow } from "./settings";
+import type { Fate } from "./reply";
 import { start as startShell } from "./shell";
 import { warn } from "./values";
 
 /** Names of the built modules beside this one. */
+declare const SETTINGS_FILE: string;
 declare const LINKS_FILE: string;
 declare const OVERLAY_FILE: string;
 declare const PLAIN_FILE: string;
 
 interface Plain {
-  start(setup: Setup): Sink;
+  start(setup: Setup, heard: Heard): Sink;
+}
+interface Settings {
+  follow(setup: Setup): (reply: Uint8Array | string) => void;
+  say(fates: readonly Fate[], reply: Uint8Array): void;
 }
 /** A module that adds something to a page. */
 interface Addition {
@@ -24,27 +29,39 @@ export const start = async (setup: Setup): Promise<Sink> => {
   const { client, safely } = setup;
   let inner: Sink | undefined;
   let opening: Promise<void> | undefined;
+  let remembered: string | null = "";
   try {
-    localStorage.getItem(setup.key);
+    remembered = localStorage.getItem(setup.allowed() ? `wakeline_settings_${setup.key}` : "");
   } catch {
     setup.durable = false; // a sandbox, or a worker
   }
-  const settings = follow(setup);
+  let follow: ((reply: Uint8Array | string) => void) | undefined;
+  const heard: Heard = async (reply, fates = []) => {
+    const lost = fates.some(([, fate]) => fate);
+    // A reply that only counts what was accepted has three bytes at most.
+    if (!(setup.capture || follow || reply.length > 3 || lost)) return;
+    const settings = (await import(SETTINGS_FILE)) as Settings;
+    follow ??= settings.follow(setup);
+    if (reply[0]) follow(reply);
+    if (lost) settings.say(fates, reply as Uint8Array);
+  };
+  const ignored = (error: unknown) => warn("settings are not heard", error);
+  await heard(remembered || "{}").catch(ignored);
 
   const open = () =>
     (opening ??= (async () => {
       let made: Sink | undefined;
       if (!setup.failed) {
-        made = await startShell(setup, settings, failed).catch((error: unknown) => {
+        made = await startShell(setup, (reply, fates) => heard(reply, fates).catch(ignored), failed).catch((error: unknown) => {
           warn("no WebAssembly: events go as JSON", error);
           return undefined;
         });
       }
-      made ??= ((await import(PLAIN_FILE)) as Plain).start(setup);
+      made ??= ((await import(PLAIN_FILE)) as Plain).start(setup, heard);
       opening = undefined;
       if (!setup.allowed()) return made.stop();
       inner = made;
-      setTimeout(sink.flush); // all has waited
+      setTimeout(() => void sink.flush()); // all has waited
     })());
 
   /** The client fails: what sends JSON goes on in its place. */
@@ -58,7 +75,10 @@ export const start = async (setup: Setup): Promise<Sink> => {
   const sink: Sink = {
     record: (entry) => inner?.record(entry),
     settle: () => inner?.settle(),
-    flush: () => inner?.flush(),
+    flush: async () => {
+      await opening;
+      await inner?.flush();
+    },
     stop() {},
   };
 
@@ -81,7 +101,7 @@ export const start = async (setup: Setup): Promise<Sink> => {
       setup.consent = answer;
       if (setup.allowed()) {
         adopt(setup);
-        if (inner) inner.flush();
+        if (inner) void inner.flush();
         else void open();
       } else if (answer == "denied") {
         inner?.stop();

@@ -1,6 +1,7 @@
 // What Wakeline does on this page, shown on it: for people who put it in, with `?wakeline_debug`.
 
 import type { Setup, WireEvent } from "./event";
+import { type Fate, named } from "./reply";
 
 const MAX_LINES = 50;
 
@@ -80,12 +81,15 @@ export const start = (setup: Setup) => {
       const details = Object.keys(properties).length ? ` ${JSON.stringify(properties)}` : "";
       fates.set(first, line(`${first} ${name || type}${details}`, "waiting", "waiting"));
       counts.waiting++;
+    } else if (first == "fates") {
+      for (const [id, fate] of named(second as Fate[], third as Uint8Array)) {
+        const [stream, seq] = id.split(".");
+        if (stream == setup.stream) settle(+seq!, fate);
+      }
     } else if (first == "reply") {
       counts.batches++;
       if (second != 202) line(second ? `batch: HTTP ${second}` : "batch: no answer", "again later", "refused");
-      for (const fate of String(third ?? "").split("\n").filter(Boolean)) {
-        settle(parseInt(fate), fate.slice(fate.indexOf(" ") + 1));
-      }
+
     } else line([first, second].map((part) => (typeof part == "string" ? part : JSON.stringify(part))).join(" "), "", "");
     draw();
   };

@@ -1,7 +1,11 @@
-// What the site's settings say to its pages: on the reply to each batch, and remembered for the next page.
+// What the site's settings say to its pages: on the reply to each batch, and remembered for the next page. Loaded where there are
+// any, where something is captured, or where the server refused events.
 
 import type { CapturedEvent } from "./api";
 import type { Setup } from "./event";
+import { settingsOf } from "./reply";
+
+export { say } from "./reply";
 
 /** Names of the built modules beside this one. */
 declare const CAPTURE_FILE: string;
@@ -26,30 +30,6 @@ const ALL = "clicks rage outbound downloads forms scroll engagement notFound vit
 
 const pattern = (path: string) =>
   new RegExp(`^${path.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replace(/\*/g, ".*")}$`);
-
-/** The settings of a batch's reply, its field 3, if there are any. */
-export const settingsOf = (reply: Uint8Array): string | undefined => {
-  let at = 0;
-  const varint = () => {
-    let value = 0;
-    for (let shift = 1; at < reply.length; shift *= 128) {
-      const byte = reply[at++]!;
-      value += (byte & 127) * shift;
-      if (byte < 128) break;
-    }
-    return value;
-  };
-  while (at < reply.length) {
-    const key = varint();
-    if (key % 8 == 0) varint();
-    else if (key % 8 == 2) {
-      const length = varint();
-      if (key >> 3 == 3) return new TextDecoder().decode(reply.subarray(at, at + length));
-      at += length;
-    } else return;
-  }
-  return;
-};
 
 /** Applies what is remembered; gives what applies new settings. */
 export const follow = (setup: Setup) => {
@@ -101,12 +81,6 @@ export const follow = (setup: Setup) => {
 
   const own = setup.capture;
   capture(typeof own == "string" ? own.split(/\W+/) : (own ?? []));
-  try {
-    const remembered = setup.durable && setup.allowed() && localStorage.getItem(name);
-    if (remembered) attempt(remembered);
-  } catch {
-    // Nothing can be stored here, so nothing was.
-  }
   /** No settings are settings: what was there before holds no longer, but what is captured is until the next page. */
-  return (reply: Uint8Array) => attempt(settingsOf(reply) ?? "{}");
+  return (reply: Uint8Array | string) => attempt((typeof reply == "string" ? reply : settingsOf(reply)) ?? "{}");
 };

@@ -1,9 +1,9 @@
 // The browser around the WebAssembly client: clocks, timers, network, storage. It decides nothing.
 
 import { connect } from "./border";
-import type { Entry, Person, Setup, Sink } from "./event";
+import type { Entry, Heard, Person, Setup, Sink } from "./event";
 import { fit } from "./fit";
-import { ifGone, openJournal } from "./journal";
+import { openJournal, pause } from "./journal";
 import { willOf } from "./later";
 import { warn } from "./values";
 
@@ -25,11 +25,10 @@ const TAKE_AFTER = 250;
 /** Events that a task takes. */
 const SLICE = 50;
 
+/** How long the client trusts a beacon, in ms. */
+const GRACE = 30_000;
 /** What is smaller hardly shrinks. */
 const MIN_COMPRESSED = 250;
-
-/** Events of a request with what earlier pages left. */
-const RESEND = 50;
 
 /** Nothing that goes wrong here is the page's. */
 const safely = (call: () => unknown) => async () => {
@@ -40,72 +39,40 @@ const safely = (call: () => unknown) => async () => {
   }
 };
 
-/** Ends a task: a page's own come first. */
-const pause = () => new Promise((resume) => setTimeout(resume));
-
 /** By gzip, which collectors recognise by its first bytes: a header that says so would need a preflight. */
 const compressed = async (body: Uint8Array<ArrayBuffer>) => {
   const stream = new Blob([body]).stream().pipeThrough(new CompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 };
 
-/** Sends what the loader of a page that is gone has stored, under these names: as JSON, under the ids it has. */
-const resendStored = async (setup: Setup, names: string[]) => {
-  const send = async (some: string[]): Promise<void> => {
-    const events = some.flatMap((name) => {
-      // Another page may have sent it meanwhile.
-      const [at, ...left] = JSON.parse(`[${localStorage.getItem(name) ?? ""}]`) as [number, ...{ age: number }[]];
-      return left.map((event) => ({ ...event, age: event.age + Math.max(0, Date.now() - at) }));
-    });
-    if (!events[0]) return;
-    const { status } = await fetch(setup.address, { method: "POST", body: JSON.stringify(events), credentials: "omit" });
-    const spoilt = status == 400 || status == 413;
-    const half = some.length >> 1;
-    if (spoilt && half) {
-      await send(some.slice(0, half));
-      await send(some.slice(half));
-    } else if (spoilt || status == 202) {
-      // A single event that can't be read would never be.
-      for (const name of some) localStorage.removeItem(name);
-    } else throw status;
-  };
-  while (names[0]) await send(names.splice(0, RESEND));
-};
-
-/** Sends what earlier pages left before their client had it. It is kept until the server has it. */
-const resend = async (setup: Setup) => {
-  const prefix = `wakeline_${setup.key}_`;
-  const left: Record<string, string[]> = {};
-  for (const name of Object.keys(localStorage)) {
-    const [stream = ""] = name.slice(prefix.length).split(".");
-    if (name.startsWith(prefix) && stream != setup.stream) (left[stream] ??= []).push(name);
-  }
-  for (const stream in left) await ifGone(setup.key, stream, () => resendStored(setup, left[stream]!));
-};
-
-/** `settings` takes what a reply says besides fates; `failed` hears that another one has to take over. */
+/** `heard` takes what a reply says besides fates; `failed` hears that another one has to take over. */
 export const start = async (
   setup: Setup,
-  settings: (reply: Uint8Array) => void,
+  heard: Heard,
   failed: (error: unknown) => void,
 ): Promise<Sink> => {
-  if (setup.durable) setTimeout(safely(() => resend(setup)));
-  const screen = (globalThis as { screen?: Screen }).screen;
   const hidden = () => (globalThis as { document?: Document }).document?.hidden;
   const core = await connect(
     new URL(WASM_FILE, import.meta.url),
-    [setup.key, setup.stream, navigator.language, Intl.DateTimeFormat().resolvedOptions().timeZone ?? ""],
-    screen?.width ?? 0,
-    screen?.height ?? 0,
+    setup.key,
+    setup.stream,
+    [navigator.language, Intl.DateTimeFormat().resolvedOptions().timeZone ?? ""],
+    (globalThis as { screen?: Screen }).screen,
   );
-  const journal = setup.durable ? openJournal(setup.key, setup.stream, core.snapshot) : undefined;
+  const journal = setup.durable ? openJournal(setup) : undefined;
   let person: Person | undefined;
   let stopped = false;
   const address = `${setup.collector}1/batch`;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let taking: typeof timer;
-  /** Events at the queue's front that the client has, but the journal does not. */
-  let taken = 0;
+  /** Events that the client has, and the last number among them. */
+  let waiting = 0;
+  let last = -1;
+  /** Whoever waits until there are none. */
+  let waiters: (() => void)[] = [];
+  /** Until when the server asked to wait, by the wall clock. */
+  let waitUntil = 0;
+  let failing = false;
   const will = willOf(address);
   let willing: typeof timer;
 
@@ -115,9 +82,18 @@ export const start = async (
       willing = undefined;
       will(core.leave(MAX_KEEPALIVE_BYTES) ? core.beacon(0) : undefined);
     }), WILL_AFTER);
-    const lost = core.lost();
-    if (lost) warn("events were lost", lost);
-    journal?.store();
+  };
+
+  const say = (heldUntil = 0) => journal?.say(last, waitUntil, heldUntil);
+
+  /** What became of events, by this reply or without one. */
+  const settle = (reply = new Uint8Array()) => {
+    const fates = core.fates();
+    waiting -= fates.length;
+    setup.log("fates", fates, reply);
+    void heard(reply, fates);
+    journal?.settle(fates.map(([id]) => id));
+    if (!waiting) for (const resolve of waiters.splice(0)) resolve();
   };
 
   const post = async (body: Uint8Array<ArrayBuffer>) => {
@@ -145,8 +121,11 @@ export const start = async (
     if (stopped) return;
     if (status == 401 || status == 403) warn(`the key is refused (${status}): events wait`, setup.key);
     core.reply(status, retryAfter, answer);
-    setup.log("reply", status, core.fates());
-    if (status == 202) settings(answer);
+    failing = status != 202;
+    waitUntil = failing && retryAfter > 0 ? Date.now() + retryAfter : 0;
+    setup.log("reply", status);
+    settle(failing ? undefined : answer);
+    if (failing) say();
     write();
     drive();
   };
@@ -165,37 +144,33 @@ export const start = async (
     will();
   };
 
-  const take = ([seq, at, event, by]: Entry) => {
-    if (by != person) {
-      person = by;
-      const known = by.visitor == setup.person.visitor;
-      core.person([by.visitor, by.user ?? ""], known ? +setup.day : 0, +(by.consent == "granted"));
-    }
-    const refused = core.record(seq, at, event);
-    if (refused) warn(`an event was refused: ${refused}`, event);
-  };
+  const identify = (by: Person) => core.person(by, by.visitor == setup.person.visitor ? +setup.day : 0);
 
-  /** Takes what is queued, as much as a task has time for; what the journal has, the loader need not store. */
+  /** Takes what is queued, as much as a task has time for. It stays stored until the server has answered for it. */
   const takeQueued = (all?: boolean) => {
     clearTimeout(taking);
     taking = undefined;
     if (stopped || !setup.queue[0] || !setup.allowed()) return;
-    const most = all ? Infinity : taken + SLICE;
+    const some = setup.queue.splice(0, all ? Infinity : SLICE);
     try {
-      for (; setup.queue[taken]; taken++) {
-        if (taken == most) {
-          taking = setTimeout(takeQueued);
-          return;
+      for (const entry of some) {
+        const [seq, at, event, by] = fit(entry);
+        if (by != person) {
+          person = by;
+          identify(by);
         }
-        take(fit(setup.queue[taken]!));
+        core.record(seq, at, event);
+        waiting++;
+        last = seq;
+        journal?.take(`${setup.stream}.${seq}`, () => setup.json(entry));
       }
+      if (setup.queue[0]) taking = setTimeout(takeQueued);
+      say();
       write();
-      setup.queue.splice(0, taken);
-      taken = 0;
-      setup.keep();
       drive();
     } catch (error) {
-      // What is journalled stays: the next page may be able to send it.
+      // What is stored stays: the next page may be able to send it, too.
+      setup.queue.unshift(...some);
       halt();
       failed(error);
     }
@@ -205,6 +180,10 @@ export const start = async (
     takeQueued(true);
     core.flush();
     drive();
+    return new Promise<void>((resolve) => {
+      if (waiting && !stopped) waiters.push(resolve);
+      else resolve();
+    });
   };
 
   const leave = () => {
@@ -213,11 +192,13 @@ export const start = async (
     willing = undefined;
     will();
     const beacons = core.leave(MAX_BEACON_BYTES);
+    let sent = beacons > 0 && !failing;
     for (let i = 0; i < beacons; i++) {
       const body = new Blob([core.beacon(i)], { type: "text/plain" });
       if (navigator.sendBeacon(address, body)) core.beaconed(i);
+      else sent = false;
     }
-    write();
+    say(sent ? Date.now() + GRACE : 0);
     journal?.release();
   };
 
@@ -229,7 +210,15 @@ export const start = async (
   };
 
   await pause();
-  await journal?.inherit(core.restore);
+  await journal?.inherit({
+    follow: core.follow,
+    inherit(left, before, at, heldUntil) {
+      identify(left);
+      core.inherit(left.id, before, at, heldUntil, left);
+      waiting++;
+    },
+  });
+  settle(); // what was too old, or too much
   await pause();
   write();
   drive();
@@ -237,7 +226,7 @@ export const start = async (
   addEventListener("pagehide", safely(leave));
   const back = safely(() => {
     if (stopped) return;
-    journal?.hold();
+    journal?.back();
     write();
     drive();
   });
@@ -253,6 +242,7 @@ export const start = async (
   const stop = () => {
     halt();
     journal?.stop();
+    for (const resolve of waiters.splice(0)) resolve();
   };
   return { record, settle: () => takeQueued(true), flush, stop };
 };

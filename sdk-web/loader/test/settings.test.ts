@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { settingsOf } from "../src/settings";
+import { settingsOf } from "../src/reply";
 
 const bytes = (...parts: (number | string)[]) =>
   Uint8Array.from(parts.flatMap((part) => (typeof part == "number" ? [part] : [...Buffer.from(part)])));

@@ -147,15 +147,6 @@ impl Lab {
         self.stack.expect([1, 1, views, views + events]).await
     }
 
-    /// Waits for these page views and events, whoever's they are.
-    pub(super) async fn arrive(&self, views: u64, events: u64) -> anyhow::Result<()> {
-        eventually("page views and events", LIMIT, || async {
-            let [_, _, seen_views, seen] = self.stack.totals().await?;
-            Ok(([seen_views, seen] == [views, views + events]).then_some(()))
-        })
-        .await
-    }
-
     /// Waits until so many copies have been recognised.
     pub(super) async fn copies(&self, least: u64) -> anyhow::Result<()> {
         eventually("copies", LIMIT, || async {

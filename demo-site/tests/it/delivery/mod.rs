@@ -5,10 +5,11 @@ mod lab;
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use axum::http::StatusCode;
 use fantoccini::Locator;
 use serde_json::Value;
-use wakeline_testbed::{Browser, eventually};
+use wakeline_testbed::{Browser, Nginx, eventually};
 
 use lab::{Lab, Way, track};
 
@@ -20,13 +21,13 @@ const FILL: &str = "
     try { for (let n = 0; ; n += 1) localStorage['fill' + n] = 'x'.repeat(100_000) } catch {}
     try { for (let n = 0; ; n += 1) localStorage['more' + n] = 'x' } catch {}";
 
-/// Whether `IndexedDB` has a page's events: as many bytes as there are events, at least.
-fn kept(bytes: usize) -> String {
+/// Whether `IndexedDB` has so many of a page's events.
+fn kept(events: usize) -> String {
     format!(
         "return new Promise((done) => {{
             indexedDB.open('wakeline').onsuccess = ({{ target }}) => {{
                 const left = target.result.transaction('left').objectStore('left').getAll();
-                left.onsuccess = () => done(left.result.some((text) => text.length > {bytes}));
+                left.onsuccess = () => done(left.result.flatMap(([, ...texts]) => texts).length >= {events});
             }};
         }})"
     )
@@ -270,12 +271,11 @@ async fn what_a_full_storage_has_no_room_for_outlives_the_browser() -> anyhow::R
     browser.run(FILL).await?;
     lab.set(DOWN);
     browser.run(&track("full", 20)).await?;
-    says(&browser, "the store", &kept(21)).await?;
+    says(&browser, "the store", &kept(20)).await?;
     let browser = browser.restart(800, 600).await?;
     lab.set(Way::Open);
     lab.goto(&browser, "/").await?;
-    // The browser may have lost the install id, which it did not write in time beside so much.
-    lab.arrive(2, 20).await?;
+    lab.counts(2, 20).await?;
     browser.close().await
 }
 
@@ -289,8 +289,7 @@ async fn thousands_of_events_that_wait_outlive_the_browser() -> anyhow::Result<(
     let browser = browser.restart(800, 600).await?;
     lab.set(Way::Open);
     lab.goto(&browser, "/").await?;
-    // As above: the queue is waited for here, and not that the browser has written the install id.
-    lab.arrive(2, 5_000).await?;
+    lab.counts(2, 5_000).await?;
     browser.close().await
 }
 
@@ -358,5 +357,103 @@ async fn five_thousand_calls_in_a_task_all_arrive() -> anyhow::Result<()> {
     let browser = lab.visit().await?;
     browser.run(&track("many", 5_000)).await?;
     lab.counts(1, 5_000).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_that_is_awaited_ends_when_the_server_has_everything() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    let known = lab.seen().len();
+    let flush = format!(
+        "{}return wakeline.flush().then(() => true)",
+        track("flushed", 20)
+    );
+    assert_eq!(browser.run(&flush).await?, Value::Bool(true));
+    assert!(lab.seen().len() > known);
+    let left = browser
+        .run("return Object.keys(localStorage).filter((name) => name.includes('.')).length")
+        .await?;
+    assert_eq!(left, 0, "nothing is stored that the server has");
+    lab.counts(1, 20).await?;
+    browser.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_by_the_documented_recipe_passes_everything_on() -> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let readme = include_str!("../../../../sdk-web/npm/README.md");
+    let recipe = readme.split("```nginx\n").nth(1).context("a recipe")?;
+    let recipe = recipe.split("```").next().context("its end")?;
+    let recipe = recipe.replace("http://127.0.0.1:8080", &lab.origin);
+    let pages = format!("location / {{ proxy_pass {}; }}", lab.origin);
+    let nginx = Nginx::with_locations(&(recipe + &pages))?;
+    let browser = Browser::start(800, 600).await?;
+    browser.page.goto(&nginx.url).await?;
+    let flush = format!("{}return wakeline.flush()", track("proxied", 20));
+    browser.run(&flush).await?;
+    lab.counts(1, 20).await?;
+    let statuses = nginx.statuses()?;
+    assert!(
+        statuses.iter().any(|line| line == "202 202"),
+        "{statuses:?}"
+    );
+    browser.close().await
+}
+
+/// What no event can hold, each twice, and calls that are no events.
+const ODD: &str = r#"
+    window.warned = [];
+    console.warn = (text) => warned.push(text);
+    const circular = {};
+    circular.self = circular;
+    const odd = [
+        { circular },
+        { big: 10n ** 30n },
+        { symbol: Symbol("s") },
+        { get bad() { throw new Error("no") }, good: 1 },
+        { long: "x".repeat(1 << 20) },
+        Object.fromEntries(Array.from({ length: 10_000 }, (_, n) => [`p${n}`, n])),
+        { lone: "\ud800", "lone \udc00": 1 },
+        { call() {} },
+        { not: NaN, infinite: -Infinity },
+        { at: new Date(), never: new Date(NaN), large: 2 ** 53 - 1, tiny: -1e-300 },
+    ];
+    for (const properties of [...odd, ...odd]) wakeline.track("odd", properties);
+    wakeline.track(Symbol("name"));
+    wakeline.track("");
+    wakeline.order();
+    wakeline.order({ id: "1", currency: "EUR", value: 0.5, items: [] });
+    wakeline.order({ id: "2", currency: "euro", value: 1, items: [] });
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_input_is_cut_or_left_out_with_a_warning_a_kind_and_what_is_no_event_is_in_the_ledger()
+-> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    browser.run(ODD).await?;
+    lab.counts(1, 20).await?;
+    let ledger = eventually("the ledger", LIMIT, || async {
+        let ledger = lab.stack.ledger("shop.example", "day").await?;
+        Ok((ledger["total"]["received"] == 26).then_some(ledger))
+    })
+    .await?;
+    let total = &ledger["total"];
+    assert_eq!(total["accepted"], 21, "{ledger}");
+    let expected = serde_json::json!({"invalid_money": 2, "invalid_name": 1, "malformed": 2});
+    assert_eq!(total["rejected"], expected, "{ledger}");
+    let warned = browser.run("return warned").await?;
+    let warned: Vec<&str> = warned
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let mut kinds = warned.clone();
+    kinds.sort_unstable();
+    kinds.dedup();
+    assert_eq!(kinds.len(), warned.len(), "one warning a kind: {warned:?}");
+    assert!(kinds.len() >= 6, "{kinds:?}");
     browser.close().await
 }

@@ -3,7 +3,6 @@
 //! A stored event is a batch of one, without a key: the format on disk is that of the wire, and changes by its rules.
 
 use alloc::borrow::ToOwned;
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -13,10 +12,11 @@ use wakeline_proto::{EventId, v1};
 use super::Client;
 use crate::check;
 use crate::config::{Config, Now, Person};
-use crate::encode;
+use crate::encode::{self, Sender};
 use crate::event::{Event, Page};
 use crate::fate::Refused;
-use crate::queue::{self, At, Entry, Identity};
+use crate::packed::Packed;
+use crate::queue::{At, Entry};
 
 /// An event with all that it takes to send it, in this process or a later one, except for the time when it happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,8 +48,7 @@ impl Stored {
     /// Refuses what a collector would, as [`Client::record`] does, but for consent.
     pub fn check(&self) -> Result<(), Refused> {
         check::event(&self.event)?;
-        let weight = queue::weight(&self.event, self.page.as_deref());
-        let fine = weight <= wakeline_proto::limits::MAX_EVENT_BYTES;
+        let fine = self.packed().weight() <= wakeline_proto::limits::MAX_EVENT_BYTES;
         check::ensure(fine, crate::Reason::TooLarge, "the event is too large")
     }
 
@@ -65,7 +64,7 @@ impl Stored {
         };
         let entry = self.clone().entry(At::Mono(0), now);
         encode::batch(
-            encode::header(&config, &entry.identity, now),
+            encode::header(&Sender::of(&config), &entry.identity, now),
             &[&entry],
             now,
         )
@@ -103,28 +102,23 @@ impl Stored {
         })
     }
 
+    fn packed(&self) -> Packed {
+        let none = Page::default();
+        Packed::new(self.page.as_deref().unwrap_or(&none), &self.event)
+    }
+
     fn entry(self, at: At, now: Now) -> Entry {
         let queued_at = match at {
             At::Mono(at) => at.min(now.mono_ms),
             At::Wall(_) => now.mono_ms,
         };
+        let packed = self.packed();
         Entry {
-            id: self.id,
             at,
-            weight: queue::weight(&self.event, self.page.as_deref()),
-            event: self.event,
-            page: self.page,
-            identity: Arc::new(Identity {
-                visitor: self.person.install.clone(),
-                first_day: self.person.first_day,
-                user: self.person.user.clone(),
-                consent: self.person.consent,
-            }),
+            identity: Arc::new(Arc::unwrap_or_clone(self.person).into()),
             predecessor: self.predecessor,
             queued_at,
-            held_until: 0,
-            suspect: false,
-            arrival: 0,
+            ..Entry::new(self.id, packed)
         }
     }
 }
@@ -136,23 +130,18 @@ impl Client {
             RecordedAt::Mono(at) => At::Mono(at),
             RecordedAt::Wall(at) => At::Wall(at),
         };
-        self.queue.push(Box::new(stored.entry(at, now)));
+        self.queue.push(stored.entry(at, now));
     }
 
     /// Takes an event back out of the queue; false if it is not in it, or in flight.
     pub fn withdraw(&mut self, id: EventId) -> bool {
-        let arrivals: Vec<u64> = self
-            .queue
-            .iter()
-            .filter(|entry| entry.id == id)
-            .map(|entry| entry.arrival)
-            .collect();
-        !self.queue.take(&arrivals).is_empty()
+        self.queue.give_up(&|entry| entry.id == id).is_some()
     }
 
     /// What the next batches say of the device.
     pub fn set_device(&mut self, device: v1::Device) {
         self.config.device = device;
+        self.sender = Sender::of(&self.config);
     }
 
     /// How long events wait for company from now on: see [`Config::batch_quiet_ms`] and [`Config::batch_wait_ms`].
