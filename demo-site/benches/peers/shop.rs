@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::time::sleep;
 use wakeline_testbed::{Browser, Demo};
 
-const LOADS: usize = 9;
+const LOADS: usize = 10;
 /// Largest contentful paint in ms, and the sum of layout shifts.
 const OBSERVE: &str = "
     window.painted = 0; window.shifted = 0;

@@ -41,6 +41,8 @@ async fn pending_events_are_sent_when_consent_is_granted() -> anyhow::Result<()>
 async fn denied_events_are_destroyed_and_nothing_stays_on_the_device() -> anyhow::Result<()> {
     let site = Site::start(&[("/", "TAG data-consent=pending></script>")]).await?;
     let browser = site.open("/").await?;
+    // Until the main module is there, which a flush waits for, answers wait with the calls.
+    browser.run("return wakeline.flush()").await?;
     browser
         .run("wakeline.track('secret'); wakeline.setConsent('denied'); wakeline.track('more')")
         .await?;
