@@ -13,6 +13,8 @@ const RING = 128 << 10;
 const SHELF = 50;
 /** Between an event that has no room and its way to IndexedDB, in ms: one for all that come meanwhile. */
 const SHELVE_AFTER = 500;
+/** After it failed, in ms. */
+const SHELVE_AGAIN = 5_000;
 /** IndexedDB is waited for so long, in ms. */
 const PATIENCE = 1_000;
 const STORE = "left";
@@ -106,11 +108,13 @@ export const openJournal = (setup: Setup) => {
     }
   };
 
+  const backlog = () => room < 0 || shelved.size > 0;
+
   const shelve = async () => {
     clearTimeout(timer);
     timer = undefined;
-    // A backlog goes there whole: `localStorage` is written to disk seldom where it is changed a lot.
-    const all = room < 0;
+    // A backlog goes there whole, and what comes after it: `localStorage` is written to disk seldom where it is changed a lot.
+    const all = backlog();
     try {
       for (;;) {
         const ids = [...stored.keys()].filter((id) => all || typeof stored.get(id) == "string").slice(0, SHELF);
@@ -127,13 +131,14 @@ export const openJournal = (setup: Setup) => {
       }
     } catch (error) {
       warn("can't store events, which are lost if the page goes before they are sent", error);
+      timer = setTimeout(shelve, SHELVE_AGAIN);
     }
   };
 
   const add = (id: string, size: number | string) => {
     stored.set(id, size);
     if (+size > 0) room -= size as number;
-    if (room < 0 || typeof size == "string") timer ??= setTimeout(shelve, SHELVE_AFTER);
+    if (backlog() || typeof size == "string") timer ??= setTimeout(shelve, SHELVE_AFTER);
   };
 
   hold(own, false);
