@@ -36,7 +36,7 @@ export const cleanProperties = (properties: object) => {
       else if (kind != "boolean" && !Number.isFinite(value)) throw 0;
       clean[name] = value as string;
     } catch {
-      warn("property left out: " + kind, name);
+      warn("left out: " + kind, name);
     }
   }
   return clean;
