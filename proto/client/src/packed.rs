@@ -101,6 +101,19 @@ impl Packed {
         &self.bytes
     }
 
+    /// The bytes but for the page.
+    pub(crate) fn without_page(&self) -> Vec<u8> {
+        let before = self.bytes.get(..PAGE).unwrap_or(&[]);
+        let after = self.bytes.get(self.page_end..).unwrap_or(&[]);
+        [before, after].concat()
+    }
+
+    /// Reads what [`without_page`](Self::without_page) gave, with that page.
+    pub(crate) fn read_with_page(bytes: &[u8], page: &[u8]) -> Option<Self> {
+        let (before, after) = bytes.split_at_checked(PAGE)?;
+        Self::read([before, page, after].concat())
+    }
+
     /// More than the event can add to an encoded batch, were it the only one with its stream, page, names and texts.
     pub(crate) fn weight(&self) -> usize {
         self.weight

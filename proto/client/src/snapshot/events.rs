@@ -1,9 +1,9 @@
 //! The events of a snapshot's frame: those of one identity, in the order of their ids.
 //!
-//! First the identity: visitor and user, the day of the first event, consent. Of each event: 1 and its stream, the stream before
-//! that and the last number given in it, if the stream is another than the last event's, else 0; the differences of its
-//! number and time to the last event's; and the event, [packed](crate::packed). Integers are varints; texts, and events, come after
-//! their length.
+//! First the identity: visitor and user, the day of the first event, consent. Of each event: what is as with the last event (1:
+//! not the stream, 2: the page); its stream, the stream before that and the last number given in it, if need be; the differences of
+//! its number and time to the last event's; and the event, [packed](crate::packed), without a page that was said. Integers are
+//! varints; texts, and events, come after their length.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -17,6 +17,13 @@ use crate::packed::Packed;
 use crate::queue::{Entry, Identity};
 use crate::wire::{Reader, sized, unzigzag, varint, zigzag};
 
+// What an event's first byte says.
+const STREAM: u8 = 1;
+const SAME_PAGE: u8 = 2;
+
+/// Bytes that a frame's events may come to, far more than are ever written into one.
+const MAX_FRAME_BYTES: usize = 8 << 20;
+
 /// Writes `entries`, which are of one identity and sorted [by id](crate::queue::by_id).
 pub(super) fn write(out: &mut Vec<u8>, entries: &[&Entry], now: Now) {
     if let Some(first) = entries.first() {
@@ -26,10 +33,12 @@ pub(super) fn write(out: &mut Vec<u8>, entries: &[&Entry], now: Now) {
         varint(out, u64::from(identity.first_day));
         out.push(identity.consent as u8);
     }
-    let (mut before, mut next_seq, mut time) = (None, 0, 0);
+    let (mut before, mut page, mut next_seq, mut time) = (None, None, 0, 0);
     for entry in entries {
         let stream = Some((entry.id.stream, entry.predecessor));
-        out.push(u8::from(stream != before));
+        let same_page = page == Some(entry.packed.page());
+        let moved = if stream == before { 0 } else { STREAM };
+        out.push(moved | if same_page { SAME_PAGE } else { 0 });
         if stream != before {
             let last = entry.predecessor.unwrap_or(EventId { stream: 0, seq: 0 });
             out.extend(entry.id.stream.to_le_bytes());
@@ -42,9 +51,13 @@ pub(super) fn write(out: &mut Vec<u8>, entries: &[&Entry], now: Now) {
             .max(0);
         varint(out, entry.id.seq.wrapping_sub(next_seq));
         varint(out, zigzag(recorded_at.wrapping_sub(time)));
-        sized(out, entry.packed.bytes());
+        if same_page {
+            sized(out, &entry.packed.without_page());
+        } else {
+            sized(out, entry.packed.bytes());
+        }
         next_seq = entry.id.seq.wrapping_add(1);
-        (before, time) = (stream, recorded_at);
+        (before, page, time) = (stream, Some(entry.packed.page()), recorded_at);
     }
 }
 
@@ -56,8 +69,11 @@ pub(crate) struct Events<'a> {
     // What the next event's differences are relative to.
     stream: u64,
     predecessor: Option<EventId>,
+    page: Vec<u8>,
     next_seq: u64,
     time: i64,
+    /// Bytes that may still be handed out.
+    budget: usize,
 }
 
 /// An event that an earlier page left.
@@ -89,8 +105,10 @@ impl<'a> Events<'a> {
             corrupt: false,
             stream: 0,
             predecessor: None,
+            page: Vec::new(),
             next_seq: 0,
             time: 0,
+            budget: MAX_FRAME_BYTES,
         })
     }
 
@@ -115,7 +133,8 @@ impl<'a> Events<'a> {
     }
 
     fn read(&mut self) -> Option<Left> {
-        if self.reader.byte()? != 0 {
+        let flags = self.reader.byte()?;
+        if flags & STREAM != 0 {
             self.stream = self.reader.fixed64()?;
             let last = EventId {
                 stream: self.reader.fixed64()?,
@@ -130,6 +149,14 @@ impl<'a> Events<'a> {
         }
         self.next_seq = seq + 1;
         self.time = self.time.wrapping_add(unzigzag(self.reader.varint()?));
+        let bytes = self.reader.sized()?;
+        let packed = if flags & SAME_PAGE == 0 {
+            Packed::read(bytes.to_vec())?
+        } else {
+            Packed::read_with_page(bytes, &self.page)?
+        };
+        self.page = packed.page().to_vec();
+        self.budget = self.budget.checked_sub(packed.bytes().len())?;
         Some(Left {
             id: EventId {
                 stream: self.stream,
@@ -137,7 +164,7 @@ impl<'a> Events<'a> {
             },
             predecessor: self.predecessor,
             recorded_at: self.time.max(0) as u64,
-            packed: Packed::read(self.reader.sized()?.to_vec())?,
+            packed,
         })
     }
 }
