@@ -82,6 +82,8 @@ struct Front {
     sync_wanted: bool,
     /// The worker sleeps, and nobody has woken it yet.
     asleep: bool,
+    /// It is not to wait for more to come.
+    urgent: bool,
     life: Life,
     seen: Seen,
 }
@@ -156,6 +158,7 @@ impl App {
                 obeyed: 0,
                 sync_wanted: false,
                 asleep: false,
+                urgent: false,
                 life: Life::Open,
                 seen: Seen {
                     restored: found.restored,
@@ -197,6 +200,7 @@ impl App {
         let now = self.shared.clock.now();
         let taken = front.recorder.record(said, misuse, now);
         let order = taken && front.recorder.last_is_order();
+        front.urgent |= order;
         self.shared.wake(&mut front);
         if order {
             let goal = front.goal();
@@ -291,6 +295,7 @@ impl App {
         front.recorder.settle_opening();
         let (goal, asked) = (front.goal(), front.asked);
         front.sync_wanted = true;
+        front.urgent = true;
         self.shared.wake(&mut front);
         let timeout = Duration::from_millis(timeout_ms);
         let done = |front: &Front| front.durable >= goal && front.obeyed >= asked;
@@ -341,6 +346,7 @@ impl App {
         let now = self.shared.clock.now();
         front.recorder.hidden(now);
         front.life = Life::Closing;
+        front.urgent = true;
         let goal = front.goal();
         self.shared.wake(&mut front);
         let timeout = Duration::from_millis(timeout_ms);
@@ -377,6 +383,7 @@ impl App {
         if let Some(mut front) = self.front() {
             front.commands.push(command);
             front.asked += 1;
+            front.urgent = true;
             self.shared.wake(&mut front);
         }
     }
@@ -444,7 +451,7 @@ impl Shared {
 
     /// Wakes the worker.
     fn wake(&self, front: &mut Front) {
-        if std::mem::take(&mut front.asleep) {
+        if std::mem::take(&mut front.asleep) || front.urgent {
             self.work.notify_one();
         }
     }

@@ -16,6 +16,8 @@ use crate::upload::{Uploads, context};
 const RECOVER_EVERY: Duration = Duration::from_secs(2);
 /// How often old events are looked for.
 const SHED_EVERY: Duration = Duration::from_secs(600);
+/// How long events are gathered after some were written, but for what is urgent.
+const LINGER: Duration = Duration::from_millis(50);
 /// Longest sleep.
 const SLEEP: Duration = Duration::from_secs(3_600);
 
@@ -31,6 +33,7 @@ pub(super) fn start(shared: Arc<Shared>, store: Store) -> io::Result<JoinHandle<
                 recover_at: None,
                 shed_at: Instant::now() + SHED_EVERY,
                 unannounced: 0,
+                last_round: Instant::now(),
                 contexts: HashMap::new(),
             }
             .run();
@@ -48,6 +51,7 @@ struct Worker {
     shed_at: Instant,
     /// Events that came since those who send were told of some.
     unannounced: usize,
+    last_round: Instant,
     /// Of each device, by its address: it is the same object as long as it does not change.
     contexts: HashMap<usize, u32>,
 }
@@ -67,6 +71,7 @@ impl Worker {
             let work = self.await_work();
             let closing = work.closing;
             self.round(work);
+            self.last_round = Instant::now();
             if closing {
                 let mut front = lock(&self.shared.front);
                 front.life = Life::Closed;
@@ -82,7 +87,17 @@ impl Worker {
     fn await_work(&mut self) -> Work {
         let shared = Arc::clone(&self.shared);
         let mut front = lock(&shared.front);
+        // Events come in bursts: one write, and one waking of this thread, for many.
+        let linger = LINGER.min(shared.flush_interval / 4);
+        if let Some(left) = linger.checked_sub(self.last_round.elapsed()) {
+            front = shared
+                .work
+                .wait_timeout_while(front, left, |front| !front.urgent)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
         loop {
+            front.urgent = false;
             let now = shared.clock.now();
             front.recorder.tick(now);
             let drafts = front.recorder.take();
