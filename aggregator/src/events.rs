@@ -104,7 +104,7 @@ impl<L: EventLog> EventSource for LogEvents<L> {
                 let key = (record.edge, block.partition);
                 let known = highest.get(&key).copied();
                 // What can't be read is counted and told where it is applied.
-                let groups = decoder.groups(&block, known).unwrap_or_default();
+                let groups = decoder.groups(&block, known).unwrap_or_default().groups;
                 highest.insert(key, known.unwrap_or(0).max(block.last_position));
                 for positioned in &groups {
                     if positioned.group.site == site {
