@@ -4,12 +4,14 @@
 //! into a cache), and is otherwise an error that names the command. Nothing is ever skipped silently. Everything that is started is ended on drop.
 
 mod browser;
+mod built;
 mod cache;
 mod debian;
 mod demo;
 mod devtools;
 mod grafana;
 mod influx;
+mod mobile;
 mod nginx;
 mod npm;
 mod process;
@@ -21,6 +23,7 @@ pub use browser::Browser;
 pub use demo::Demo;
 pub use grafana::Grafana;
 pub use influx::Influx;
+pub use mobile::{Kotlin, Python, mobile_library, mobile_sdk};
 pub use nginx::Nginx;
 pub use npm::npm_project;
 pub use process::{Process, binary};

@@ -6,6 +6,7 @@ mod clients;
 mod delivery;
 mod faults;
 mod ledger;
+mod mobile;
 mod pages;
 mod real;
 mod stores;

@@ -190,5 +190,6 @@ def test_a_transport_that_raises_whatever_it_likes_costs_nothing(client: Client)
 def test_the_end_of_a_block_sends_what_waits(client: Client, tmp_path: Path) -> None:
     with client(exit_timeout=30.0, data_dir=tmp_path / "block") as shop:
         assert shop.track("block")
+    tell(1)
     again = client(data_dir=tmp_path / "block")
     assert arrives(again).restored == 0

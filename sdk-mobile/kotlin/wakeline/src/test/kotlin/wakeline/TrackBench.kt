@@ -1,6 +1,7 @@
 package wakeline
 
 import org.junit.jupiter.api.Test
+import java.lang.management.ManagementFactory
 
 /** What a call costs the thread that makes it; run by name: `mvn -f sdk-mobile/kotlin -pl wakeline test -Dtest=TrackBench`. */
 internal class TrackBench {
@@ -13,17 +14,26 @@ internal class TrackBench {
             transport = Cable()
         }
         repeat(WARM_UP) { call(client, it) }
-        val nanos = LongArray(CALLS) {
+        val wall = LongArray(CALLS)
+        val cpu = LongArray(CALLS)
+        val threads = ManagementFactory.getThreadMXBean()
+        for (number in 0 until CALLS) {
+            val cpuStart = threads.currentThreadCpuTime
             val start = System.nanoTime()
-            call(client, it)
-            val took = System.nanoTime() - start
-            if (it % BURST == 0) Thread.sleep(1) // an app does not call without end
-            took
+            call(client, number)
+            wall[number] = System.nanoTime() - start
+            cpu[number] = threads.currentThreadCpuTime - cpuStart
+            if (number % BURST == 0) Thread.sleep(1) // an app does not call without end
         }
+        tell("time", wall)
+        tell("CPU time", cpu) // on a machine that has more to do, the one to look at
+        client.close()
+    }
+
+    private fun tell(what: String, nanos: LongArray) {
         nanos.sort()
         fun percentile(share: Double) = nanos[(CALLS * share).toInt()] / 1_000.0
-        println("track through Kotlin, µs: p50 %.1f, p99 %.1f, p99.9 %.1f (%d calls)".format(percentile(0.5), percentile(0.99), percentile(0.999), CALLS))
-        client.close()
+        println("track through Kotlin, %s in µs: p50 %.1f, p99 %.1f, p99.9 %.1f (%d calls)".format(what, percentile(0.5), percentile(0.99), percentile(0.999), CALLS))
     }
 
     private fun call(client: Wakeline, number: Int) {
