@@ -4,7 +4,9 @@
 //! They come with the config snapshot, so they hold within seconds everywhere and survive a restart without the aggregator;
 //! the snapshot's version is kept with each group of events that was judged by it.
 
+pub mod hosts;
 pub mod limits;
+mod paths;
 pub mod place;
 pub mod redact;
 mod refused;
@@ -19,6 +21,8 @@ use wakeline_proto::v1::value::Kind;
 use redact::Redactions;
 use wakeline_proto::Reason;
 
+use hosts::{Hosts, Origin};
+use paths::Paths;
 pub use place::Cleaning;
 pub use refused::Refused;
 
@@ -41,8 +45,9 @@ pub struct SiteRules {
     refused_bots: [Option<Bot>; 3],
     refuse_datacentres: bool,
     refuse_spam: bool,
-    hosts: Vec<String>,
-    blocked_paths: Vec<String>,
+    hosts: Hosts,
+    origins: Vec<Origin>,
+    blocked_paths: Paths,
     capture: Vec<String>,
     /// Of 100 visitors.
     sample_percent: u32,
@@ -75,34 +80,38 @@ pub enum Fit {
 
 impl Default for SiteRules {
     fn default() -> Self {
-        Self::of(
-            String::new(),
-            &v1::SiteRules {
-                refuse_crawlers: true,
-                refuse_spam: true,
-                sample_percent: 100,
-                email: v1::Redaction::Mask.into(),
-                card: v1::Redaction::Mask.into(),
-                ..v1::SiteRules::default()
-            },
-        )
+        Self::from(&v1::Site::default())
     }
 }
 
 impl From<&v1::Site> for SiteRules {
     fn from(site: &v1::Site) -> Self {
-        match &site.rules {
-            Some(rules) => Self::of(site.domain.clone(), rules),
-            None => Self {
-                domain: site.domain.clone(),
-                ..Self::default()
-            },
-        }
+        let usual = v1::SiteRules {
+            refuse_crawlers: true,
+            refuse_spam: true,
+            sample_percent: 100,
+            email: v1::Redaction::Mask.into(),
+            card: v1::Redaction::Mask.into(),
+            ..v1::SiteRules::default()
+        };
+        let rules = site.rules.as_ref().unwrap_or(&usual);
+        Self::of(site.domain.clone(), rules, &site.redaction_salt)
     }
 }
 
 impl SiteRules {
-    fn of(domain: String, rules: &v1::SiteRules) -> Self {
+    /// `salt`: what hashes of redacted values are made with; an aggregator of before has none for the site.
+    fn of(domain: String, rules: &v1::SiteRules, salt: &[u8]) -> Self {
+        let cleaning = Cleaning {
+            parameters: rules.kept_parameters.clone(),
+            trim_trailing_slash: rules.trim_trailing_slash,
+            lower_case_paths: rules.lower_case_paths,
+        };
+        let salt = if salt.is_empty() {
+            domain.as_bytes()
+        } else {
+            salt
+        };
         Self {
             refused_bots: [
                 rules.refuse_crawlers.then_some(Bot::Crawler),
@@ -111,25 +120,18 @@ impl SiteRules {
             ],
             refuse_datacentres: rules.refuse_datacentres,
             refuse_spam: rules.refuse_spam,
-            hosts: rules
-                .hosts
-                .iter()
-                .map(|host| host.to_ascii_lowercase())
-                .collect(),
-            blocked_paths: rules.blocked_paths.clone(),
+            hosts: Hosts::new(&rules.hosts),
+            origins: Origin::all(&rules.origins),
+            blocked_paths: Paths::new(&rules.blocked_paths, &cleaning),
             capture: rules.capture.clone(),
             sample_percent: rules.sample_percent,
             limits: limits::Limits::from(rules),
-            cleaning: Cleaning {
-                parameters: rules.kept_parameters.clone(),
-                trim_trailing_slash: rules.trim_trailing_slash,
-                lower_case_paths: rules.lower_case_paths,
-            },
+            cleaning,
             redactions: Redactions {
                 email: rules.email(),
                 card: rules.card(),
                 phone: rules.phone(),
-                salt: domain.clone(),
+                salt: salt.to_vec(),
             },
             schemas: rules
                 .schemas
@@ -209,36 +211,33 @@ impl SiteRules {
             return Err(Refused::new(Reason::SchemaMismatch, what));
         }
         self.check_referrer(|| spam::is_spam(&event.referrer))?;
-        if event.hostname.is_empty() {
+        if event.path.is_empty() {
             return Ok(());
         }
         self.check_page(&event.hostname, &self.cleaning.path(&event.path), false)
     }
 
-    /// Whether pages may be of `host`, with or without a port. Also of the site's own, if it names any.
+    /// Whether pages may be of `host`, as a page's URL has it. Also of the site's own, if it names any.
     pub fn allows_host(&self, host: &str) -> bool {
-        let bare = match host.rsplit_once(':') {
-            Some((bare, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => bare,
-            _ => host,
-        };
-        self.hosts.is_empty()
-            || bare == self.domain
-            || self
-                .hosts
-                .iter()
-                .any(|allowed| match allowed.strip_prefix("*.") {
-                    Some(above) => bare
-                        .strip_suffix(above)
-                        .is_some_and(|rest| rest.ends_with('.')),
-                    None => bare == allowed || host == allowed,
-                })
+        self.hosts.allow(host, &self.domain)
+    }
+
+    /// Whether pages of an origin, as browsers write it, may send: one of those that the site names, else of its hosts. A
+    /// page without an origin (`null`: a sandboxed frame, a file) may if it is named, or if nothing is.
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        if !self.origins.is_empty() {
+            return self.origins.iter().any(|allowed| allowed.is(origin));
+        }
+        self.hosts.are_any()
+            || match hosts::of_origin(origin) {
+                Some(host) => self.allows_host(&host),
+                None => origin == "null" && self.hosts.name(origin),
+            }
     }
 
     /// Whether nothing is taken of `path`.
     fn blocks(&self, path: &str) -> bool {
-        self.blocked_paths
-            .iter()
-            .any(|pattern| matches(pattern, path))
+        self.blocked_paths.have(path)
     }
 
     /// Whether the visitor is of the sample; the same at all times and collectors.
@@ -249,11 +248,14 @@ impl SiteRules {
 
     /// What the site's pages should know, whoever's they are; empty if all is as pages take it to be.
     pub fn for_all_pages(&self) -> serde_json::Map<String, serde_json::Value> {
-        let lists = [("blocked", &self.blocked_paths), ("capture", &self.capture)];
+        let lists = [
+            ("blocked", self.blocked_paths.of_pages()),
+            ("capture", &self.capture),
+        ];
         lists
             .into_iter()
             .filter(|(_, list)| !list.is_empty())
-            .map(|(name, list)| (name.to_owned(), list.clone().into()))
+            .map(|(name, list)| (name.to_owned(), list.to_vec().into()))
             .collect()
     }
 
@@ -325,25 +327,6 @@ fn instance(properties: &[v1::Property]) -> serde_json::Map<String, serde_json::
     entries.collect()
 }
 
-/// Whether `text` is `pattern`, in which `*` stands for any characters. Linear: no pattern makes it slow.
-fn matches(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else {
-        return false;
-    };
-    let mut last = None;
-    for part in parts {
-        if let Some(part) = last.replace(part) {
-            match rest.find(part) {
-                Some(at) => rest = &rest[at + part.len()..],
-                None => return false,
-            }
-        }
-    }
-    last.map_or(rest.is_empty(), |last| rest.ends_with(last))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,25 +337,7 @@ mod tests {
             ..v1::SiteRules::default()
         };
         change(&mut rules);
-        SiteRules::of("shop.example".to_owned(), &rules)
-    }
-
-    #[test]
-    fn stars_stand_for_any_characters() {
-        for (pattern, text, expected) in [
-            ("/admin", "/admin", true),
-            ("/admin", "/admin/x", false),
-            ("/admin*", "/admin/x", true),
-            ("*/print", "/a/b/print", true),
-            ("/a/*/c", "/a/b/b/c", true),
-            ("/a/*/c", "/a/c", false),
-            ("*", "", true),
-            ("", "/", false),
-            ("/a*a", "/a", false),
-            ("*ab*ab", "xabab", true),
-        ] {
-            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
-        }
+        SiteRules::of("shop.example".to_owned(), &rules, &[])
     }
 
     #[test]
@@ -391,6 +356,66 @@ mod tests {
             ("evilb.example", false),
         ] {
             assert_eq!(some.allows_host(host), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn hosts_and_origins_are_compared_however_they_are_written() {
+        let rules = rules(|rules| {
+            rules.hosts = [
+                "Shop.Example.",
+                "*.Müller.example",
+                "b.example:443",
+                "c.example:8443",
+            ]
+            .map(str::to_owned)
+            .to_vec();
+        });
+        for (origin, expected) in [
+            ("https://shop.example", true),
+            ("https://SHOP.example.", true),
+            ("https://shop.example:443", true),
+            ("https://www.xn--mller-kva.example", true),
+            ("https://www.müller.example", true),
+            ("https://b.example", true),
+            ("http://c.example:8443", true),
+            ("https://c.example", false),
+            ("https://evil.example", false),
+            ("https://shop.example.evil.example", false),
+            ("null", false),
+            ("", false),
+            ("shop.example", false),
+        ] {
+            assert_eq!(rules.allows_origin(origin), expected, "{origin}");
+        }
+        let any = SiteRules::default();
+        assert!(any.allows_origin("null") && any.allows_origin("https://evil.example"));
+    }
+
+    #[test]
+    fn a_site_that_names_origins_takes_events_of_no_other() {
+        let rules = rules(|rules| {
+            rules.origins = [
+                "https://Shop.example",
+                "https://*.shop.example:8443",
+                "null",
+                "app://shop",
+            ]
+            .map(str::to_owned)
+            .to_vec();
+        });
+        for (origin, expected) in [
+            ("https://shop.example", true),
+            ("https://shop.example:443", true),
+            ("http://shop.example", false),
+            ("https://shop.example:444", false),
+            ("https://www.shop.example:8443", true),
+            ("https://www.shop.example", false),
+            ("https://shop.example:8443", false),
+            ("null", true),
+            ("app://shop", true),
+        ] {
+            assert_eq!(rules.allows_origin(origin), expected, "{origin}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! How many events a site takes, by address, key and site, at one collector.
 //!
-//! A limit of N a minute is a bucket of N that refills evenly (GCRA), so a burst of a minute's worth passes. Counts are in
-//! memory: a collector that starts again begins anew, and of addresses and keys the [`MAX_BUCKETS`] last seen are known.
+//! A limit of N a minute is a bucket of N that refills evenly (GCRA), so a burst of a minute's worth passes. Of a day's limit
+//! a request may take what is left. Counts are in memory: a collector that starts again begins anew, and of addresses and keys the [`MAX_BUCKETS`] last seen are known.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use quick_cache::sync::Cache;
 use wakeline_proto::v1;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Buckets that are known at a time; each takes some 50 bytes.
 const MAX_BUCKETS: usize = 65_536;
@@ -47,7 +47,8 @@ pub struct Payer {
 }
 
 impl Payer {
-    /// Of a request; neither key nor address can be told from it.
+    /// Of a request with a key, or (empty) with a name that the site has elsewhere; neither key nor address can be told
+    /// from it.
     pub fn new(limits: Limits, site: u64, key: &str, ip: Option<IpAddr>) -> Self {
         let ip = ip.map(|ip| match ip {
             IpAddr::V4(ip) => xxh3_64_with_seed(&ip.octets(), site),
@@ -57,7 +58,7 @@ impl Payer {
         Self {
             limits,
             site,
-            key: xxh3_64(key.as_bytes()),
+            key: xxh3_64_with_seed(key.as_bytes(), site),
             ip,
         }
     }
@@ -93,12 +94,12 @@ impl Default for Buckets {
 }
 
 impl Buckets {
-    /// Takes `events` at `now` (ms since 1970-01-01 UTC) from all buckets, or from none. 0 events: asks whether one would
-    /// pass.
-    pub fn take(&self, payer: &Payer, events: u64, now: u64) -> Result<(), Reached> {
+    /// Takes `events` at `now` (ms since 1970-01-01 UTC) from all buckets, or from none; how many of them the day's limit
+    /// allows. 0 events: asks whether one would pass.
+    pub fn take(&self, payer: &Payer, events: u64, now: u64) -> Result<u64, Reached> {
         let limits = payer.limits;
         if limits == Limits::default() {
-            return Ok(());
+            return Ok(events);
         }
         let buckets = [
             (
@@ -140,18 +141,29 @@ impl Buckets {
             }
             taken.push((key, full_at + cost));
         }
-        self.take_of_day(payer, events, now)?;
+        let allowed = self.take_of_day(payer, events, now)?;
         if events > 0 {
             for (key, full_at) in taken {
                 self.full_at.insert(key, full_at);
             }
         }
-        Ok(())
+        Ok(allowed)
     }
 
-    fn take_of_day(&self, payer: &Payer, events: u64, now: u64) -> Result<(), Reached> {
+    /// Gives back what was taken today of the day's limit, for events that could not be stored.
+    pub fn give_back(&self, payer: &Payer, events: u64, now: u64) {
+        let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, sent)) = days
+            .get_mut(&payer.site)
+            .filter(|(day, _)| *day == now / DAY_MS)
+        {
+            *sent = sent.saturating_sub(events);
+        }
+    }
+
+    fn take_of_day(&self, payer: &Payer, events: u64, now: u64) -> Result<u64, Reached> {
         if payer.limits.per_day == 0 {
-            return Ok(());
+            return Ok(events);
         }
         let today = now / DAY_MS;
         let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
@@ -159,7 +171,8 @@ impl Buckets {
         if *day != today {
             (*day, *sent) = (today, 0);
         }
-        if *sent + events.max(1) > payer.limits.per_day {
+        let left = payer.limits.per_day.saturating_sub(*sent);
+        if left == 0 {
             let retry_after = ((today + 1) * DAY_MS - now).div_ceil(1_000) as u32;
             return Err(Reached {
                 what: "this site has had its events of the day",
@@ -167,8 +180,9 @@ impl Buckets {
                 retry_after,
             });
         }
-        *sent += events;
-        Ok(())
+        let allowed = events.min(left);
+        *sent += allowed;
+        Ok(allowed)
     }
 }
 
@@ -191,13 +205,13 @@ mod tests {
         };
         let (one, two) = (payer(of_ip, "192.0.2.1"), payer(of_ip, "192.0.2.2"));
         for _ in 0..6 {
-            assert_eq!(buckets.take(&one, 10, NOW), Ok(()));
+            assert_eq!(buckets.take(&one, 10, NOW), Ok(10));
         }
         let reached = buckets.take(&one, 10, NOW).unwrap_err();
         assert_eq!(reached.retry_after, 10);
-        assert_eq!(buckets.take(&two, 10, NOW), Ok(()));
+        assert_eq!(buckets.take(&two, 10, NOW), Ok(10));
         assert!(buckets.take(&one, 10, NOW + 9_000).is_err());
-        assert_eq!(buckets.take(&one, 10, NOW + 10_000), Ok(()));
+        assert_eq!(buckets.take(&one, 10, NOW + 10_000), Ok(10));
     }
 
     #[test]
@@ -205,16 +219,47 @@ mod tests {
         let buckets = Buckets::default();
         let limits = Limits {
             ip_per_minute: 100,
+            per_day: 200,
+            ..Limits::default()
+        };
+        let payer = payer(limits, "192.0.2.1");
+        assert_eq!(buckets.take(&payer, 60, NOW), Ok(60));
+        assert!(buckets.take(&payer, 60, NOW).is_err());
+        assert_eq!(buckets.take(&payer, 140, NOW + 600_000), Ok(140));
+    }
+
+    #[test]
+    fn of_a_day_a_request_takes_what_is_left_and_gives_back_what_was_not_stored() {
+        let buckets = Buckets::default();
+        let limits = Limits {
             per_day: 5,
             ..Limits::default()
         };
         let payer = payer(limits, "192.0.2.1");
-        assert!(buckets.take(&payer, 6, NOW).is_err());
-        assert_eq!(buckets.take(&payer, 5, NOW), Ok(()));
+        assert_eq!(buckets.take(&payer, 3, NOW), Ok(3));
+        assert_eq!(buckets.take(&payer, 10, NOW), Ok(2));
         assert!(
             buckets.take(&payer, 0, NOW).is_err(),
             "none is left to ask for"
         );
+        buckets.give_back(&payer, 2, NOW);
+        assert_eq!(buckets.take(&payer, 10, NOW), Ok(2));
+        buckets.give_back(&payer, 2, NOW + DAY_MS);
+        assert!(buckets.take(&payer, 1, NOW).is_err(), "of another day");
+    }
+
+    #[test]
+    fn the_names_of_a_site_share_the_limit_of_a_key_and_those_of_another_do_not() {
+        let buckets = Buckets::default();
+        let limits = Limits {
+            key_per_minute: 1,
+            ..Limits::default()
+        };
+        let of = |site, key| Payer::new(limits, site, key, None);
+        assert_eq!(buckets.take(&of(1, ""), 1, NOW), Ok(1));
+        assert!(buckets.take(&of(1, ""), 1, NOW).is_err());
+        assert_eq!(buckets.take(&of(1, "key"), 1, NOW), Ok(1));
+        assert_eq!(buckets.take(&of(2, ""), 1, NOW), Ok(1));
     }
 
     #[test]
@@ -227,9 +272,9 @@ mod tests {
             },
             "192.0.2.1",
         );
-        assert_eq!(buckets.take(&payer, 20, NOW), Ok(()));
+        assert_eq!(buckets.take(&payer, 20, NOW), Ok(20));
         assert!(buckets.take(&payer, 1, NOW + 60_000).is_err());
-        assert_eq!(buckets.take(&payer, 20, NOW + 120_000), Ok(()));
+        assert_eq!(buckets.take(&payer, 20, NOW + 120_000), Ok(20));
     }
 
     #[test]
@@ -242,11 +287,11 @@ mod tests {
             },
             "192.0.2.1",
         );
-        assert_eq!(buckets.take(&payer, 3, NOW), Ok(()));
+        assert_eq!(buckets.take(&payer, 3, NOW), Ok(3));
         let reached = buckets.take(&payer, 1, NOW).unwrap_err();
         assert_eq!(
             buckets.take(&payer, 3, NOW + u64::from(reached.retry_after) * 1_000),
-            Ok(())
+            Ok(3)
         );
     }
 
@@ -257,11 +302,11 @@ mod tests {
             ip_per_minute: 1,
             ..Limits::default()
         };
-        assert_eq!(buckets.take(&payer(limits, "2001:db8::1"), 1, NOW), Ok(()));
+        assert_eq!(buckets.take(&payer(limits, "2001:db8::1"), 1, NOW), Ok(1));
         assert!(buckets.take(&payer(limits, "2001:db8::2"), 1, NOW).is_err());
         assert_eq!(
             buckets.take(&payer(limits, "2001:db8:0:1::1"), 1, NOW),
-            Ok(())
+            Ok(1)
         );
     }
 }
