@@ -3,6 +3,8 @@
 //! Of a query only the parameters that say where a visit came from are kept; fragments, user names and passwords
 //! never are.
 
+use std::borrow::Cow;
+
 use url::{Host, Url};
 use wakeline_proto::{Reason, limits};
 
@@ -108,6 +110,18 @@ pub fn split(text: &str, cleaning: &Cleaning) -> Result<Place, Refused> {
     Ok(place)
 }
 
+/// A URL without user name and password, which are never kept.
+pub fn without_userinfo(url: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Cow::Borrowed(url);
+    };
+    let end = rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => Cow::Owned(format!("{scheme}://{}", &rest[at + 1..])),
+        None => Cow::Borrowed(url),
+    }
+}
+
 /// What is kept of a referrer; nothing of one that is not a URL.
 pub fn scrub_referrer(text: &str) -> String {
     let Ok(url) = Url::parse(text) else {
@@ -133,7 +147,7 @@ fn is_web(url: &Url) -> bool {
 }
 
 /// Lower case; with its port, unless that is 80 or 443.
-fn hostname(url: &Url) -> Option<String> {
+pub(crate) fn hostname(url: &Url) -> Option<String> {
     let host = match url.host()? {
         Host::Domain(name) => name.trim_end_matches('.').to_ascii_lowercase(),
         ip => ip.to_string(),
@@ -215,6 +229,29 @@ mod tests {
             "https://bücher.example/ü",
             Ok(["xn--bcher-kva.example", "/%C3%BC", ""]),
         );
+    }
+
+    #[test]
+    fn a_url_loses_its_user_and_nothing_else() {
+        for (url, kept) in [
+            ("https://me:pw@shop.example/p", "https://shop.example/p"),
+            ("https://jane@mail.example", "https://mail.example"),
+            (
+                "https://a@b@shop.example?x=c@d.example",
+                "https://shop.example?x=c@d.example",
+            ),
+            (
+                "https://shop.example/@jane@mail.example",
+                "https://shop.example/@jane@mail.example",
+            ),
+            (
+                "https://shop.example#a@b.example",
+                "https://shop.example#a@b.example",
+            ),
+            ("Home: main", "Home: main"),
+        ] {
+            assert_eq!(without_userinfo(url), kept);
+        }
     }
 
     #[test]

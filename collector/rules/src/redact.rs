@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use wakeline_proto::v1::Redaction;
 
 /// What is done to each kind of personal data.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Redactions {
     /// To e-mail addresses.
     pub email: Redaction,
@@ -15,8 +16,17 @@ pub struct Redactions {
     pub card: Redaction,
     /// To phone numbers.
     pub phone: Redaction,
-    /// Hashed along, so that a hash says nothing at another site.
-    pub salt: String,
+    /// Hashed along: a secret of the site, so that nobody else can find out by trying whose hash it is.
+    pub salt: Vec<u8>,
+}
+
+impl std::fmt::Debug for Redactions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            email, card, phone, ..
+        } = self;
+        write!(f, "Redactions({email:?}, {card:?}, {phone:?})")
+    }
 }
 
 /// First digits of the numbers of a card, from and to, and how many digits it has: as the networks publish them. Ids of
@@ -53,6 +63,37 @@ impl Redactions {
 
     /// The text without what must not be in it.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.replace(text, |redaction| redaction)
+    }
+
+    /// An id without what must not be in it: always by a hash, since ids that were masked would be one and the same.
+    pub fn redact_id<'a>(&self, id: &'a str) -> Cow<'a, str> {
+        self.replace(id, |_| Redaction::Hash)
+    }
+
+    /// JSON without what must not be in its texts, names and numbers; what is found in a number makes a text of it.
+    #[must_use]
+    pub fn redact_json(&self, value: Value) -> Value {
+        let redact = |text: String| match self.redact(&text) {
+            Cow::Owned(redacted) => redacted,
+            Cow::Borrowed(_) => text,
+        };
+        match value {
+            Value::String(text) => redact(text).into(),
+            Value::Number(number) => match self.redact(&number.to_string()) {
+                Cow::Owned(redacted) => redacted.into(),
+                Cow::Borrowed(_) => number.into(),
+            },
+            Value::Array(list) => list.into_iter().map(|one| self.redact_json(one)).collect(),
+            Value::Object(members) => members
+                .into_iter()
+                .map(|(name, value)| (redact(name), self.redact_json(value)))
+                .collect(),
+            other => other,
+        }
+    }
+
+    fn replace<'a>(&self, text: &'a str, by: impl Fn(Redaction) -> Redaction) -> Cow<'a, str> {
         let found = self.find(text);
         if found.is_empty() {
             return Cow::Borrowed(text);
@@ -61,7 +102,7 @@ impl Redactions {
         let mut end = 0;
         for (range, kind, redaction) in found {
             kept.push_str(&text[end..range.start]);
-            match redaction {
+            match by(redaction) {
                 Redaction::Mask => kept.extend(["[", kind, "]"]),
                 Redaction::Hash => kept.push_str(&self.hash(kind, &text[range.clone()])),
                 Redaction::Drop | Redaction::Off => {}
@@ -81,7 +122,7 @@ impl Redactions {
 
     fn hash(&self, kind: &str, text: &str) -> String {
         let mut hasher = Sha256::new();
-        hasher.update(self.salt.as_bytes());
+        hasher.update(&self.salt);
         hasher.update([0]);
         hasher.update(text.to_lowercase().replace("%40", "@").as_bytes());
         let digest = hasher.finalize();
@@ -298,7 +339,7 @@ mod tests {
             email: redaction,
             card: redaction,
             phone: redaction,
-            salt: "shop.example".to_owned(),
+            salt: b"a secret".to_vec(),
         }
     }
 
@@ -352,10 +393,25 @@ mod tests {
         );
         assert_eq!(hashed, all(Redaction::Hash).redact("jane%40mail.example"));
         let other = Redactions {
-            salt: "other.example".to_owned(),
+            salt: b"another".to_vec(),
             ..all(Redaction::Hash)
         };
         assert_ne!(hashed, other.redact("jane@mail.example"));
+    }
+
+    #[test]
+    fn an_id_stays_another_than_others_whatever_is_done_to_texts() {
+        for redaction in [Redaction::Mask, Redaction::Hash, Redaction::Drop] {
+            let [one, two] = ["order-7 jane@mail.example", "order-7 john@mail.example"]
+                .map(|id| all(redaction).redact_id(id).into_owned());
+            assert!(
+                one.starts_with("order-7 email-") && one != two,
+                "{one} {two}"
+            );
+            assert!(!one.contains("jane"));
+        }
+        assert_eq!(all(Redaction::Mask).redact_id("A-17"), "A-17");
+        assert!(!format!("{:?}", all(Redaction::Hash)).contains("secret"));
     }
 
     #[test]

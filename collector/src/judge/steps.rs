@@ -1,6 +1,7 @@
 //! The steps of judging, one function each. See [`super::STEPS`] for their order.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use prost::Message as _;
@@ -13,7 +14,9 @@ use wakeline_proto::v1::value::Kind;
 use wakeline_proto::v1::{Consent, EventType};
 use wakeline_proto::{Reason, v1};
 
-use super::{Context, Draft, Judge, Refused, time};
+use super::{Claim, Context, Draft, Judge, Refused, time};
+use crate::rules::place::without_userinfo;
+use crate::rules::redact::Redactions;
 use crate::rules::{Fit, SiteRules};
 
 type Outcome = Result<(), Refused>;
@@ -114,44 +117,107 @@ pub(super) fn schema(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
     }
 }
 
+/// Personal data, everywhere but in the ids of visitor and user, which are the site's choice.
 #[expect(clippy::unnecessary_wraps, reason = "a step")]
 pub(super) fn redact(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
     let redactions = &judge.context.rules.redactions;
     if redactions.are_off() {
         return Ok(());
     }
-    if let Cow::Owned(url) = redactions.redact(&draft.url) {
+    // Who signs in by the URL is not kept anyway, and reads like an address that must not stand for the host.
+    let url = without_userinfo(&draft.url);
+    if let Cow::Owned(redacted) = redactions.redact(&url) {
+        draft.url = Cow::Owned(redacted);
+    } else if let Cow::Owned(url) = url {
         draft.url = Cow::Owned(url);
     }
     let event = &mut draft.event;
-    for text in [&mut event.referrer, &mut event.title, &mut event.name] {
+    if let Cow::Owned(referrer) = without_userinfo(&event.referrer) {
+        event.referrer = referrer;
+    }
+    let redact = |text: &mut String| {
         if let Cow::Owned(redacted) = redactions.redact(text) {
             *text = redacted;
         }
+    };
+    let redact_id = |id: &mut String| {
+        if let Cow::Owned(redacted) = redactions.redact_id(id) {
+            *id = redacted;
+        }
+    };
+    redact(&mut event.referrer);
+    redact(&mut event.title);
+    redact(&mut event.name);
+    redact_id(&mut event.client_id);
+    if let Some(exposure) = &mut event.exposure {
+        redact_id(&mut exposure.experiment);
+        redact_id(&mut exposure.variant);
     }
-    event.properties.retain_mut(|property| {
-        let Some(kind) = property
-            .value
-            .as_mut()
-            .and_then(|value| value.kind.as_mut())
-        else {
-            return true;
-        };
-        let text = match kind {
-            Kind::Text(text) => Cow::Borrowed(text.as_str()),
-            // Shorter ones are amounts and ids.
-            Kind::Integer(integer) if *integer >= FEWEST_CARD => Cow::Owned(integer.to_string()),
-            _ => return true,
-        };
-        if redactions.drops(&text) {
+    if let Some(order) = &mut event.order {
+        redact_id(&mut order.id);
+        for item in &mut order.items {
+            redact_id(&mut item.sku);
+            redact(&mut item.name);
+        }
+    }
+    redact_properties(&mut event.properties, redactions);
+    Ok(())
+}
+
+fn redact_properties(properties: &mut Vec<v1::Property>, redactions: &Redactions) {
+    let mut renamed = false;
+    properties.retain_mut(|property| {
+        if redactions.drops(&property.name) {
             return false;
         }
-        if let Cow::Owned(redacted) = redactions.redact(&text) {
-            *kind = Kind::Text(redacted);
+        if let Cow::Owned(name) = redactions.redact(&property.name) {
+            property.name = name;
+            renamed = true;
         }
-        true
+        let value = property.value.as_mut();
+        value.is_none_or(|value| redact_value(value, redactions))
     });
-    Ok(())
+    if renamed {
+        // Names that were told apart by what was taken out are one now: the first stays.
+        let mut names = HashSet::new();
+        properties.retain(|property| names.insert(property.name.clone()));
+    }
+}
+
+/// Takes out of a property's value what must not be in it; whether the property stays.
+fn redact_value(value: &mut v1::Value, redactions: &Redactions) -> bool {
+    let text = match &value.kind {
+        Some(Kind::Text(text)) => Cow::Borrowed(text.as_str()),
+        // Shorter ones are amounts and ids.
+        Some(Kind::Integer(integer)) if *integer >= FEWEST_CARD => Cow::Owned(integer.to_string()),
+        _ => return true,
+    };
+    let redacted = match json_in(&text) {
+        // A list stays one: what is found is taken out of its texts, not out of how they are written.
+        Some(json) => {
+            let written = json.to_string();
+            if redactions.drops(&written) {
+                return false;
+            }
+            let redacted = redactions.redact_json(json).to_string();
+            (redacted != written).then_some(redacted)
+        }
+        None if redactions.drops(&text) => return false,
+        None => match redactions.redact(&text) {
+            Cow::Owned(redacted) => Some(redacted),
+            Cow::Borrowed(_) => None,
+        },
+    };
+    if let Some(redacted) = redacted {
+        value.kind = Some(Kind::Text(redacted));
+    }
+    true
+}
+
+/// The list or object that a text is, if it is one.
+fn json_in(text: &str) -> Option<Value> {
+    let is_json = text.starts_with(['[', '{']);
+    is_json.then(|| serde_json::from_str(text).ok()).flatten()
 }
 
 /// The payload of a refused event, by the same rules: its texts, names and numbers. What can't be read is left out.
@@ -159,33 +225,22 @@ pub(super) fn redacted(payload: Vec<u8>, rules: &SiteRules) -> Vec<u8> {
     if rules.redactions.are_off() {
         return payload;
     }
-    let value = serde_json::from_slice(&payload).map(|value| redacted_value(value, rules));
+    let value = serde_json::from_slice(&payload).map(|mut value: Value| {
+        for name in ["/url", "/referrer"] {
+            if let Some(Value::String(url)) = value.pointer_mut(name) {
+                *url = without_userinfo(url).into_owned();
+            }
+        }
+        // Sent again, it is to be the same event as before.
+        for name in ["/id", "/order/id"] {
+            if let Some(Value::String(id)) = value.pointer_mut(name) {
+                *id = rules.redactions.redact_id(id).into_owned();
+            }
+        }
+        rules.redactions.redact_json(value)
+    });
     let value = value.unwrap_or_else(|_| json!({"cut": "", "bytes": payload.len()}));
     value.to_string().into_bytes()
-}
-
-/// What is found in a number makes a text of it, so that it stays JSON.
-fn redacted_value(value: Value, rules: &SiteRules) -> Value {
-    let redact = |text: String| match rules.redactions.redact(&text) {
-        Cow::Owned(redacted) => redacted,
-        Cow::Borrowed(_) => text,
-    };
-    match value {
-        Value::String(text) => redact(text).into(),
-        Value::Number(number) => match rules.redactions.redact(&number.to_string()) {
-            Cow::Owned(redacted) => redacted.into(),
-            Cow::Borrowed(_) => number.into(),
-        },
-        Value::Array(list) => list
-            .into_iter()
-            .map(|one| redacted_value(one, rules))
-            .collect(),
-        Value::Object(members) => members
-            .into_iter()
-            .map(|(name, value)| (redact(name), redacted_value(value, rules)))
-            .collect(),
-        other => other,
-    }
 }
 
 pub(super) fn lengths(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
@@ -302,11 +357,13 @@ pub(super) fn details(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
 }
 
 pub(super) fn time(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
-    let corrected = time::correct(
-        draft.claim,
-        judge.context.received_at,
-        judge.context.historical,
-    )?;
+    let claim = match draft.claim {
+        Claim::Wall { at, .. } if !judge.context.enricher.corrects_clocks() => {
+            Claim::Wall { at, sent_at: None }
+        }
+        claim => claim,
+    };
+    let corrected = time::correct(claim, judge.context.received_at, judge.context.historical)?;
     draft.event.time = corrected.time;
     draft.event.time_clamped = corrected.clamped;
     Ok(())
@@ -339,7 +396,9 @@ pub(super) fn place(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
         )),
         EventType::ScreenView => {
             event.path.clone_from(&event.name);
-            Ok(())
+            let context = &judge.context;
+            let trusted = context.trusted;
+            context.rules.check_page("", &event.path, trusted)
         }
         _ => Ok(()),
     }
@@ -431,6 +490,12 @@ mod tests {
             redacted,
             json!({"a":"[card]","b":"[email]","[email]":[{"n":"-[card]"}],"e":1.5})
         );
+        let sent = r#"{"id":"order.a@b.example","url":"https://me@shop.example/?m=a@b.example"}"#;
+        let kept = super::redacted(sent.as_bytes().to_vec(), &rules);
+        let kept: Value = serde_json::from_slice(&kept).unwrap();
+        assert_eq!(kept["url"], "https://shop.example/?m=[email]");
+        let id = kept["id"].as_str().unwrap();
+        assert!(id.starts_with("email-"), "{id}");
         let broken = super::redacted(b"a@b.example".to_vec(), &rules);
         assert_eq!(broken, br#"{"bytes":11,"cut":""}"#);
     }
