@@ -7,9 +7,13 @@
 //! the schema unusable, so that none is silently not obeyed. No network, no recursion, no patterns: a schema costs what it
 //! has properties.
 
+mod evolution;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+
+pub use evolution::canonical;
 
 /// Properties that a schema may name.
 pub const MAX_PROPERTIES: usize = crate::limits::MAX_PROPERTIES;
