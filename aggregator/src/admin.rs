@@ -15,8 +15,8 @@ use wakeline_query::GoalRule;
 
 use crate::api::query::{self, Stores};
 use crate::control::{
-    Alias, Control, ControlError, Currency, Domain, InvalidSetting, NewSite, SessionGap, SiteRules,
-    Zone,
+    Alias, AppId, Control, ControlError, Currency, Domain, InvalidSetting, NewSite, SessionGap,
+    SiteRules, Zone,
 };
 use crate::generations::{Generations, Listed, RebuildError, Step};
 use crate::ledger::{Desk, LedgerError};
@@ -332,12 +332,19 @@ fn site(control: &Control, request: SiteRequest) -> Result<Value, AdminError> {
             rules,
             restore,
             history,
+            schemas,
+            force,
             ..
         } => {
             let site = site_id(control, &site)?;
             if history {
                 return Ok(json!({ "versions": control.rules_history(site)? }));
             }
+            if schemas {
+                return Ok(json!({ "schemas": control.schema_versions(site)? }));
+            }
+            // What was in force once may be again, whatever came since.
+            let force = force || restore.is_some();
             let rules = match (rules, restore) {
                 (Some(text), _) => self::read_rules(&text)?,
                 (None, Some(version)) => {
@@ -351,7 +358,8 @@ fn site(control: &Control, request: SiteRequest) -> Result<Value, AdminError> {
                 site,
                 &rules,
                 None,
-                COMMAND_LINE
+                COMMAND_LINE,
+                force,
             )?))
         }
         SiteRequest::List => Ok(json!({ "sites": control.snapshot().sites })),
@@ -416,8 +424,10 @@ fn set_site(control: &Control, change: &SetSite) -> Result<Value, AdminError> {
 
 fn key(control: &Control, request: KeyRequest) -> Result<Value, AdminError> {
     match request {
-        KeyRequest::Create { site, kind } => {
-            let key = control.create_key(site_id(control, &site)?, kind)?;
+        KeyRequest::Create { site, kind, apps } => {
+            let apps = apps.iter().map(|app| app.parse::<AppId>());
+            let apps = apps.collect::<Result<Vec<_>, _>>()?;
+            let key = control.create_key(site_id(control, &site)?, kind, &apps)?;
             Ok(json!(key))
         }
         KeyRequest::Revoke { key } => {

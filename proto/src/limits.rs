@@ -1,5 +1,7 @@
 //! Limits of the wire. A collector may be configured to be stricter, never laxer.
 
+/// Keys that a collector asks for at a time.
+pub const MAX_LOOKUP_KEYS: usize = 64;
 /// Bytes of a request body as sent.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
 /// Bytes of a request body after decompression.

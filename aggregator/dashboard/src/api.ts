@@ -74,9 +74,9 @@ export const replay = (site: number, which: { readonly ids?: readonly string[]; 
 export const rules = (site: number): Promise<RulesInForce> => call("GET", `/api/v1/sites/${site}/rules`);
 export const rulesHistory = (site: number): Promise<SavedRules[]> => call("GET", `/api/v1/sites/${site}/rules/history`);
 export const previewRules = (site: number, rules: Rules): Promise<Preview> => call("POST", `/api/v1/sites/${site}/rules/preview`, { rules });
-/** `version`: the one that the change was made from. */
-export const saveRules = (site: number, rules: Rules, version: number): Promise<RulesInForce> =>
-  call("PUT", `/api/v1/sites/${site}/rules`, { rules, version });
+/** `version`: the one that the change was made from; `force`: schemas may break with the last ones. */
+export const saveRules = (site: number, rules: Rules, version: number, force: boolean): Promise<RulesInForce> =>
+  call("PUT", `/api/v1/sites/${site}/rules`, { rules, version, force });
 export const goals = (site: number): Promise<Goal[]> => call("GET", `/api/v1/sites/${site}/goals`);
 export const createGoal = (site: number, name: string, rule: GoalRule): Promise<Goal> =>
   call("POST", `/api/v1/sites/${site}/goals`, { name, rule });

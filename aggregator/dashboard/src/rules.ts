@@ -13,6 +13,7 @@ export interface Rules {
   readonly bots: { readonly crawlers: boolean; readonly automation: boolean; readonly libraries: boolean; readonly datacentres: boolean };
   readonly spam: boolean;
   readonly hosts: readonly string[];
+  readonly origins: readonly string[];
   readonly blocked_paths: readonly string[];
   readonly capture: readonly string[];
   readonly sample_percent: number;
@@ -58,6 +59,17 @@ export interface Preview {
   readonly would_accept: Changes;
   readonly not_told: readonly string[];
 }
+
+/** What is wrong with a schema itself, or with one path of it. */
+export const wrongWithSchema = (errors: Readonly<Record<string, string>>, at: number): string => {
+  const key = `schemas[${at}].schema`;
+  const found = Object.entries(errors).filter(([name]) => name === key || name.startsWith(`${key}.`));
+  return found.map(([name, what]) => (name === key ? what : `${name.slice(key.length + 1)}: ${what}`)).join("; ");
+};
+
+/** Whether all that is wrong is that schemas break with the last ones: that may be saved if somebody insists. */
+export const onlyBreaks = (errors: Readonly<Record<string, string>>): boolean =>
+  Object.keys(errors).length > 0 && Object.keys(errors).every((name) => /^schemas\[\d+\]\.schema\./.test(name));
 
 /** The entries of a text with one in each line. */
 export const entries = (text: string): string[] => text.split("\n").map((line) => line.trim()).filter(Boolean);

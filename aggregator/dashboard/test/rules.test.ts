@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { counted, differences, entries, obedience, type Preview, type Rules, type RulesInForce } from "../src/rules";
+import { counted, differences, entries, obedience, onlyBreaks, wrongWithSchema, type Preview, type Rules, type RulesInForce } from "../src/rules";
 
 const RULES: Rules = {
   bots: { crawlers: true, automation: false, libraries: false, datacentres: false },
   spam: true,
   hosts: [],
+  origins: [],
   blocked_paths: [],
   capture: [],
   sample_percent: 100,
@@ -40,4 +41,13 @@ test("a preview that ran out of time says at least", () => {
   const changes = { events: 3, reasons: {}, samples: [] };
   const preview = { complete: false } as Preview;
   assert.equal(counted(preview, changes, String), "at least 3");
+});
+
+test("what breaks is said at its schema, and may be saved if nothing else is wrong", () => {
+  const broken = { "schemas[1].schema.properties.plan.type": "\"string\" is gone", "schemas[1].schema.required": "\"a\" is new" };
+  assert.equal(wrongWithSchema(broken, 1), 'properties.plan.type: "string" is gone; required: "a" is new');
+  assert.equal(wrongWithSchema(broken, 0), "");
+  assert.equal(wrongWithSchema({ "schemas[0].schema": "is no object" }, 0), "is no object");
+  assert.ok(onlyBreaks(broken));
+  assert.ok(!onlyBreaks({ ...broken, hosts: "x" }) && !onlyBreaks({ "schemas[0].schema": "is no object" }) && !onlyBreaks({}));
 });

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::control::{Alias, Currency, Domain, InvalidSetting, KeyKind, SessionGap, Zone};
+use crate::control::{Alias, AppId, Currency, Domain, InvalidSetting, KeyKind, SessionGap, Zone};
 use crate::ledger::{LedgerQuery, LetterQuery, ReplayRequest};
 
 /// A command for a server or its folder.
@@ -133,6 +133,14 @@ pub enum SiteRequest {
         #[arg(long, group = "what")]
         #[serde(default)]
         history: bool,
+        /// List the schemas that events have had, the newest first.
+        #[arg(long, group = "what")]
+        #[serde(default)]
+        schemas: bool,
+        /// With --set: take schemas that break with the last ones of their events, too.
+        #[arg(long, requires = "rules")]
+        #[serde(default)]
+        force: bool,
     },
     /// List all sites.
     List,
@@ -298,6 +306,11 @@ pub enum KeyRequest {
         /// `write` for pages and apps, `server` for servers.
         #[arg(long, value_enum, default_value = "write")]
         kind: KeyKind,
+        /// Id of an app that may send with the key, such as com.example.shop; may be given more than once. Requests then
+        /// have to name it in the header Wakeline-App. Without: whoever has the key may send.
+        #[arg(long = "app", value_name = "APP", value_parser = checked::<AppId>)]
+        #[serde(default)]
+        apps: Vec<String>,
     },
     /// End a key. Collectors that are connected obey within seconds.
     Revoke {

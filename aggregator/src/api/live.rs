@@ -4,7 +4,7 @@
 //! - `changed`: figures changed, or messages were missed: ask again.
 //! - `now`: `{"visitors": n}`, those of the last five minutes: at first, after each `changed`, and every 10 s.
 //!
-//! A stream ends when the server stops or its caller may not listen any more.
+//! A stream ends when the server stops, or within [`CHECK`] of its caller not being allowed to listen any more.
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use futures_util::{Stream, stream};
 use serde_json::json;
 use tokio::{
     sync::{OwnedSemaphorePermit, broadcast},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -34,6 +34,8 @@ use crate::live::LiveMessage;
 
 /// Streams at a time.
 pub(super) const MAX_STREAMS: usize = 1_000;
+/// How often it is asked whether the caller may still listen, and how long figures may keep that waiting.
+const CHECK: Duration = Duration::from_secs(2);
 /// Longest silence: proxies close what is silent for long.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
@@ -71,6 +73,7 @@ pub(super) async fn live(
         messages,
         queue: VecDeque::new(),
         next_beat: Instant::now() + HEARTBEAT,
+        next_check: Instant::now() + CHECK,
         state,
         headers,
         extensions,
@@ -92,6 +95,7 @@ struct Listener {
     /// Made, but not sent yet.
     queue: VecDeque<Event>,
     next_beat: Instant,
+    next_check: Instant,
     /// What the caller showed when connecting.
     headers: HeaderMap,
     extensions: Extensions,
@@ -108,6 +112,13 @@ impl Listener {
 
     async fn next(&mut self) -> Option<Event> {
         loop {
+            if self.next_check <= Instant::now() {
+                self.next_check = Instant::now() + CHECK;
+                let caller = auth::caller(&self.headers, &self.extensions, &self.state).ok()?;
+                if !caller.sees(self.site) {
+                    return None;
+                }
+            }
             if let Some(event) = self.queue.pop_front() {
                 return Some(event);
             }
@@ -123,10 +134,8 @@ impl Listener {
                     }
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
-                () = sleep_until(self.next_beat) => {
-                    auth::caller(&self.headers, &self.extensions, &self.state).ok()?;
-                    self.push_now().await;
-                }
+                () = sleep_until(self.next_check) => {}
+                () = sleep_until(self.next_beat) => self.push_now().await,
             }
         }
     }
@@ -134,14 +143,16 @@ impl Listener {
     async fn push_now(&mut self) {
         self.next_beat = Instant::now() + HEARTBEAT;
         let now = (self.state.clock)();
-        match query::visitors_now(self.site, &*self.state.metrics, now).await {
-            Ok(visitors) => self.push("now", &json!({ "visitors": visitors })),
-            Err(error) => {
+        let asked = query::visitors_now(self.site, &*self.state.metrics, now);
+        match timeout(CHECK, asked).await {
+            Ok(Ok(visitors)) => return self.push("now", &json!({ "visitors": visitors })),
+            Ok(Err(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "visitors now");
-                // Keeps the connection alive all the same.
-                self.queue.push_back(Event::default().comment("no figures"));
             }
+            Err(_) => tracing::debug!("figures take long"),
         }
+        // Keeps the connection alive all the same.
+        self.queue.push_back(Event::default().comment("no figures"));
     }
 
     fn push(&mut self, name: &str, data: &impl serde::Serialize) {

@@ -140,6 +140,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(manage::list_keys))
         .routes(routes!(rules::get_rules, rules::put_rules))
         .routes(routes!(rules::rules_history))
+        .routes(routes!(rules::schema_versions))
         .routes(routes!(rules::preview))
         .routes(routes!(live::live))
         .routes(routes!(ledger::ledger))

@@ -237,16 +237,26 @@ impl From<ControlError> for Problem {
         let code = match &error {
             ControlError::DomainTaken(_)
             | ControlError::AliasTaken(_)
+            | ControlError::AliasIsDomain(_)
+            | ControlError::DomainIsAlias(_)
             | ControlError::LastToken(_)
             | ControlError::NameTaken(_)
             | ControlError::TooManyDefined(_)
             | ControlError::RulesChanged(_) => Code::Conflict,
-            ControlError::BadRules(_) | ControlError::BadDefinition(_) => Code::Invalid,
+            ControlError::BadRules(_)
+            | ControlError::BadDefinition(_)
+            | ControlError::ServerKeyOfApps => Code::Invalid,
             ControlError::InvalidRules(problems) => {
                 return Self::with(Code::Invalid, error.to_string()).of_fields(problems);
             }
+            ControlError::BreakingSchemas(broken) => {
+                let detail =
+                    format!("{error}: to save it all the same, say so with \"force\": true");
+                return Self::with(Code::Conflict, detail).of_fields(broken);
+            }
             ControlError::NoSite(_)
             | ControlError::NoKey(_)
+            | ControlError::NoAlias(_)
             | ControlError::NoToken(_)
             | ControlError::NoGoal(_)
             | ControlError::NoSegment(_)

@@ -16,7 +16,7 @@ use super::{
     problem::{Problem, ProblemBody},
 };
 use crate::{
-    control::{SavedRules, SiteRules},
+    control::{SavedRules, SchemaVersion, SiteRules},
     preview::{Preview, PreviewRequest},
 };
 
@@ -75,6 +75,9 @@ pub(super) struct NewRules {
     /// The version that the change was made from; if another is in force by now, nothing is changed.
     #[serde(default)]
     version: Option<u64>,
+    /// Take schemas that break with the last ones of their events: that refuse what fitted, or name no longer what was named.
+    #[serde(default)]
+    force: bool,
     /// All rules: what is left out has its default.
     #[serde(deserialize_with = "from_object")]
     rules: SiteRules,
@@ -106,7 +109,7 @@ pub(super) async fn put_rules(
     let site = member.site(&state, &site)?;
     let by = member.0.name;
     let saved = blocking(&state.control, move |control| {
-        control.set_rules(site, &new.rules, new.version, &by)
+        control.set_rules(site, &new.rules, new.version, &by, new.force)
     })
     .await?;
     Ok(Json(RulesInForce::of(saved, &state)))
@@ -130,6 +133,26 @@ pub(super) async fn rules_history(
     let site = member.site(&state, &site)?;
     let history = blocking(&state.control, move |control| control.rules_history(site));
     history.await.map(Json)
+}
+
+/// The schemas that events of a site have had, with the version of the rules that brought each.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sites/{site}/rules/schemas",
+    params(("site" = String, Path, description = "Id or domain")),
+    responses(
+        (status = 200, description = "By name of the event, the newest first", body = Vec<SchemaVersion>),
+        (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn schema_versions(
+    member: Member,
+    State(state): State<Shared>,
+    Path(site): Path<String>,
+) -> Result<Json<Vec<SchemaVersion>>, Problem> {
+    let site = member.site(&state, &site)?;
+    let versions = blocking(&state.control, move |control| control.schema_versions(site));
+    versions.await.map(Json)
 }
 
 /// What rules would have done to what came in the last hours: how many events they would have refused, how many refused

@@ -10,10 +10,12 @@ mod definitions;
 mod generations;
 mod rules;
 mod schema;
+mod schemas;
 mod site_rules;
 mod trackers;
 
 use std::{
+    collections::HashMap,
     fs::OpenOptions,
     io,
     os::unix::fs::OpenOptionsExt as _,
@@ -30,12 +32,13 @@ use utoipa::ToSchema;
 pub use self::auth::{Caller, SESSION_LIFETIME_MS, Token};
 pub use self::definitions::{SavedGoal, SavedSegment};
 pub use self::generations::Generations;
-pub use self::rules::{Currency, Domain, InvalidSetting, SessionGap, Zone};
+pub use self::rules::{AppId, Currency, Domain, InvalidSetting, SessionGap, Zone};
+pub use self::schemas::SchemaVersion;
 pub use self::site_rules::{
     BotRules, LimitRules, RedactRules, Redaction, SavedRules, SchemaMode, SchemaRule, SiteRules,
     UrlRules,
 };
-pub use self::trackers::{Alias, Salt};
+pub use self::trackers::{Alias, RedactionSalt, Salt};
 
 /// A site whose visits are counted.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -58,6 +61,10 @@ pub struct Site {
     /// What ids of visitors are made with whose client gives none, in the order in which they hold.
     #[serde(skip)]
     pub salts: Vec<Salt>,
+    /// What hashes of redacted values are made with; never shown, and never another one.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub redaction_salt: RedactionSalt,
     /// The time zone of days and hours.
     #[serde(skip)]
     pub tz: TimeZone,
@@ -109,6 +116,8 @@ pub struct Key {
     pub site: u64,
     /// What it may do.
     pub kind: KeyKind,
+    /// Ids of the apps that may send with it, which their requests name in the header `Wakeline-App`; empty: whoever has it.
+    pub apps: Vec<String>,
     /// Unix milliseconds.
     pub created_at: i64,
 }
@@ -253,6 +262,9 @@ pub enum ControlError {
     /// Rules that can't be obeyed: all that is wrong, each with its key.
     #[error("rules: {}", .0.join("; "))]
     InvalidRules(Vec<String>),
+    /// Schemas that break with the last ones of their events, each as its key and what breaks.
+    #[error("events that fitted would not fit any more, or what they are read by would be gone: {}", .0.join("; "))]
+    BreakingSchemas(Vec<String>),
     /// No such version of a site's rules.
     #[error("the site's rules have no version {0}")]
     NoRules(u64),
@@ -264,6 +276,19 @@ pub enum ControlError {
     /// Another site has that name.
     #[error("{0} is an alias of another site: take it from that one first")]
     AliasTaken(Alias),
+    /// Another site has that name by its domain.
+    #[error(
+        "{0} is what clients call the site of that domain: events of two sites would be taken for one's"
+    )]
+    AliasIsDomain(Alias),
+    /// Another site is called by that domain.
+    #[error(
+        "plausible:{0} is an alias of another site: take it from that one first (site set --remove-alias)"
+    )]
+    DomainIsAlias(String),
+    /// The site has no such name.
+    #[error("the site has no alias {0}")]
+    NoAlias(Alias),
     /// No such site.
     #[error("there is no site {0}")]
     NoSite(String),
@@ -282,6 +307,9 @@ pub enum ControlError {
     /// No such segment.
     #[error("the site has no segment {0}")]
     NoSegment(u64),
+    /// Servers are no apps.
+    #[error("a server key is secret by itself and not bound to apps: make a write key for them")]
+    ServerKeyOfApps,
     /// No such live key.
     #[error("there is no live key {0}")]
     NoKey(String),
@@ -343,6 +371,7 @@ impl Control {
             if site_of_domain(db, new.domain.as_str())?.is_some() {
                 return Err(ControlError::DomainTaken(new.domain.to_string()));
             }
+            trackers::check_domain(db, new.domain.as_str(), None)?;
             db.execute(
                 "INSERT INTO sites (domain, timezone, currency, session_gap_minutes) VALUES (?1, ?2, ?3, ?4)",
                 params![
@@ -355,6 +384,7 @@ impl Control {
             let id = db.last_insert_rowid() as u64;
             insert_key(db, &write_key, id, KeyKind::Write)?;
             insert_key(db, &server_key, id, KeyKind::Server)?;
+            trackers::draw_redaction_salt(db, id)?;
             trackers::first_salts(db, id, &new.timezone.clone().into_time_zone())?;
             Ok(id)
         })?;
@@ -377,6 +407,7 @@ impl Control {
         self.site(id)?;
         self.change(|db| {
             if let Some(domain) = domain {
+                trackers::check_domain(db, domain.as_str(), Some(id))?;
                 match site_of_domain(db, domain.as_str())? {
                     Some(other) if other != id => {
                         return Err(ControlError::DomainTaken(domain.to_string()));
@@ -398,11 +429,27 @@ impl Control {
         self.site(id)
     }
 
-    /// Makes a key for a site.
-    pub fn create_key(&self, site: u64, kind: KeyKind) -> Result<Key, ControlError> {
+    /// Makes a key for a site. `apps`: ids of those that may send with it; none: whoever has it may.
+    pub fn create_key(
+        &self,
+        site: u64,
+        kind: KeyKind,
+        apps: &[AppId],
+    ) -> Result<Key, ControlError> {
         self.site(site)?;
+        if kind == KeyKind::Server && !apps.is_empty() {
+            return Err(ControlError::ServerKeyOfApps);
+        }
         let key = secret(kind.prefix())?;
-        self.change(|db| insert_key(db, &key, site, kind))?;
+        self.change(|db| {
+            insert_key(db, &key, site, kind)?;
+            let insert = "INSERT OR IGNORE INTO key_apps (key, app) VALUES (?1, ?2)";
+            let mut apps = apps.iter();
+            apps.try_for_each(|app| {
+                db.execute(insert, params![key, app.as_str()])?;
+                Ok(())
+            })
+        })?;
         let snapshot = self.snapshot();
         let made = snapshot.keys.iter().find(|live| live.key == key);
         made.cloned().ok_or(ControlError::NoKey(key))
@@ -467,6 +514,17 @@ fn insert_key(db: &Connection, key: &str, site: u64, kind: KeyKind) -> Result<()
     Ok(())
 }
 
+/// The apps that keys are bound to.
+fn load_apps(db: &Connection) -> Result<HashMap<String, Vec<String>>, ControlError> {
+    let mut apps: HashMap<String, Vec<String>> = HashMap::new();
+    let mut statement = db.prepare("SELECT key, app FROM key_apps ORDER BY app")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        apps.entry(row.get(0)?).or_default().push(row.get(1)?);
+    }
+    Ok(apps)
+}
+
 fn load_snapshot(db: &Connection) -> Result<ControlSnapshot, ControlError> {
     let version: i64 = db.query_row("SELECT version FROM meta", [], |row| row.get(0))?;
     let mut statement = db.prepare(
@@ -475,6 +533,8 @@ fn load_snapshot(db: &Connection) -> Result<ControlSnapshot, ControlError> {
     let mut rows = statement.query([])?;
     let mut aliases = trackers::load_aliases(db)?;
     let mut salts = trackers::load_salts(db)?;
+    let mut redaction_salts = trackers::load_redaction_salts(db)?;
+    let mut apps = load_apps(db)?;
     let mut sites = Vec::new();
     while let Some(row) = rows.next()? {
         let id = row.get::<_, i64>(0)? as u64;
@@ -491,6 +551,7 @@ fn load_snapshot(db: &Connection) -> Result<ControlSnapshot, ControlError> {
             created_at: row.get(5)?,
             aliases: aliases.remove(&id).unwrap_or_default(),
             salts: salts.remove(&id).unwrap_or_default(),
+            redaction_salt: redaction_salts.remove(&id).unwrap_or_default(),
             tz: zone.into_time_zone(),
         });
     }
@@ -499,8 +560,10 @@ fn load_snapshot(db: &Connection) -> Result<ControlSnapshot, ControlError> {
     )?;
     let keys = statement
         .query_map([], |row| {
+            let key: String = row.get(0)?;
             Ok(Key {
-                key: row.get(0)?,
+                apps: apps.remove(&key).unwrap_or_default(),
+                key,
                 site: row.get::<_, i64>(1)? as u64,
                 kind: match row.get::<_, String>(2)?.as_str() {
                     "server" => KeyKind::Server,

@@ -27,6 +27,11 @@ pub enum InvalidSetting {
         list = wakeline_proto::TRACKERS.join(", ")
     )]
     Alias(String),
+    /// Not what apps are called.
+    #[error(
+        "app {0:?} is not the id of an app, such as com.example.shop: letters, digits, `.`, `-`, `_`, at most 128"
+    )]
+    App(String),
     /// Out of bounds.
     #[error("session gap {0:?} is not a whole number of minutes from 1 to 240")]
     SessionGap(String),
@@ -140,6 +145,24 @@ impl FromStr for Currency {
             Ok(Self(code))
         } else {
             Err(InvalidSetting::Currency(given.to_owned()))
+        }
+    }
+}
+
+/// What an app calls itself: its application id (Android), bundle id (Apple), or a name of your own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppId(String);
+text_setting!(AppId);
+
+impl FromStr for AppId {
+    type Err = InvalidSetting;
+
+    fn from_str(given: &str) -> Result<Self, InvalidSetting> {
+        let of_id = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        if (1..=128).contains(&given.len()) && given.bytes().all(of_id) {
+            Ok(Self(given.to_owned()))
+        } else {
+            Err(InvalidSetting::App(given.to_owned()))
         }
     }
 }

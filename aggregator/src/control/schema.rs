@@ -113,6 +113,20 @@ const MIGRATIONS: &[&str] = &[
         UNIQUE (site, name)
     ) STRICT;
 ",
+    "
+    -- SQLite seeds its generator from the system's.
+    CREATE TABLE redaction_salts (
+        site INTEGER PRIMARY KEY REFERENCES sites (id),
+        salt BLOB NOT NULL
+    ) STRICT;
+    INSERT INTO redaction_salts SELECT id, randomblob(32) FROM sites;
+
+    CREATE TABLE key_apps (
+        key TEXT NOT NULL REFERENCES keys (key),
+        app TEXT NOT NULL,
+        PRIMARY KEY (key, app)
+    ) STRICT;
+",
 ];
 
 /// Sets the connection up and runs the migrations that are due.

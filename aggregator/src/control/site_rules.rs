@@ -9,8 +9,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use wakeline_proto::schema::Schema;
 use wakeline_proto::v1;
+use wakeline_rules::hosts::{is_host, is_origin};
 
-use super::{Control, ControlError};
+use super::{Control, ControlError, schemas};
 
 /// Entries that a list of rules may have.
 const MAX_ENTRIES: usize = 200;
@@ -46,7 +47,10 @@ pub struct SiteRules {
     pub spam: bool,
     /// Hosts that pages may be of, besides the site's domain: `shop.example`, `*.shop.example` (all below it). Empty: any.
     pub hosts: Vec<String>,
-    /// Paths of which nothing is taken; `*` stands for any characters.
+    /// Origins of pages that may send and read: `https://shop.example`, `https://*.shop.example` (all below it), `null` (pages
+    /// without one). Empty: those of `hosts`.
+    pub origins: Vec<String>,
+    /// Paths of which nothing is taken, and names of screens; `*` stands for any characters.
     pub blocked_paths: Vec<String>,
     /// What the SDK captures on all pages without being called, besides what a page's own options say: `clicks`, `rage`,
     /// `outbound`, `downloads`, `forms`, `scroll`, `engagement`, `notFound`, `vitals`, `errors`, `search`, `swipes`; `all`.
@@ -70,6 +74,7 @@ impl Default for SiteRules {
             bots: BotRules::default(),
             spam: true,
             hosts: Vec::new(),
+            origins: Vec::new(),
             blocked_paths: Vec::new(),
             capture: Vec::new(),
             sample_percent: 100,
@@ -226,6 +231,7 @@ impl SiteRules {
         let mut problems = Vec::new();
         let lists = [
             ("hosts", &self.hosts),
+            ("origins", &self.origins),
             ("blocked_paths", &self.blocked_paths),
             ("capture", &self.capture),
             ("urls.keep_parameters", &self.urls.keep_parameters),
@@ -242,8 +248,7 @@ impl SiteRules {
             }
         }
         for host in &self.hosts {
-            let bare = host.strip_prefix("*.").unwrap_or(host);
-            if bare.contains(['*', '/', ' ']) {
+            if !host.is_empty() && !is_host(host) {
                 problems.push(format!(
                     "hosts: {host:?} is neither a host name nor *. and one"
                 ));
@@ -254,6 +259,13 @@ impl SiteRules {
                 problems.push(format!(
                     "capture: {name:?} is none of {}",
                     CAPTURES.join(", ")
+                ));
+            }
+        }
+        for origin in &self.origins {
+            if !origin.is_empty() && !is_origin(origin) {
+                problems.push(format!(
+                    "origins: {origin:?} is no origin such as https://shop.example, https://*.shop.example or null"
                 ));
             }
         }
@@ -298,6 +310,7 @@ impl From<&SiteRules> for v1::SiteRules {
             refuse_datacentres: rules.bots.datacentres,
             refuse_spam: rules.spam,
             hosts: rules.hosts.clone(),
+            origins: rules.origins.clone(),
             blocked_paths: rules.blocked_paths.clone(),
             capture: rules.capture.clone(),
             sample_percent: rules.sample_percent,
@@ -318,13 +331,14 @@ impl From<&SiteRules> for v1::SiteRules {
 
 impl Control {
     /// Gives a site other rules. `expected`: the version that the change was made from, if it must still be that; `by`: who
-    /// makes it.
+    /// makes it; `force`: schemas may break with the last ones of their events.
     pub fn set_rules(
         &self,
         site: u64,
         rules: &SiteRules,
         expected: Option<u64>,
         by: &str,
+        force: bool,
     ) -> Result<SavedRules, ControlError> {
         self.site(site)?;
         rules.check()?;
@@ -341,6 +355,14 @@ impl Control {
             {
                 return Err(ControlError::RulesChanged(version as u64));
             }
+            let broken = if force {
+                Vec::new()
+            } else {
+                schemas::breaks(rules, &history(db, site)?)
+            };
+            if !broken.is_empty() {
+                return Err(ControlError::BreakingSchemas(broken));
+            }
             db.execute(
                 "INSERT INTO site_rules (site, version, rules, changed_by, snapshot)
                  VALUES (?1, ?2, ?3, ?4, (SELECT version + 1 FROM meta))",
@@ -354,17 +376,20 @@ impl Control {
     /// The versions of a site's rules, the newest first.
     pub fn rules_history(&self, site: u64) -> Result<Vec<SavedRules>, ControlError> {
         self.site(site)?;
-        let db = self.db();
-        let mut statement = db.prepare(
-            "SELECT version, created_at, changed_by, snapshot, rules FROM site_rules WHERE site = ?1 ORDER BY version DESC",
-        )?;
-        let mut rows = statement.query([site as i64])?;
-        let mut history = Vec::new();
-        while let Some(row) = rows.next()? {
-            history.push(saved(site, row)?);
-        }
-        Ok(history)
+        history(&self.db(), site)
     }
+}
+
+fn history(db: &Connection, site: u64) -> Result<Vec<SavedRules>, ControlError> {
+    let mut statement = db.prepare(
+        "SELECT version, created_at, changed_by, snapshot, rules FROM site_rules WHERE site = ?1 ORDER BY version DESC",
+    )?;
+    let mut rows = statement.query([site as i64])?;
+    let mut history = Vec::new();
+    while let Some(row) = rows.next()? {
+        history.push(saved(site, row)?);
+    }
+    Ok(history)
 }
 
 /// The newest rules of all sites that have some.

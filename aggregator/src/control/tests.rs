@@ -94,7 +94,7 @@ fn a_refused_change_changes_nothing() {
         Err(ControlError::NoKey(_))
     ));
     assert!(matches!(
-        control.create_key(9, KeyKind::Write),
+        control.create_key(9, KeyKind::Write, &[]),
         Err(ControlError::NoSite(_))
     ));
     assert_eq!(control.snapshot().version, version);
@@ -220,7 +220,9 @@ fn rules_are_versioned_and_the_newest_are_in_force_after_opening_again() {
     let mut rules = SiteRules::default();
     for percent in [50, 20] {
         rules.sample_percent = percent;
-        control.set_rules(site, &rules, None, "a test").unwrap();
+        control
+            .set_rules(site, &rules, None, "a test", false)
+            .unwrap();
     }
     let version = control.snapshot().version;
     drop(control);
@@ -236,16 +238,16 @@ fn rules_are_versioned_and_the_newest_are_in_force_after_opening_again() {
     assert_eq!(percents, [20, 50]);
     // A change from an older version changes nothing.
     assert!(matches!(
-        control.set_rules(site, &rules, Some(1), "a test"),
+        control.set_rules(site, &rules, Some(1), "a test", false),
         Err(ControlError::RulesChanged(2))
     ));
     rules.sample_percent = 200;
     assert!(matches!(
-        control.set_rules(site, &rules, Some(2), "a test"),
+        control.set_rules(site, &rules, Some(2), "a test", false),
         Err(ControlError::InvalidRules(_))
     ));
     assert!(matches!(
-        control.set_rules(9, &rules, None, "a test"),
+        control.set_rules(9, &rules, None, "a test", false),
         Err(ControlError::NoSite(_))
     ));
     assert_eq!(control.snapshot().version, version);

@@ -10,10 +10,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Serialize, Serializer};
 use wakeline_proto::TRACKERS;
 
-use super::{Control, ControlError, InvalidSetting};
+use super::{Control, ControlError, InvalidSetting, Site};
 
 /// Characters of an id.
 const MAX_ID: usize = 256;
+/// Its clients know a site by its domain, without an alias.
+const DOMAIN_TRACKER: &str = "plausible";
 /// When a new salt holds, of the site's local time.
 const TURN: Time = Time::constant(4, 0, 0, 0);
 /// A day of at most 25 hours, and the 48 that a salt outlives it, in ms.
@@ -59,6 +61,35 @@ impl Serialize for Alias {
     }
 }
 
+impl Alias {
+    /// Whether it means the site by its domain.
+    pub fn is_domain_of(&self, site: &Site) -> bool {
+        self.tracker == DOMAIN_TRACKER && self.id == site.domain
+    }
+
+    /// The domain that it means, if its tracker's clients know a site by that.
+    fn as_domain(&self) -> Option<String> {
+        (self.tracker == DOMAIN_TRACKER).then(|| self.id.to_ascii_lowercase())
+    }
+}
+
+/// Refuses a domain that another site is known by to clients which name a site by its domain.
+pub(super) fn check_domain(
+    db: &Connection,
+    domain: &str,
+    site: Option<u64>,
+) -> Result<(), ControlError> {
+    let mut statement =
+        db.prepare("SELECT site FROM aliases WHERE tracker = ?1 AND lower(id) = ?2")?;
+    let mut rows = statement.query(params![DOMAIN_TRACKER, domain])?;
+    while let Some(row) = rows.next()? {
+        if Some(row.get::<_, i64>(0)? as u64) != site {
+            return Err(ControlError::DomainIsAlias(domain.to_owned()));
+        }
+    }
+    Ok(())
+}
+
 /// A secret of one day that a site's visitors without an id are hashed with.
 #[derive(Clone)]
 pub struct Salt {
@@ -74,8 +105,47 @@ impl fmt::Debug for Salt {
     }
 }
 
+/// The secret that hashes of a site's redacted values are made with: without it nobody can find out by trying which
+/// address a hash is of.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct RedactionSalt(Vec<u8>);
+
+impl RedactionSalt {
+    /// For collectors.
+    pub(crate) fn to_bytes(&self) -> bytes::Bytes {
+        self.0.clone().into()
+    }
+}
+
+impl fmt::Debug for RedactionSalt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedactionSalt(…)")
+    }
+}
+
+/// Draws a site's [`RedactionSalt`].
+pub(super) fn draw_redaction_salt(db: &Connection, site: u64) -> Result<(), ControlError> {
+    let mut salt = [0_u8; 32];
+    getrandom::fill(&mut salt).map_err(ControlError::Random)?;
+    db.execute(
+        "INSERT INTO redaction_salts (site, salt) VALUES (?1, ?2)",
+        params![site as i64, salt],
+    )?;
+    Ok(())
+}
+
+pub(super) fn load_redaction_salts(
+    db: &Connection,
+) -> Result<HashMap<u64, RedactionSalt>, ControlError> {
+    let mut statement = db.prepare("SELECT site, salt FROM redaction_salts")?;
+    let salts = statement.query_map([], |row| {
+        Ok((row.get::<_, i64>(0)? as u64, RedactionSalt(row.get(1)?)))
+    })?;
+    Ok(salts.collect::<Result<_, _>>()?)
+}
+
 impl Control {
-    /// Gives a site names and takes names from it.
+    /// Gives a site names and takes names from it: all that is asked for, or nothing.
     pub fn change_aliases(
         &self,
         site: u64,
@@ -85,12 +155,22 @@ impl Control {
         self.site(site)?;
         self.change(|db| {
             for alias in remove {
-                db.execute(
+                let removed = db.execute(
                     "DELETE FROM aliases WHERE tracker = ?1 AND id = ?2 AND site = ?3",
                     params![alias.tracker, alias.id, site as i64],
                 )?;
+                if removed == 0 {
+                    return Err(ControlError::NoAlias(alias.clone()));
+                }
             }
             for alias in add {
+                let of_domain = match alias.as_domain() {
+                    Some(domain) => super::site_of_domain(db, &domain)?,
+                    None => None,
+                };
+                if of_domain.is_some_and(|other| other != site) {
+                    return Err(ControlError::AliasIsDomain(alias.clone()));
+                }
                 let holder: Option<i64> = db
                     .query_row(
                         "SELECT site FROM aliases WHERE tracker = ?1 AND id = ?2",
@@ -239,6 +319,51 @@ mod tests {
         control.change_aliases(one, &[], list).unwrap();
         control.change_aliases(two, list, &[]).unwrap();
         assert_eq!(control.snapshot().site(two).unwrap().aliases, list);
+    }
+
+    #[test]
+    fn what_a_client_calls_a_site_by_its_domain_is_no_other_sites_name() {
+        let (_folder, control) = control();
+        let one = control.create_site(&site("a.example")).unwrap().site.id;
+        let two = control.create_site(&site("b.example")).unwrap().site.id;
+        let alias = |text: &str| [text.parse::<Alias>().unwrap()];
+        for taken in ["plausible:b.example", "plausible:B.Example"] {
+            assert!(matches!(
+                control.change_aliases(one, &alias(taken), &[]),
+                Err(ControlError::AliasIsDomain(_))
+            ));
+        }
+        // Its own is none too many, and other trackers' names may read like a domain.
+        control
+            .change_aliases(one, &alias("plausible:a.example"), &[])
+            .unwrap();
+        control
+            .change_aliases(one, &alias("segment:b.example"), &[])
+            .unwrap();
+        control
+            .change_aliases(one, &alias("plausible:New.example"), &[])
+            .unwrap();
+        let new = "new.example".parse().unwrap();
+        assert!(matches!(
+            control.create_site(&site("new.example")),
+            Err(ControlError::DomainIsAlias(_))
+        ));
+        assert!(matches!(
+            control.update_site(two, Some(&new), None),
+            Err(ControlError::DomainIsAlias(_))
+        ));
+        control.update_site(one, Some(&new), None).unwrap();
+    }
+
+    #[test]
+    fn a_name_that_a_site_does_not_have_cannot_be_taken_from_it() {
+        let (_folder, control) = control();
+        let id = control.create_site(&site("a.example")).unwrap().site.id;
+        let alias = |text: &str| [text.parse::<Alias>().unwrap()];
+        let version = control.snapshot().version;
+        let refused = control.change_aliases(id, &alias("ga4:G-1"), &alias("ga4:G-2"));
+        assert!(matches!(refused, Err(ControlError::NoAlias(_))));
+        assert_eq!(control.snapshot().version, version, "nothing was changed");
     }
 
     #[test]

@@ -7,10 +7,11 @@ use futures_util::{Stream, StreamExt as _};
 use tokio_stream::wrappers::WatchStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
+use wakeline_proto::limits::MAX_LOOKUP_KEYS;
 use wakeline_proto::v1::config_server::Config;
 use wakeline_proto::v1::{
-    Alias, ConfirmReply, ConfirmRequest, Key, KeyKind, LookupKeyReply, LookupKeyRequest, Salt,
-    Site, Snapshot, WatchRequest,
+    Alias, ConfirmReply, ConfirmRequest, Key, KeyKind, LookupKeyReply, LookupKeyRequest,
+    LookupKeysReply, LookupKeysRequest, Salt, Site, Snapshot, WatchRequest,
 };
 
 use super::Token;
@@ -65,33 +66,46 @@ impl Config for ConfigService {
         request: Request<LookupKeyRequest>,
     ) -> Result<Response<LookupKeyReply>, Status> {
         self.token.check(request.metadata())?;
-        let wanted = &request.get_ref().key;
         let snapshot = self.control.snapshot();
-        let key = snapshot.keys.iter().find(|key| key.key == *wanted);
-        let key = key
-            .map(self::key)
-            .or_else(|| alias(&snapshot, wanted.clone()));
-        Ok(Response::new(LookupKeyReply {
-            site: key
-                .as_ref()
-                .and_then(|key| snapshot.site(key.site))
-                .map(|site| self::site(site, &snapshot)),
-            key,
-        }))
+        Ok(Response::new(look_up(&snapshot, &request.get_ref().key)))
+    }
+
+    async fn lookup_keys(
+        &self,
+        request: Request<LookupKeysRequest>,
+    ) -> Result<Response<LookupKeysReply>, Status> {
+        self.token.check(request.metadata())?;
+        let snapshot = self.control.snapshot();
+        let keys = request.get_ref().keys.iter().take(MAX_LOOKUP_KEYS);
+        let replies = keys.map(|key| look_up(&snapshot, key)).collect();
+        Ok(Response::new(LookupKeysReply { replies }))
+    }
+}
+
+fn look_up(snapshot: &ControlSnapshot, wanted: &str) -> LookupKeyReply {
+    let key = snapshot.keys.iter().find(|key| key.key == wanted);
+    let key = key.map(self::key).or_else(|| name(snapshot, wanted));
+    LookupKeyReply {
+        site: key
+            .as_ref()
+            .and_then(|key| snapshot.site(key.site))
+            .map(|site| self::site(site, snapshot)),
+        key,
     }
 }
 
 /// A name that another tracker has for a site writes like a public key.
-fn alias(snapshot: &ControlSnapshot, wanted: String) -> Option<Key> {
+fn name(snapshot: &ControlSnapshot, wanted: &str) -> Option<Key> {
     let alias: control::Alias = wanted.parse().ok()?;
     let site = snapshot
         .sites
         .iter()
-        .find(|site| site.aliases.contains(&alias))?;
+        .find(|site| alias.is_domain_of(site) || site.aliases.contains(&alias))?;
     Some(Key {
-        key: wanted,
+        key: wanted.to_owned(),
         site: site.id,
         kind: KeyKind::Write.into(),
+        apps: Vec::new(),
     })
 }
 
@@ -131,6 +145,7 @@ fn site(site: &control::Site, snapshot: &ControlSnapshot) -> Site {
             })
             .collect(),
         currency: site.currency.clone(),
+        redaction_salt: site.redaction_salt.to_bytes(),
     }
 }
 
@@ -143,5 +158,6 @@ fn key(key: &control::Key) -> Key {
         key: key.key.clone(),
         site: key.site,
         kind: kind.into(),
+        apps: key.apps.clone(),
     }
 }

@@ -213,9 +213,38 @@ fn what_is_wrong_is_said_and_the_exit_code_tells_what_kind() {
     );
     check_refused(
         data,
-        "site set --site b.example --domain c.example",
+        "site set --site d.example --domain c.example",
         1,
-        "no site b.example",
+        "no site d.example",
+    );
+    json(data, "site create --domain b.example");
+    for (command, why) in [
+        ("--alias plausible:b.example", "the site of that domain"),
+        ("--remove-alias ga4:G-1", "no alias ga4:G-1"),
+    ] {
+        let command = format!("site set --site a.example {command}");
+        check_refused(data, &command, 1, why);
+    }
+    json(
+        data,
+        "site set --site a.example --alias plausible:c.example",
+    );
+    for command in ["site create", "site set --site b.example"] {
+        let command = format!("{command} --domain c.example");
+        check_refused(data, &command, 1, "an alias of another site");
+    }
+    let bound = json(
+        data,
+        "key create --site a.example --app com.example.shop --app tv",
+    );
+    assert_eq!(bound["apps"], serde_json::json!(["com.example.shop", "tv"]));
+    let server_key = "key create --site a.example --kind server --app tv";
+    check_refused(data, server_key, 1, "not bound to apps");
+    check_refused(
+        data,
+        "key create --site a.example --app a/b",
+        2,
+        "id of an app",
     );
     check_refused(data, "key create --site 7", 1, "no site 7");
     check_refused(data, "key revoke wk_none", 1, "wk_none");

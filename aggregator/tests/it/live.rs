@@ -105,3 +105,29 @@ async fn a_revoked_token_is_refused_at_once() {
     server.aggregator.admin(revoke).await.unwrap();
     assert_eq!(ask().await.unwrap().status(), StatusCode::UNAUTHORIZED);
 }
+
+#[tokio::test]
+async fn an_open_stream_ends_within_five_seconds_of_its_token() {
+    let server = Server::start("UTC").await;
+    let create = AdminRequest::Token(TokenRequest::Create {
+        name: "for a while".to_owned(),
+        sites: vec!["shop.example".to_owned()],
+    });
+    let token = server.aggregator.admin(create).await.unwrap();
+    let response = server
+        .request(Method::GET, "/api/v1/live?site=shop.example")
+        .bearer_auth(token["token"].as_str().unwrap())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut stream = messages(response);
+    next(&mut stream, "now").await;
+    let revoke = AdminRequest::Token(TokenRequest::Revoke {
+        id: token["id"].as_u64().unwrap(),
+    });
+    server.aggregator.admin(revoke).await.unwrap();
+    let end = async { while stream.next().await.is_some() {} };
+    let ended = tokio::time::timeout(Duration::from_secs(5), end).await;
+    ended.expect("the stream ends in time");
+}

@@ -92,6 +92,47 @@ async fn each_version_tells_who_made_it_and_what_is_wrong_is_said_beside_its_fie
 }
 
 #[tokio::test]
+async fn a_schema_only_grows_unless_somebody_insists_and_its_versions_are_listed() {
+    let server = Server::start("UTC").await;
+    let signup = |schema: Value| json!([{"event": "signup", "mode": "warn", "schema": schema}]);
+    let wide = signup(json!({"properties": {"plan": {"type": "string"}, "seats": {"minimum": 1}}}));
+    answer(put(&server, json!({"rules": {"schemas": wide}})).await).await;
+    let narrow = signup(json!({"properties": {"plan": {"type": "integer"}}}));
+    let refused = put(&server, json!({"rules": {"schemas": narrow}})).await;
+    let refused = problem(refused, StatusCode::CONFLICT).await;
+    let errors = refused["errors"].as_array().unwrap().iter();
+    let keys: Vec<_> = errors.map(|error| error["key"].as_str().unwrap()).collect();
+    assert_eq!(
+        keys,
+        [
+            "schemas[0].schema.properties.plan.type",
+            "schemas[0].schema.properties.seats"
+        ]
+    );
+    assert_eq!(answer(server.get(RULES).await).await["version"], 1);
+    answer(
+        put(
+            &server,
+            json!({"force": true, "rules": {"schemas": narrow}}),
+        )
+        .await,
+    )
+    .await;
+    let versions = answer(server.get(&format!("{RULES}/schemas")).await).await;
+    let numbers: Vec<_> = versions
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["number"])
+        .collect();
+    assert_eq!(numbers, [2, 1]);
+    assert_eq!(
+        (&versions[0]["event"], &versions[0]["mode"]),
+        (&json!("signup"), &json!("warn"))
+    );
+}
+
+#[tokio::test]
 async fn rules_are_in_force_where_a_collector_said_so() {
     let server = Server::start("UTC").await;
     let mut client = ConfigClient::new(connect(server.aggregator.grpc_addr()).await);

@@ -8,7 +8,7 @@ use tonic_reflection::pb::v1::{
 };
 use wakeline_aggregator::admin::AdminRequest;
 use wakeline_proto::v1::config_client::ConfigClient;
-use wakeline_proto::v1::{KeyKind, LookupKeyRequest, WatchRequest};
+use wakeline_proto::v1::{KeyKind, LookupKeyRequest, LookupKeysRequest, WatchRequest};
 
 use super::edge::{PARTITIONS, config, connect, start};
 
@@ -64,6 +64,25 @@ async fn a_key_is_looked_up_with_its_site() {
     let known = known.into_inner();
     assert_eq!(known.key.unwrap().kind(), KeyKind::Server);
     assert_eq!(known.site.unwrap().domain, "shop.example");
+
+    let keys = [
+        site["write_key"].as_str().unwrap(),
+        "wk_unknown",
+        "plausible:shop.example",
+    ];
+    let all = client
+        .lookup_keys(LookupKeysRequest {
+            keys: keys.map(str::to_owned).to_vec(),
+        })
+        .await;
+    let replies = all.unwrap().into_inner().replies;
+    let known: Vec<_> = replies.iter().map(|reply| reply.key.is_some()).collect();
+    assert_eq!(
+        known,
+        [true, false, true],
+        "a site is known by its domain at once"
+    );
+    assert_eq!(replies[0].site.as_ref().unwrap().redaction_salt.len(), 32);
 
     let key = "wk_unknown".to_owned();
     let unknown = client.lookup_key(LookupKeyRequest { key }).await.unwrap();

@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import { entries, REDACTIONS, type Redaction, type Rules, type SchemaRule } from "../../rules";
+import { entries, REDACTIONS, wrongWithSchema, type Redaction, type Rules, type SchemaRule } from "../../rules";
 
 interface FormProps {
   readonly rules: Rules;
@@ -40,6 +40,8 @@ export function RulesForm({ rules, errors, change }: FormProps) {
       <Group title="Which pages are taken">
         <ListField label="Hosts besides the site’s own" hint="One in each line; *.shop.example: all below it. Empty: any." name="hosts" value={rules.hosts}
           error={errors["hosts"]} set={(hosts) => put({ hosts })} />
+        <ListField label="Origins of pages" hint="One in each line, with https://; null: pages without one. Empty: those of the hosts." name="origins" value={rules.origins}
+          error={errors["origins"]} set={(origins) => put({ origins })} />
         <ListField label="Paths of which nothing is taken" hint="One in each line; * stands for any characters." name="blocked_paths" value={rules.blocked_paths}
           error={errors["blocked_paths"]} set={(blocked_paths) => put({ blocked_paths })} />
         <ListField label="What pages record by themselves" hint="One in each line: clicks, rage, outbound, downloads, forms, scroll, engagement, notFound, vitals, errors, search, swipes; or all." name="capture"
@@ -166,7 +168,7 @@ function SchemaFields({ at, schema, errors, set, remove }: SchemaProps) {
         {(props) => <input {...props} value={schema.event} onInput={(event) => set({ ...schema, event: event.currentTarget.value })} />}
       </Field>
       <Check label="Refuse what does not fit (else it is only counted)" on={schema.mode === "reject"} set={(reject) => set({ ...schema, mode: reject ? "reject" : "warn" })} />
-      <Field label="JSON Schema of the properties" name={`${key}.schema`} error={unreadable || errors[`${key}.schema`]}>
+      <Field label="JSON Schema of the properties" name={`${key}.schema`} error={unreadable || wrongWithSchema(errors, at) || undefined}>
         {(props) => (
           <textarea {...props} rows={6} spellcheck={false} value={text} onInput={(event) => {
             setText(event.currentTarget.value);

@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useState } from "preact/hooks";
 import * as api from "../../api";
 import { ApiError } from "../../api";
-import { obedience, type Preview, type Rules, type RulesInForce } from "../../rules";
+import { obedience, onlyBreaks, type Preview, type Rules, type RulesInForce } from "../../rules";
 import { site } from "../../state";
 import { RulesForm } from "./form";
 import { History } from "./history";
@@ -35,7 +35,8 @@ function OfSite({ site: id }: { readonly site: number }) {
     const fields = error instanceof ApiError ? error.fields : {};
     setErrors(fields);
     const some = Object.keys(fields).length > 0;
-    setSaid(some ? "Not saved: look at what is marked below." : error instanceof Error ? error.message : String(error));
+    const breaks = "Not saved: events that fitted would not fit any more. Look at the schemas that are marked below, or save all the same.";
+    setSaid(onlyBreaks(fields) ? breaks : some ? "Not saved: look at what is marked below." : error instanceof Error ? error.message : String(error));
   };
 
   useEffect(() => {
@@ -64,8 +65,8 @@ function OfSite({ site: id }: { readonly site: number }) {
     setPreview(await api.previewRules(id, rules));
     setErrors({});
   });
-  const save = (next: Rules) => act("save", async () => {
-    const now = await api.saveRules(id, next, saved?.version ?? 0);
+  const save = (next: Rules, force = false) => act("save", async () => {
+    const now = await api.saveRules(id, next, saved?.version ?? 0, force);
     take(now);
     setSaid(`Saved as version ${now.version}.`);
   });
@@ -78,6 +79,7 @@ function OfSite({ site: id }: { readonly site: number }) {
   }
   const edited = JSON.stringify(rules) !== JSON.stringify(saved.rules);
   const change = (next: Rules) => {
+    if (onlyBreaks(errors)) setErrors({});
     setRules(next);
     setPreview(undefined);
   };
@@ -89,12 +91,13 @@ function OfSite({ site: id }: { readonly site: number }) {
         <span class="spacer" />
         <button type="button" class="button" disabled={busy !== ""} onClick={() => void look()}>{busy === "preview" ? "Looking…" : "Preview"}</button>
         <button type="button" class="button" disabled={!edited || busy !== ""} onClick={() => take(saved)}>Undo</button>
+        {onlyBreaks(errors) && <button type="button" class="button" disabled={busy !== ""} onClick={() => void save(rules, true)}>Save all the same</button>}
         <button type="button" class="button primary" disabled={!edited || busy !== ""} onClick={() => void save(rules)}>{busy === "save" ? "Saving…" : "Save"}</button>
       </div>
       <p class="rules-said" role="status">{said}</p>
       {preview && <PreviewPanel preview={preview} />}
       <RulesForm rules={rules} errors={errors} change={change} />
-      <History site={id} version={saved.version} restore={save} busy={busy !== ""} />
+      <History site={id} version={saved.version} restore={(earlier) => save(earlier, true)} busy={busy !== ""} />
     </>
   );
 }
