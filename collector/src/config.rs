@@ -6,10 +6,11 @@
 mod check;
 mod load;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use wakeline_proto::limits;
 
@@ -49,6 +50,10 @@ pub struct HttpConfig {
     pub body_timeout_ms: u64,
     /// Connections at a time; more wait to be accepted.
     pub max_connections: usize,
+    /// Connections of one address (of IPv6: of one /64) at a time; more are closed at once. 0: any number.
+    pub max_connections_per_address: usize,
+    /// Networks of proxies in front, whose connections are those of many visitors.
+    pub proxies: Vec<IpNet>,
     /// How long requests in progress may take to end after SIGTERM, in ms.
     pub drain_ms: u64,
     /// Bytes of a request's head.
@@ -116,6 +121,14 @@ pub struct EnrichConfig {
     pub place: bool,
     /// Tell source and channel by referrer and the URL's marks.
     pub source: bool,
+    /// Keep the language: the one that the client says, else the one that its browser prefers.
+    pub language: bool,
+    /// Keep the time zone: the one that the client says, else that of the address, as far as the database has it.
+    pub time_zone: bool,
+    /// Correct times by what the client's clock showed when it sent.
+    pub clock: bool,
+    /// Take amounts without a currency as in the site's; else they are refused.
+    pub currency: bool,
     /// Database of places in the MaxMind format; none: `country.mmdb` in the data folder, if it is there.
     pub geoip_database: Option<PathBuf>,
     /// Database of networks (autonomous systems) in the MaxMind format, by which datacentres are told; none:
@@ -191,6 +204,11 @@ impl Default for HttpConfig {
             header_timeout_ms: 15_000,
             body_timeout_ms: 30_000,
             max_connections: 10_000,
+            max_connections_per_address: 1_000,
+            proxies: vec![
+                IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+                IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+            ],
             drain_ms: 10_000,
             head_bytes: 64 << 10,
             cert_file: None,
@@ -252,6 +270,10 @@ impl Default for EnrichConfig {
             agent: true,
             place: true,
             source: true,
+            language: true,
+            time_zone: true,
+            clock: true,
+            currency: true,
             geoip_database: None,
             network_database: None,
             client_ip_header: String::new(),

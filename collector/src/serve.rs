@@ -4,6 +4,8 @@
 //! bounded either way: the handshake and a request's head have to come in time, a connection that says nothing is
 //! closed, heads and HTTP/2's windows have a size.
 
+mod peers;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -13,13 +15,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
+use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
+use ipnet::IpNet;
 #[cfg(target_os = "linux")]
 use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
+use self::peers::Peers;
 use crate::config::HttpConfig;
 use crate::tls::{H2, Tls, TlsError};
 
@@ -41,6 +46,10 @@ pub struct ServeOptions {
     pub head_bytes: usize,
     /// Connections at a time; more wait to be accepted.
     pub max_connections: usize,
+    /// Connections of one address at a time; more are closed at once. 0: any number.
+    pub max_connections_per_address: usize,
+    /// Networks of proxies, whose connections are those of many.
+    pub proxies: Vec<IpNet>,
     /// How long requests in progress may take to end after the shutdown began; then they are cut.
     pub drain: Duration,
     /// None: without TLS.
@@ -56,6 +65,8 @@ impl ServeOptions {
             header_timeout: config.header_timeout(),
             head_bytes: config.head_bytes,
             max_connections: config.max_connections,
+            max_connections_per_address: config.max_connections_per_address,
+            proxies: config.proxies.clone(),
             drain: config.drain(),
             tls,
         })
@@ -94,6 +105,7 @@ pub async fn serve(
         tokio::spawn(tls.follow(shutdown.clone()));
     }
     let drain = options.drain;
+    let peers = Peers::new(options.max_connections_per_address, options.proxies.clone());
     let server = Arc::new(Server {
         router,
         options,
@@ -132,8 +144,12 @@ pub async fn serve(
                 continue;
             }
         };
+        let Some(place) = peers.enter(peer.ip()) else {
+            continue;
+        };
         let server = Arc::clone(&server);
         connections.spawn(async move {
+            let _place = place;
             if let Err(error) = server.connection(stream, peer).await {
                 tracing::debug!(%error, "connection");
             }
@@ -263,10 +279,10 @@ impl Server {
             .initial_connection_window_size(CONNECTION_WINDOW);
         let requests = watch::Sender::new(0_usize);
         let silence = silence(requests.subscribe(), self.options.header_timeout);
-        let router = self.router.clone();
+        let (router, head_bytes) = (self.router.clone(), self.options.head_bytes);
         let service = service_fn(move |request| {
             let running = Running::new(&requests);
-            let answer = answer(router.clone(), request, peer);
+            let answer = answer(router.clone(), request, peer, head_bytes);
             async move {
                 let _running = running;
                 answer.await
@@ -281,7 +297,7 @@ impl Server {
         request: hyper::Request<Incoming>,
         peer: SocketAddr,
     ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
-        answer(self.router.clone(), request, peer)
+        answer(self.router.clone(), request, peer, self.options.head_bytes)
     }
 
     /// Serves a connection to its end; from `silence` on, or once the server closes, only what is in progress.
@@ -305,14 +321,33 @@ impl Server {
     }
 }
 
-/// The router's answer to a request of `peer`.
+/// The router's answer to a request of `peer`; 431 to one whose head has more than `head_bytes`: hyper compares them with
+/// what it has read, which may be more or less.
 async fn answer(
     mut router: Router,
     mut request: hyper::Request<Incoming>,
     peer: SocketAddr,
+    head_bytes: usize,
 ) -> Result<Response, Infallible> {
+    if bytes_of_head(&request) > head_bytes {
+        return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+    }
     request.extensions_mut().insert(ConnectInfo(peer));
     router.call(request).await
+}
+
+/// Bytes of a request's head as HTTP/1.1 writes it, without spaces that need not be there.
+fn bytes_of_head<B>(request: &hyper::Request<B>) -> usize {
+    const LINE: usize = "  HTTP/1.1\r\n".len();
+    const FIELD: usize = ": \r\n".len();
+    let uri = request.uri();
+    let query = uri.query().map_or(0, |query| query.len() + 1);
+    let fields = request.headers().iter();
+    let fields: usize = fields
+        .map(|(name, value)| name.as_str().len() + value.len() + FIELD)
+        .sum();
+    let method = request.method().as_str().len();
+    LINE + method + uri.path().len() + query + fields + "\r\n".len()
 }
 
 /// A request in progress.

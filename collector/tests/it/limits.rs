@@ -57,6 +57,52 @@ async fn connections_beyond_the_limit_wait_for_their_turn() {
 }
 
 #[tokio::test]
+async fn an_address_with_as_many_connections_as_it_may_have_gets_no_more_unless_it_is_a_proxys() {
+    let edge = Edge::start_with(|config| {
+        config.http.max_connections_per_address = 2;
+        config.http.proxies.clear();
+    })
+    .await;
+    let first = TcpStream::connect(edge.address).await.unwrap();
+    let mut second = TcpStream::connect(edge.address).await.unwrap();
+    let ask = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let mut third = TcpStream::connect(edge.address).await.unwrap();
+    let _ = third.write_all(ask).await;
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, third.read_to_end(&mut answer))
+        .await
+        .unwrap();
+    assert_eq!(answer, b"", "closed at once");
+    // Those that are there are served, and leave their place.
+    second.write_all(ask).await.unwrap();
+    assert!(read_to_end(&mut second).await.starts_with("HTTP/1.1 200 "));
+    drop((first, second));
+    crate::harness::eventually(async || edge.get("/healthz").send().await.is_ok()).await;
+
+    let edge = Edge::start_with(|config| config.http.max_connections_per_address = 1).await;
+    let _idle = TcpStream::connect(edge.address).await.unwrap();
+    assert_eq!(edge.get("/healthz").send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_head_has_as_many_bytes_as_it_may_and_not_one_more() {
+    const LIMIT: usize = 8 << 10;
+    let edge = Edge::start_with(|config| config.http.head_bytes = LIMIT).await;
+    for (bytes, status) in [(LIMIT, "200"), (LIMIT + 1, "431"), (2 * LIMIT, "431")] {
+        let line = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-long: ";
+        let padding = "x".repeat(bytes - line.len() - 4);
+        let mut stream = TcpStream::connect(edge.address).await.unwrap();
+        let head = format!("{line}{padding}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let answer = read_to_end(&mut stream).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{bytes}: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn bodies_beyond_the_memory_that_is_set_aside_come_back_later() {
     let edge = Edge::start_with(|config| {
         config.limits.body_bytes = 1000;
