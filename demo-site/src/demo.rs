@@ -33,6 +33,8 @@ pub struct Options {
     pub sdk: PathBuf,
     /// Whether state is in a real Redis and metrics in a real InfluxDB, started for the demo with their files in `data`.
     pub real: bool,
+    /// Database of places, where the configuration names none. It may come later.
+    pub places: Option<PathBuf>,
 }
 
 /// Where everything is, once it runs.
@@ -141,6 +143,7 @@ pub async fn run(
     edge.data = options.data.join("collector");
     edge.upstream.url = format!("http://{}", aggregator.grpc_addr());
     edge.sdk.dir = Some(package.serve);
+    edge.enrich.geoip_database = edge.enrich.geoip_database.or(options.places);
     let collector = Collector::start(edge).await?;
 
     let mut addresses = addresses(&aggregator, shop).await?;

@@ -1,13 +1,13 @@
 //! `wakeline-demo-site`: the demo, and the traffic simulator.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use wakeline_demo_site::{
-    demo,
+    countries, demo,
     simulate::{self, Truth},
 };
 
@@ -121,7 +121,13 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
             shutdown.cancel();
         }
     });
+    // Whoever started the demo may have stopped reading when the countries are there.
+    let tell = |told: &str| drop(writeln!(std::io::stdout(), "countries   {told}"));
+    let places = countries::fetch_beside(tell);
     let options = demo::Options {
+        places: places
+            .inspect_err(|error| tell(&format!("not known: {error:#}")))
+            .ok(),
         data: options.data,
         sdk: options.sdk,
         real: options.real,

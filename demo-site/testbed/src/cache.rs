@@ -16,7 +16,7 @@ use crate::debian;
 ///
 /// # Errors
 /// If nothing says where it is.
-pub(crate) fn folder() -> anyhow::Result<PathBuf> {
+pub fn folder() -> anyhow::Result<PathBuf> {
     if let Some(folder) = std::env::var_os("WAKELINE_CACHE") {
         return Ok(folder.into());
     }

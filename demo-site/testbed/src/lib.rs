@@ -20,6 +20,7 @@ mod redis_cluster;
 mod stack;
 
 pub use browser::Browser;
+pub use cache::folder as cache_folder;
 pub use demo::Demo;
 pub use grafana::Grafana;
 pub use influx::Influx;
