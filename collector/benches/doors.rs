@@ -123,6 +123,7 @@ async fn start(data: &std::path::Path, enrich: bool) -> anyhow::Result<(Collecto
             key: KEY.to_owned(),
             site: 1,
             kind: v1::KeyKind::Write.into(),
+            ..v1::Key::default()
         }],
     };
     std::fs::write(data.join("snapshot.pb"), snapshot.encode_to_vec())?;

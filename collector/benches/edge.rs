@@ -203,6 +203,7 @@ impl Data {
                 key: KEY.to_owned(),
                 site: 1,
                 kind: v1::KeyKind::Write.into(),
+                ..v1::Key::default()
             }],
         };
         std::fs::write(data.path().join("snapshot.pb"), snapshot.encode_to_vec())?;

@@ -1,10 +1,11 @@
 //! From a key to what it allows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
+use wakeline_proto::limits::MAX_LOOKUP_KEYS;
 use wakeline_proto::v1;
 use wakeline_proto::v1::config_client::ConfigClient;
 
@@ -15,7 +16,7 @@ use crate::upstream::Upstream;
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an answer holds. Also the bound for revoking a key that was learnt by asking.
 const ANSWER_HOLDS: Duration = Duration::from_secs(5);
-/// Keys asked for at a time, so that made-up keys can't flood the aggregator.
+/// Requests that ask at a time, so that made-up keys can't flood the aggregator; others wait for their turn.
 const MAX_ASKING: usize = 16;
 /// Answers kept.
 const MAX_ANSWERS: usize = 4_096;
@@ -38,6 +39,16 @@ pub(crate) struct Pass {
     pub(crate) rules_version: u64,
     /// Of the site; the defaults for one that the snapshot does not have yet.
     pub(crate) rules: Arc<SiteRules>,
+    /// Whose limits count, of those that write to the site: a key, or (empty) all that call it by a name.
+    pub(crate) payer: String,
+}
+
+/// What is looked for.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// A key, or `TRACKER:NAME`.
+    key: String,
+    is_name: bool,
 }
 
 /// Looks keys up in the snapshot and, if they are not there, asks the aggregator.
@@ -49,7 +60,7 @@ pub(crate) struct Keys {
     asking: Semaphore,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Answer {
     until: Instant,
     grant: Option<Grant>,
@@ -83,73 +94,158 @@ impl Keys {
         self.rules.borrow().clone()
     }
 
-    /// What the client of a tracker may write that calls its site `id`: an alias of the site, or one of its keys.
-    pub(crate) async fn pass_of(&self, tracker: &str, id: &str) -> Result<Pass, KeyError> {
-        if id.is_empty() {
-            return Err(KeyError::Unknown);
-        }
-        let is_key = id.starts_with("wk_") || id.starts_with("sk_");
-        let known = |rules: &Arc<Rules>| rules.grant(id).is_some();
-        if is_key || self.rules().as_ref().is_some_and(known) {
-            return self.pass(id).await;
-        }
-        self.pass(&format!("{tracker}:{id}")).await
-    }
-
+    /// What a key allows.
     pub(crate) async fn pass(&self, key: &str) -> Result<Pass, KeyError> {
-        // One look, so that version and rules are of the same snapshot.
-        let snapshot = self.rules.borrow().clone();
-        let known = snapshot.as_ref().and_then(|snapshot| snapshot.grant(key));
-        let grant = match known {
-            Some(grant) => grant,
-            None => self.ask(key).await?,
-        };
-        let rules = snapshot
-            .as_ref()
-            .and_then(|snapshot| snapshot.site(grant.site));
-        Ok(Pass {
-            grant,
-            rules_version: snapshot.map_or(0, |snapshot| snapshot.version),
-            rules: rules.unwrap_or_default(),
-        })
-    }
-
-    async fn ask(&self, key: &str) -> Result<Grant, KeyError> {
-        if key.is_empty() || key.len() > MAX_KEY_BYTES {
-            return Err(KeyError::Unknown);
-        }
-        if let Some(answer) = self.answered(key) {
-            return answer.grant.ok_or(KeyError::Unknown);
-        }
-        let _asking = self.asking.try_acquire().map_err(|_| KeyError::CannotAsk)?;
-        let mut client = ConfigClient::new(self.upstream.channel());
-        let request = self.upstream.request(v1::LookupKeyRequest {
+        let wanted = Wanted {
             key: key.to_owned(),
-        });
-        let reply = match tokio::time::timeout(ASK_TIMEOUT, client.lookup_key(request)).await {
-            Ok(Ok(reply)) => reply.into_inner(),
-            Ok(Err(error)) => {
-                tracing::debug!(error = error.message(), code = %error.code(), "ask for a key");
-                return Err(KeyError::CannotAsk);
-            }
-            Err(_) => return Err(KeyError::CannotAsk),
+            is_name: false,
         };
-        // A key without its site can't be used; one that says another site than its own is not believed.
-        let grant = match (&reply.key, &reply.site) {
-            (Some(key), Some(site)) if key.site == site.id => Some(Grant::from(key)),
-            _ => None,
-        };
-        self.keep(key, grant);
-        grant.ok_or(KeyError::Unknown)
+        let mut passes = self.passes([(String::new(), wanted)]).await;
+        passes.remove("").unwrap_or(Err(KeyError::Unknown))
     }
 
-    /// What the aggregator said about `key` a moment ago.
-    fn answered(&self, key: &str) -> Option<Answer> {
+    /// What the client of a tracker may write that calls its sites by these names: each an alias of a site, or one of its
+    /// keys. The aggregator is asked once for all that the snapshot does not have; of more than
+    /// [`MAX_LOOKUP_KEYS`] of them the further ones count as unknown.
+    pub(crate) async fn passes_of(
+        &self,
+        tracker: &str,
+        names: impl IntoIterator<Item = String>,
+    ) -> HashMap<String, Result<Pass, KeyError>> {
+        let snapshot = self.rules();
+        let is_key = |name: &str| {
+            let known = |rules: &Arc<Rules>| rules.grant(name).is_some();
+            name.starts_with("wk_")
+                || name.starts_with("sk_")
+                || snapshot.as_ref().is_some_and(known)
+        };
+        let wanted: Vec<_> = names
+            .into_iter()
+            .map(|name| {
+                let wanted = match name.as_str() {
+                    "" => Wanted::default(),
+                    name if is_key(name) => Wanted {
+                        key: name.to_owned(),
+                        is_name: false,
+                    },
+                    name => Wanted {
+                        key: format!("{tracker}:{name}"),
+                        is_name: true,
+                    },
+                };
+                (name, wanted)
+            })
+            .collect();
+        self.passes(wanted).await
+    }
+
+    async fn passes(
+        &self,
+        wanted: impl IntoIterator<Item = (String, Wanted)>,
+    ) -> HashMap<String, Result<Pass, KeyError>> {
+        // One look, so that version and rules are of the same snapshot.
+        let snapshot = self.rules();
+        let known = |key: &str| snapshot.as_ref().and_then(|snapshot| snapshot.grant(key));
+        let (held, asked): (Vec<_>, Vec<_>) = wanted
+            .into_iter()
+            .map(|(name, wanted)| (name, known(&wanted.key), wanted))
+            .partition(|(_, grant, _)| grant.is_some());
+        let keys = asked.iter().map(|(.., wanted)| wanted.key.clone());
+        let answers = self.ask(keys.collect()).await;
+        let held = held
+            .into_iter()
+            .map(|(name, grant, wanted)| (name, wanted, grant.ok_or(KeyError::Unknown)));
+        let asked = asked.into_iter().map(|(name, _, wanted)| {
+            let answer = answers.get(&wanted.key).cloned();
+            (name, wanted, answer.unwrap_or(Err(KeyError::Unknown)))
+        });
+        let pass = |wanted: Wanted, grant: Grant| Pass {
+            rules_version: snapshot.as_ref().map_or(0, |snapshot| snapshot.version),
+            rules: snapshot
+                .as_ref()
+                .and_then(|snapshot| snapshot.site(grant.site))
+                .unwrap_or_default(),
+            payer: if wanted.is_name {
+                String::new()
+            } else {
+                wanted.key
+            },
+            grant,
+        };
+        held.chain(asked)
+            .map(|(name, wanted, grant)| (name, grant.map(|grant| pass(wanted, grant))))
+            .collect()
+    }
+
+    /// What the aggregator says of keys, at once for all that it did not say a moment ago.
+    async fn ask(&self, keys: HashSet<String>) -> HashMap<String, Result<Grant, KeyError>> {
+        let mut found = HashMap::new();
+        let mut open = self.open(keys, &mut found);
+        if open.is_empty() {
+            return found;
+        }
+        // In turn: whoever asks for many made-up keys takes no more of it than others.
+        let waiting = tokio::time::timeout(ASK_TIMEOUT, self.asking.acquire()).await;
+        let Ok(Ok(_turn)) = waiting else {
+            found.extend(open.into_iter().map(|key| (key, Err(KeyError::CannotAsk))));
+            return found;
+        };
+        // Others may have asked for the same meanwhile.
+        open = self.open(open.into_iter().collect(), &mut found);
+        if open.is_empty() {
+            return found;
+        }
+        let mut client = ConfigClient::new(self.upstream.channel());
+        let request = self
+            .upstream
+            .request(v1::LookupKeysRequest { keys: open.clone() });
+        let replies = match tokio::time::timeout(ASK_TIMEOUT, client.lookup_keys(request)).await {
+            Ok(Ok(reply)) => reply.into_inner().replies,
+            Ok(Err(error)) => {
+                tracing::debug!(error = error.message(), code = %error.code(), "ask for keys");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        };
+        let mut replies = replies.into_iter();
+        for key in open {
+            let answer = match replies.next() {
+                None => Err(KeyError::CannotAsk),
+                Some(reply) => {
+                    // A key without its site can't be used; one that says another site than its own is not believed.
+                    let grant = match (&reply.key, &reply.site) {
+                        (Some(key), Some(site)) if key.site == site.id => Some(Grant::from(key)),
+                        _ => None,
+                    };
+                    self.keep(&key, grant.clone());
+                    grant.ok_or(KeyError::Unknown)
+                }
+            };
+            found.insert(key, answer);
+        }
+        found
+    }
+
+    /// Those of `keys` that have to be asked for; what is known of the others is put into `found`.
+    fn open(
+        &self,
+        keys: HashSet<String>,
+        found: &mut HashMap<String, Result<Grant, KeyError>>,
+    ) -> Vec<String> {
+        let now = Instant::now();
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers
-            .get(key)
-            .filter(|answer| answer.until > Instant::now())
-            .copied()
+        let mut open = Vec::new();
+        for key in keys {
+            let answer = answers.get(&key).filter(|answer| answer.until > now);
+            if let Some(answer) = answer {
+                found.insert(key, answer.grant.clone().ok_or(KeyError::Unknown));
+            } else if key.is_empty() || key.len() > MAX_KEY_BYTES || open.len() == MAX_LOOKUP_KEYS {
+                found.insert(key, Err(KeyError::Unknown));
+            } else {
+                open.push(key);
+            }
+        }
+        open
     }
 
     fn keep(&self, key: &str, grant: Option<Grant>) {

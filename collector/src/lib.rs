@@ -47,7 +47,7 @@ pub use tls::{Tls, TlsError};
 
 use edges::Edges;
 use enrich::Enricher;
-pub use enrich::geo::{FetchError, fetch as fetch_places};
+pub use enrich::geo::{FETCHED as FETCHED_PLACES, FetchError, fetch as fetch_places};
 use forward::Forwarder;
 use http::Doors;
 use http::body::Budget;
@@ -154,7 +154,7 @@ impl Collector {
             keys: Keys::new(rules, upstream),
             enricher: Arc::new(enricher),
             names: Arc::new(Names::new(&config.limits)),
-            buckets: Buckets::default(),
+            buckets: Arc::<Buckets>::default(),
             log,
             stats: stats::Stats::default(),
             forward,

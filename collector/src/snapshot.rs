@@ -73,12 +73,14 @@ impl TrackerRules {
 }
 
 /// What a key allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// The site that it writes to.
     pub site: u64,
     /// It is a secret key of a server: times at any age are trusted.
     pub server: bool,
+    /// Ids of the apps that may send with it; none: whoever has it.
+    pub apps: Option<Arc<[String]>>,
 }
 
 impl From<&v1::Key> for Grant {
@@ -86,6 +88,7 @@ impl From<&v1::Key> for Grant {
         Self {
             site: key.site,
             server: key.kind() == v1::KeyKind::Server,
+            apps: (!key.apps.is_empty()).then(|| key.apps.as_slice().into()),
         }
     }
 }
@@ -93,7 +96,7 @@ impl From<&v1::Key> for Grant {
 impl Rules {
     /// What `key` allows; `None` if this snapshot does not have it.
     pub fn grant(&self, key: &str) -> Option<Grant> {
-        self.keys.get(key).copied()
+        self.keys.get(key).cloned()
     }
 
     /// The rules of a site; `None` if this snapshot does not have it.
@@ -109,7 +112,7 @@ impl Rules {
 
 impl From<&v1::Snapshot> for Rules {
     /// Keys of sites that the snapshot does not have are left out. Plausible's clients know a site by its domain, so
-    /// that is an alias by itself.
+    /// that is an alias by itself, and no other site's, whatever an older aggregator says.
     fn from(snapshot: &v1::Snapshot) -> Self {
         let rules = |site: &v1::Site| (site.id, Arc::new(SiteRules::from(site)));
         let sites: HashMap<_, _> = snapshot.sites.iter().map(rules).collect();
@@ -117,18 +120,17 @@ impl From<&v1::Snapshot> for Rules {
             let grant = Grant {
                 site,
                 server: false,
+                apps: None,
             };
             (format!("{tracker}:{id}"), grant)
         };
-        let mut keys: HashMap<String, Grant> = snapshot
-            .sites
-            .iter()
-            .map(|site| name("plausible", &site.domain, site.id))
-            .collect();
-        keys.extend(snapshot.sites.iter().flat_map(|site| {
+        let aliases = snapshot.sites.iter().flat_map(|site| {
             let aliases = site.aliases.iter();
             aliases.map(|alias| name(&alias.tracker, &alias.id, site.id))
-        }));
+        });
+        let mut keys: HashMap<String, Grant> = aliases.collect();
+        let domains = snapshot.sites.iter();
+        keys.extend(domains.map(|site| name("plausible", &site.domain, site.id)));
         keys.extend(
             snapshot
                 .keys
@@ -318,11 +320,13 @@ mod tests {
                     key: "a".to_owned(),
                     site: 1,
                     kind: v1::KeyKind::Server.into(),
+                    ..v1::Key::default()
                 },
                 v1::Key {
                     key: "b".to_owned(),
                     site: 2,
                     kind: v1::KeyKind::Write.into(),
+                    ..v1::Key::default()
                 },
             ],
         }
@@ -351,7 +355,8 @@ mod tests {
             rules.grant("a"),
             Some(Grant {
                 site: 1,
-                server: true
+                server: true,
+                apps: None,
             })
         );
         assert_eq!(rules.grant("b"), None);

@@ -25,9 +25,9 @@ pub(crate) const UNKNOWN_SITE: u64 = 0;
 pub(crate) struct Tallies(Mutex<BTreeMap<(u64, Reason), u64>>);
 
 impl Tallies {
-    /// Counts one refused request.
-    pub(crate) fn add(&self, site: u64, reason: Reason) {
-        self.put_back([((site, reason), 1)]);
+    /// Counts refused requests or events.
+    pub(crate) fn add(&self, site: u64, reason: Reason, count: u64) {
+        self.put_back([((site, reason), count)]);
     }
 
     /// Spools what was counted each second, and once more when `stop` fires.

@@ -4,11 +4,11 @@
 //! known, [`settle`] makes minor units.
 
 use serde_json::Value;
-use wakeline_proto::v1;
 use wakeline_proto::v1::EventType;
+use wakeline_proto::{Reason, limits, v1};
 
 use super::json::{self, first, number};
-use crate::judge::Draft;
+use crate::judge::{Draft, Refused};
 
 /// Currencies of ISO 4217 whose minor unit is not a hundredth, with its digits.
 const DIGITS: [(&str, u32); 23] = [
@@ -37,23 +37,64 @@ const DIGITS: [(&str, u32); 23] = [
     ("XPF", 0),
 ];
 
-/// An amount of major units in thousandths; one that is no number is out of every range, so that it is refused.
-pub(super) fn thousandths(value: &Value) -> i64 {
-    match number(value) {
-        Some(amount) => (amount * 1000.0).round() as i64,
-        None if value.is_null() => 0,
-        None => i64::MAX,
-    }
+/// What a tracker's clients call amounts, for who has to mend one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Amounts {
+    /// That of an order, a cart or a checkout.
+    pub(super) value: &'static str,
+    /// That of one piece of a line.
+    pub(super) price: &'static str,
 }
 
-/// As [`thousandths`], of a text.
+/// An amount of major units in thousandths; one that is no number is out of every range, so that it is refused.
+pub(super) fn thousandths(value: &Value) -> i64 {
+    let amount = match value {
+        Value::Null => return 0,
+        Value::String(text) => major(text),
+        other => number(other),
+    };
+    amount.map_or(i64::MAX, |amount| (amount * 1000.0).round() as i64)
+}
+
+/// As [`thousandths`], of a text; an empty one is 0.
 pub(super) fn thousandths_of(text: &str) -> i64 {
     if text.is_empty() {
         return 0;
     }
-    let amount: Option<f64> = text.trim().parse().ok();
-    let amount = amount.filter(|amount| amount.is_finite());
-    amount.map_or(i64::MAX, |amount| (amount * 1000.0).round() as i64)
+    major(text).map_or(i64::MAX, |amount| (amount * 1000.0).round() as i64)
+}
+
+/// An amount as a text: `10.50`, also `10,50`. With three digits behind it a comma may stand for thousands, so it is not
+/// guessed what it is.
+fn major(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let amount: Option<f64> = match text.split_once(',') {
+        Some((whole, cents)) => {
+            let whole_digits = whole.strip_prefix('-').unwrap_or(whole);
+            let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            let is_decimal = digits(whole_digits) && digits(cents) && cents.len() <= 2;
+            is_decimal
+                .then(|| format!("{whole}.{cents}").parse().ok())
+                .flatten()
+        }
+        None => text.parse().ok(),
+    };
+    amount.filter(|amount| amount.is_finite())
+}
+
+/// Refuses amounts that are none, by the tracker's own names for them. Negative ones are refunds.
+pub(super) fn check(order: &v1::Order, amounts: Amounts) -> Result<(), Refused> {
+    let value = (amounts.value, order.value);
+    let prices = order.items.iter().map(|item| (amounts.price, item.price));
+    for (name, minor) in std::iter::once(value).chain(prices) {
+        let what = match minor {
+            i64::MAX => "is no amount: send major units as a number with a point, such as 10.50",
+            minor if minor.unsigned_abs() > limits::MAX_MONEY_MINOR as u64 => "is out of range",
+            _ => continue,
+        };
+        return Err(Refused::new(Reason::InvalidMoney, format!("{name} {what}")));
+    }
+    Ok(())
 }
 
 /// Makes minor units of thousandths; `currency` is the site's, for an order that has none.
@@ -175,4 +216,50 @@ pub(super) fn event(name: &str, object: &Value) -> Draft<'static> {
     }
     json::properties(&mut draft.event, object, known);
     draft
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_read_with_a_point_or_with_a_comma_that_can_only_be_one() {
+        for (text, expected) in [
+            ("10.50", 10_500),
+            ("10,50", 10_500),
+            ("-3,5", -3_500),
+            (" 7 ", 7_000),
+            ("", 0),
+            ("1,000", i64::MAX),
+            ("1.000,50", i64::MAX),
+            ("1,2,3", i64::MAX),
+            (",5", i64::MAX),
+            ("EUR 5", i64::MAX),
+            ("1e400", i64::MAX),
+        ] {
+            assert_eq!(thousandths_of(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_amount_is_said_in_the_trackers_words() {
+        let amounts = Amounts {
+            value: "revenue",
+            price: "the price in ec_items",
+        };
+        let order = |value, price| v1::Order {
+            value,
+            items: vec![v1::Item {
+                price,
+                ..v1::Item::default()
+            }],
+            ..v1::Order::default()
+        };
+        let said =
+            |value, price| check(&order(value, price), amounts).map_err(|refused| refused.detail);
+        assert_eq!(said(-500, 0), Ok(()));
+        assert!(said(i64::MAX, 0).is_err_and(|what| what.starts_with("revenue is no amount")));
+        assert!(said(i64::MIN, 0).is_err_and(|what| what.starts_with("revenue is out of range")));
+        assert!(said(0, i64::MAX).is_err_and(|what| what.starts_with("the price in ec_items")));
+    }
 }

@@ -17,6 +17,8 @@ pub(super) struct Reading {
     pub(super) client: &'static str,
     pub(super) device: v1::Device,
     pub(super) entries: Vec<Entry>,
+    /// All entries are the same event: a site gets one, though it be called by several names.
+    pub(super) copies: bool,
 }
 
 /// One event.
@@ -65,6 +67,14 @@ impl Entry {
                     payload: raw.clone(),
                 },
             },
+        }
+    }
+
+    /// Whether it may come again without being counted again: its client gave it an id, or it is refused anyway.
+    pub(super) fn is_repeatable(&self) -> bool {
+        match &self.what {
+            What::Event(draft) => !draft.event.client_id.is_empty(),
+            What::Unreadable { .. } => true,
         }
     }
 

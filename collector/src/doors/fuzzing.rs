@@ -5,8 +5,7 @@ use bytes::Bytes;
 
 use super::request::Request;
 use super::{
-    Dialect, Outcome, ga4, join, judge, matomo, plausible, posthog, segment, shopify, snowplow,
-    umami,
+    Dialect, Outcome, ga4, judge, matomo, plausible, posthog, segment, shopify, snowplow, umami,
 };
 use crate::fuzzing::{RECEIVED_AT, arrival, check};
 use crate::http::Head;
@@ -72,8 +71,8 @@ pub(crate) fn request(bytes: &[u8]) {
         .iter()
         .map(|entry| (entry.site.clone(), arrival(false)))
         .collect();
-    let (verdicts, visitor) = judge(reading, arrivals, &Rules::default());
-    let Some(verdict) = verdicts.into_iter().reduce(join) else {
+    let judged = judge(reading, arrivals, &Rules::default(), dialect.amounts);
+    let Some(verdict) = judged.verdict else {
         assert_eq!(events, 0, "events without a verdict");
         return;
     };
@@ -81,7 +80,7 @@ pub(crate) fn request(bytes: &[u8]) {
     let outcome = Outcome {
         accepted: verdict.accepted,
         refused: verdict.received - verdict.accepted,
-        visitor,
+        visitor: judged.visitor,
         bot: false,
     };
     let _ = (dialect.answer)(&request, &outcome);

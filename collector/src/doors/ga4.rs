@@ -10,7 +10,7 @@ use wakeline_proto::v1::EventType;
 use wakeline_proto::v1::value::Kind;
 use wakeline_proto::{Reason, v1};
 
-use super::commerce;
+use super::commerce::{self, Amounts};
 use super::entry::{
     Entry, Reading, custom, draft, malformed, put, put_text, size, title, within_limits,
 };
@@ -24,6 +24,10 @@ use crate::judge::{Claim, Draft, Refused};
 
 pub(super) const GTAG: Dialect = Dialect {
     tracker: "ga4",
+    amounts: Amounts {
+        value: "value",
+        price: "the price of an item (pr of prN)",
+    },
     read: read_gtag,
     answer,
     unknown: None,
@@ -31,6 +35,10 @@ pub(super) const GTAG: Dialect = Dialect {
 
 pub(super) const MEASUREMENT: Dialect = Dialect {
     tracker: "ga4",
+    amounts: Amounts {
+        value: "value",
+        price: "the price of an item (pr of prN)",
+    },
     read: read_measurement,
     answer,
     unknown: None,
@@ -88,6 +96,7 @@ fn read_gtag(request: &Request) -> Result<Reading, Refusal> {
         client: "gtag",
         device,
         entries: within_limits(request, entries)?,
+        ..Reading::default()
     })
 }
 
@@ -173,6 +182,7 @@ fn read_measurement(request: &Request) -> Result<Reading, Refusal> {
             ..v1::Device::default()
         },
         entries: within_limits(request, entries)?,
+        ..Reading::default()
     })
 }
 

@@ -10,7 +10,7 @@ use wakeline_proto::v1;
 use wakeline_proto::v1::EventType;
 use wakeline_proto::v1::value::Kind;
 
-use super::commerce::{thousandths, thousandths_of};
+use super::commerce::{Amounts, thousandths, thousandths_of};
 use super::entry::{
     Entry, Reading, custom, draft, malformed, put, put_text, size, title, within_limits,
 };
@@ -23,6 +23,10 @@ use crate::judge::{Claim, Draft, Refused};
 
 pub(super) const DIALECT: Dialect = Dialect {
     tracker: "matomo",
+    amounts: Amounts {
+        value: "revenue",
+        price: "the price in ec_items",
+    },
     read,
     answer,
     unknown: Some(StatusCode::BAD_REQUEST),
@@ -69,6 +73,7 @@ fn read(request: &Request) -> Result<Reading, Refusal> {
         client: "matomo",
         device: first.map(device).unwrap_or_default(),
         entries: within_limits(request, entries)?,
+        ..Reading::default()
     })
 }
 

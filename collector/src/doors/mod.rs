@@ -6,6 +6,11 @@
 //!
 //! Invariants: each event that a dialect finds in a request ends as accepted, rejected, or counted as one of an unknown
 //! site; a 2xx comes after all that is kept is durable.
+//!
+//! A request may have events of several sites, and some of them may not be taken right now: the aggregator can't be asked
+//! for a name, or a site is over its limit. The others are stored all the same. If each of these has an id of its client's,
+//! the answer is 503 or 429: all may come again, and nothing counts twice. Otherwise coming again would, so the answer is
+//! the client's usual one, which tells of refused events where the dialect has words for that, and they are counted.
 
 mod commerce;
 mod entry;
@@ -25,28 +30,24 @@ mod tests;
 mod umami;
 pub(crate) mod visitor;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, any};
 use bytes::{Bytes, BytesMut};
-use hyper::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS, CACHE_CONTROL, HeaderName, HeaderValue, ORIGIN, VARY,
-};
 use hyper::{Method, StatusCode, Uri};
 
 use crate::http::body::{Encoding, decompress, read};
 use crate::http::problem::Refusal;
-use crate::http::{Doors, Head, now_ms};
+use crate::http::{Doors, Head, cors, now_ms};
 use crate::judge::native::Arrival;
-use crate::judge::{Claim, Judge, Verdict, json as judge_json};
+use crate::judge::{Claim, Context, Judge, Verdict, json as judge_json};
+use commerce::Amounts;
 use entry::{Entry, Reading, What};
 use request::Request;
 
@@ -56,6 +57,8 @@ struct Dialect {
     tracker: &'static str,
     /// Finds the events in a request.
     read: fn(&Request) -> Result<Reading, Refusal>,
+    /// What its clients call amounts.
+    amounts: Amounts,
     /// What the client expects once all is stored.
     answer: fn(&Request, &Outcome) -> Response,
     /// What it gets if none of the events are of a site that is known; `None`: the same answer as always.
@@ -75,7 +78,7 @@ struct Outcome {
 }
 
 /// All doors of this module.
-pub(crate) fn routes() -> Router<Arc<Doors>> {
+pub(crate) fn routes(doors: &Arc<Doors>) -> Router<Arc<Doors>> {
     Router::new()
         .merge(plausible::routes())
         .merge(umami::routes())
@@ -85,7 +88,10 @@ pub(crate) fn routes() -> Router<Arc<Doors>> {
         .merge(segment::routes())
         .merge(snowplow::routes())
         .merge(shopify::routes())
-        .layer(middleware::from_fn(cors))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(doors),
+            cors::trackers,
+        ))
 }
 
 /// A door that takes events as `dialect` has them.
@@ -137,66 +143,148 @@ async fn handle(
         })
         .await?;
 
-    let mut arrivals: HashMap<String, Arrival> = HashMap::new();
-    for entry in &reading.entries {
-        if arrivals.contains_key(&entry.site) {
-            continue;
-        }
-        match doors.keys.pass_of(dialect.tracker, &entry.site).await {
-            Ok(pass) => {
-                let arrival = doors.arrived(pass, &entry.site, &head, request.received_at)?;
-                arrivals.insert(entry.site.clone(), arrival);
-            }
-            Err(error) => match Refusal::from(error) {
-                Refusal::Key => {}
-                refusal => return Err(refusal),
-            },
-        }
-    }
-    let mut outcome = Outcome::default();
+    let mut sites = Sites::of(doors, dialect, &reading, &head, request.received_at).await;
     let (known, unknown): (Vec<_>, Vec<_>) =
-        (reading.entries.into_iter()).partition(|entry| arrivals.contains_key(&entry.site));
-    for _ in &unknown {
-        // Counts it; what it would answer is not for this client.
-        let mut answer = doors.answer(Err(Refusal::Key));
-        outcome.refused += 1;
-        if let (true, Some(status)) = (known.is_empty(), dialect.unknown) {
-            *answer.status_mut() = status;
-            return Ok(answer);
+        (reading.entries.into_iter()).partition(|entry| sites.arrivals.contains_key(&entry.site));
+    for entry in unknown {
+        // A copy that is left out is neither.
+        if let Some((_, events)) = sites.refused.get_mut(&entry.site) {
+            *events += 1;
         }
     }
-    let rules = doors.keys.rules().unwrap_or_default();
     let reading = Reading {
         entries: known,
         ..reading
     };
-    let (verdicts, visitor) = doors
-        .compute(size, move || Ok(judge(reading, arrivals, &rules)))
+    let repeatable = reading.entries.iter().all(Entry::is_repeatable);
+    let rules = doors.keys.rules().unwrap_or_default();
+    let arrivals = sites.arrivals;
+    let Judged {
+        verdict,
+        visitor,
+        limited,
+    } = doors
+        .compute(size, move || {
+            Ok(judge(reading, arrivals, &rules, dialect.amounts))
+        })
         .await?;
-    // Storing takes from the limits of the first.
-    for verdict in verdicts.iter().skip(1) {
-        let events = verdict.received.into();
-        doors.buckets.take(&verdict.payer, events, now_ms())?;
+    let mut refused: Vec<_> = sites.refused.into_values().chain(limited).collect();
+    let mut outcome = Outcome {
+        visitor,
+        refused: refused.iter().map(|(_, events)| events).sum(),
+        ..Outcome::default()
+    };
+    let Some(verdict) = verdict else {
+        // Nothing is taken: what is worth to come again for is said first.
+        refused
+            .sort_by_key(|(refusal, _)| (!refusal.is_passing(), matches!(refusal, Refusal::Key)));
+        let mut refused = refused.into_iter();
+        return match refused.next() {
+            None => Ok((dialect.answer)(&request, &outcome)),
+            Some((Refusal::Key, events)) => {
+                let all = events + refused.map(|(_, events)| events).sum::<u32>();
+                doors.count_refused(&Refusal::Key, all);
+                Ok(match dialect.unknown {
+                    None => (dialect.answer)(&request, &outcome),
+                    Some(status) => {
+                        let mut answer = Refusal::Key.into_response();
+                        *answer.status_mut() = status;
+                        answer
+                    }
+                })
+            }
+            Some((refusal, _)) => Err(refusal),
+        };
+    };
+    let verdict = doors.store(verdict, share).await?;
+    outcome.accepted = verdict.accepted;
+    outcome.refused += verdict.received - verdict.accepted;
+    let mut reasons = verdict.rejected.iter().map(|one| one.refused.reason);
+    outcome.bot = reasons.any(|reason| reason.as_str() == "bot");
+    let mut passing = None;
+    for (refusal, events) in refused {
+        if repeatable && passing.is_none() && refusal.is_passing() {
+            // What was stored has ids, so that the whole request may come again, and the rest of it have its chance.
+            passing = Some(refusal);
+        } else {
+            doors.count_refused(&refusal, events);
+        }
     }
-    if let Some(verdict) = verdicts.into_iter().reduce(join) {
-        let verdict = doors.store(verdict, share).await?;
-        outcome.accepted = verdict.accepted;
-        outcome.refused += verdict.received - verdict.accepted;
-        let mut reasons = verdict.rejected.iter().map(|one| one.refused.reason);
-        outcome.bot = reasons.any(|reason| reason.as_str() == "bot");
+    match passing {
+        Some(refusal) => Err(refusal),
+        None => Ok((dialect.answer)(&request, &outcome)),
     }
-    outcome.visitor = visitor;
-    Ok((dialect.answer)(&request, &outcome))
 }
 
-/// Judges the events of a reading, each as its site's: a verdict a site, and the last event's visitor.
+/// The sites of a request's events, by the names that its client has for them.
+struct Sites {
+    /// Those that events are taken of.
+    arrivals: HashMap<String, Arrival>,
+    /// Why events of the others are not taken, and how many there are.
+    refused: HashMap<String, (Refusal, u32)>,
+}
+
+impl Sites {
+    async fn of(
+        doors: &Arc<Doors>,
+        dialect: &Dialect,
+        reading: &Reading,
+        head: &Head,
+        received_at: u64,
+    ) -> Self {
+        let names: HashSet<String> = reading
+            .entries
+            .iter()
+            .map(|entry| entry.site.clone())
+            .collect();
+        let mut passes = doors.keys.passes_of(dialect.tracker, names).await;
+        let mut sites = Self {
+            arrivals: HashMap::new(),
+            refused: HashMap::new(),
+        };
+        let mut seen = HashSet::new();
+        for name in reading.entries.iter().map(|entry| &entry.site) {
+            let Some(pass) = passes.remove(name) else {
+                continue;
+            };
+            let arrival = pass
+                .map_err(Refusal::from)
+                .and_then(|pass| doors.arrived(pass, head, received_at));
+            match arrival {
+                // Of copies each site gets one, whatever names it is called by.
+                Ok(arrival) if reading.copies && !seen.insert(arrival.pass.grant.site) => {}
+                Ok(arrival) => {
+                    sites.arrivals.insert(name.clone(), arrival);
+                }
+                Err(refusal) => {
+                    sites.refused.insert(name.clone(), (refusal, 0));
+                }
+            }
+        }
+        sites
+    }
+}
+
+/// What became of the events of sites that are known.
+struct Judged {
+    /// Of all sites together; none: there were no events, or limits are reached.
+    verdict: Option<Verdict>,
+    /// Of the last event.
+    visitor: String,
+    /// Limits that are reached, and the events that are therefore not judged.
+    limited: Vec<(Refusal, u32)>,
+}
+
+/// Judges the events of a reading, each as its site's.
 fn judge(
     reading: Reading,
     arrivals: HashMap<String, Arrival>,
     rules: &crate::snapshot::Rules,
-) -> (Vec<Verdict>, String) {
-    let mut last = String::new();
-    let mut verdicts = Vec::new();
+    amounts: Amounts,
+) -> Judged {
+    let mut visitor = String::new();
+    let mut verdict: Option<Verdict> = None;
+    let mut limited = Vec::new();
     let mut by_site: HashMap<String, Vec<Entry>> = HashMap::new();
     for entry in reading.entries {
         by_site.entry(entry.site.clone()).or_default().push(entry);
@@ -211,7 +299,14 @@ fn judge(
         reading.client.clone_into(&mut context.client.name);
         context.device = reading.device.clone();
         let (id, now) = (context.site, context.received_at);
-        let mut judge = Judge::new(context);
+        let knows_currency = context.enricher.knows_currencies();
+        let mut judge = match Judge::new(context, entries.len()) {
+            Ok(judge) => judge,
+            Err(reached) => {
+                limited.push((Refusal::Limited(reached), entries.len() as u32));
+                continue;
+            }
+        };
         let mut later = entries.iter().filter(|entry| entry.is_now()).count();
         for entry in entries {
             let is_now = entry.is_now();
@@ -226,11 +321,20 @@ fn judge(
                         let sender = draft.sender.as_ref().unwrap_or(&sender);
                         draft.visitor = visitor::of_day(id, settings, sender, now).into();
                     }
-                    if let Some(order) = &mut draft.event.order {
-                        let currency = settings.map_or("", |site| site.currency.as_str());
+                    let order = draft.event.order.as_mut();
+                    let refused = order.and_then(|order| {
+                        let currency = settings.filter(|_| knows_currency);
+                        let currency = currency.map_or("", |site| site.currency.as_str());
                         commerce::settle(order, currency);
+                        commerce::check(order, amounts).err()
+                    });
+                    draft.visitor.as_ref().clone_into(&mut visitor);
+                    if let Some(refused) = refused {
+                        let payload =
+                            |context: &Context| entry::payload(&draft, context.received_at);
+                        judge.unreadable(&draft.visitor, draft.consent, refused, payload);
+                        continue;
                     }
-                    draft.visitor.as_ref().clone_into(&mut last);
                     let copy = draft.clone();
                     judge.event(*draft, |context| entry::payload(&copy, context.received_at));
                 }
@@ -246,9 +350,17 @@ fn judge(
                 }
             }
         }
-        verdicts.push(judge.finish());
+        let one = judge.finish();
+        verdict = Some(match verdict {
+            Some(whole) => join(whole, one),
+            None => one,
+        });
     }
-    (verdicts, last)
+    Judged {
+        verdict,
+        visitor,
+        limited,
+    }
 }
 
 /// Adds a verdict to another. Encoded records are joined by writing one behind the other: that is how protobuf joins
@@ -257,6 +369,7 @@ fn join(mut whole: Verdict, one: Verdict) -> Verdict {
     whole.received += one.received;
     whole.accepted += one.accepted;
     whole.warned += one.warned;
+    whole.paid.extend(one.paid);
     whole.rejected.extend(one.rejected);
     whole.record = match (whole.record.take(), one.record) {
         (Some((first, span)), Some((second, more))) => {
@@ -268,46 +381,4 @@ fn join(mut whole: Verdict, one: Verdict) -> Verdict {
         (first, second) => first.or(second),
     };
     whole
-}
-
-/// Pages of any origin may send and read the answers, with cookies: trackers' clients ask for that.
-async fn cors(request: axum::extract::Request, next: Next) -> Response {
-    let origin = request.headers().get(ORIGIN).cloned();
-    let asked = request
-        .headers()
-        .get(ACCESS_CONTROL_REQUEST_HEADERS)
-        .cloned();
-    let preflight = request.method() == Method::OPTIONS;
-    let mut response = if preflight {
-        StatusCode::NO_CONTENT.into_response()
-    } else {
-        next.run(request).await
-    };
-    let headers = response.headers_mut();
-    let mut put = |name: HeaderName, value: HeaderValue| headers.insert(name, value);
-    if preflight {
-        let methods = HeaderValue::from_static("GET, POST, OPTIONS");
-        put(ACCESS_CONTROL_ALLOW_METHODS, methods);
-        put(
-            ACCESS_CONTROL_ALLOW_HEADERS,
-            asked.unwrap_or_else(|| HeaderValue::from_static("content-type")),
-        );
-        put(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200"));
-    }
-    if let Some(origin) = origin {
-        put(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        let yes = HeaderValue::from_static("true");
-        put(ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
-        let exposed = HeaderValue::from_static("retry-after, x-plausible-dropped");
-        put(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
-    }
-    put(
-        HeaderName::from_static("cross-origin-resource-policy"),
-        HeaderValue::from_static("cross-origin"),
-    );
-    headers.append(VARY, HeaderValue::from_static("origin"));
-    if !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-    response
 }

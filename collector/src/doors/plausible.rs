@@ -1,5 +1,6 @@
 //! Plausible: `POST /api/event`, with the short names of its script or the long ones of its API.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use wakeline_proto::v1;
 use wakeline_proto::v1::EventType;
 
-use super::commerce::thousandths;
+use super::commerce::{Amounts, thousandths};
 use super::entry::{Entry, Reading, custom, draft, malformed, within_limits};
 use super::json::{first, number, properties};
 use super::request::{Request, text};
@@ -21,6 +22,10 @@ use crate::judge::{Draft, Refused};
 
 pub(super) const DIALECT: Dialect = Dialect {
     tracker: "plausible",
+    amounts: Amounts {
+        value: "revenue.amount",
+        price: "price",
+    },
     read,
     answer,
     unknown: None,
@@ -32,14 +37,19 @@ pub(super) fn routes() -> Router<Arc<Doors>> {
 
 fn read(request: &Request) -> Result<Reading, Refusal> {
     let body = request.json()?;
-    // A page may be counted by several sites.
+    // A page may be counted by several sites, by each once.
     let domains = first(&body, &["d", "domain"]);
-    let entries = domains.split(',').map(|domain| Entry {
-        cookieless: true,
-        ..Entry::of(domain.trim(), event(&body), &body)
-    });
+    let mut seen = HashSet::new();
+    let domains = domains.split(',').map(str::trim);
+    let entries = domains
+        .filter(|domain| seen.insert(*domain))
+        .map(|domain| Entry {
+            cookieless: true,
+            ..Entry::of(domain, event(&body), &body)
+        });
     Ok(Reading {
         client: "plausible",
+        copies: true,
         entries: within_limits(request, entries)?,
         ..Reading::default()
     })

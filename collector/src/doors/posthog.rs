@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use wakeline_proto::v1;
 use wakeline_proto::v1::EventType;
 
-use super::commerce;
+use super::commerce::{self, Amounts};
 use super::entry::{Entry, Reading, custom, draft, malformed, put_text, title, within_limits};
 use super::json::{claim, first, number, properties};
 use super::request::{self, Params, Request, base64, empty, script};
@@ -22,6 +22,10 @@ use crate::judge::{Claim, Draft, Refused};
 
 pub(super) const DIALECT: Dialect = Dialect {
     tracker: "posthog",
+    amounts: Amounts {
+        value: "revenue, total or value",
+        price: "the price of a product",
+    },
     read,
     answer,
     unknown: Some(StatusCode::UNAUTHORIZED),
@@ -137,6 +141,7 @@ fn read(request: &Request) -> Result<Reading, Refusal> {
         client: "posthog",
         device: list.first().map(device).unwrap_or_default(),
         entries: within_limits(request, entries)?,
+        ..Reading::default()
     })
 }
 

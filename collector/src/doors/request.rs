@@ -158,15 +158,53 @@ impl Request {
         Some(pair.split(':').next().unwrap_or_default().to_owned())
     }
 
-    /// The body as JSON, whatever it calls itself. Of a name that is given twice the last value counts.
+    /// The body as JSON, whatever it calls itself. Of a name that is given twice the last value counts. A number that is
+    /// beyond every double is taken as its text: it is one event's fault.
     pub(super) fn json(&self) -> Result<Value, Refusal> {
         let text = self
             .body
             .strip_prefix(b"\xef\xbb\xbf")
             .unwrap_or(&self.body);
         serde_json::from_slice(text)
+            .or_else(|error| {
+                let quoted = quote_large_numbers(text).ok_or(error)?;
+                serde_json::from_slice(&quoted)
+            })
             .map_err(|error| Refusal::Malformed(format!("the body is not JSON: {error}")))
     }
+}
+
+/// JSON with the numbers in quotes that no double holds (`1e400`); `None` if there are none.
+fn quote_large_numbers(json: &[u8]) -> Option<Vec<u8>> {
+    let mut quoted = Vec::with_capacity(json.len() + 16);
+    let mut found = false;
+    let mut at = 0;
+    while let Some(&byte) = json.get(at) {
+        let start = at;
+        if byte == b'"' {
+            at += 1;
+            while let Some(&byte) = json.get(at).filter(|byte| **byte != b'"') {
+                at += if byte == b'\\' { 2 } else { 1 };
+            }
+            at = (at + 1).min(json.len());
+        } else if byte == b'-' || byte.is_ascii_digit() {
+            let of_number = |byte: &&u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+            at += json[at..].iter().take_while(of_number).count();
+            let number = std::str::from_utf8(&json[start..at]).ok();
+            let number: Option<f64> = number.and_then(|number| number.parse().ok());
+            if number.is_some_and(f64::is_infinite) {
+                found = true;
+                quoted.push(b'"');
+                quoted.extend_from_slice(&json[start..at]);
+                quoted.push(b'"');
+                continue;
+            }
+        } else {
+            at += 1;
+        }
+        quoted.extend_from_slice(&json[start..at]);
+    }
+    found.then_some(quoted)
 }
 
 /// Base64 in either alphabet, padded or not.
@@ -230,4 +268,38 @@ pub(super) fn uuid(bits: u128) -> String {
         &hex[20..],
     ];
     parts.join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::quote_large_numbers;
+
+    #[test]
+    fn only_numbers_that_no_double_holds_become_texts() {
+        for (json, expected) in [
+            (
+                r#"{"a":1e400,"b":-1E+999,"c":1.5}"#,
+                Some(r#"{"a":"1e400","b":"-1E+999","c":1.5}"#),
+            ),
+            (r#"{"a":"1e400","b":"\" 1e400"}"#, None),
+            ("[1,2e3,-0.5]", None),
+            (r#"{"a":"unfinished 1e400"#, None),
+            (r#"["\\",1e400]"#, Some(r#"["\\","1e400"]"#)),
+        ] {
+            let quoted = quote_large_numbers(json.as_bytes());
+            assert_eq!(quoted.as_deref(), expected.map(str::as_bytes), "{json}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_copied_but_for_quotes(json in "[\\[\\]{},:\"\\\\ 0-9eE+.a-]{0,60}") {
+            if let Some(quoted) = quote_large_numbers(json.as_bytes()) {
+                let without = |bytes: &[u8]| bytes.iter().copied().filter(|byte| *byte != b'"').collect::<Vec<_>>();
+                prop_assert_eq!(without(&quoted), without(json.as_bytes()));
+            }
+        }
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use wakeline_proto::v1;
 use wakeline_proto::v1::EventType;
 
-use super::commerce;
+use super::commerce::{self, Amounts};
 use super::entry::{Entry, Reading, custom, draft, malformed, title, within_limits};
 use super::json::{claim, first, number, properties};
 use super::request::{self, Request};
@@ -21,6 +21,10 @@ use crate::judge::{Draft, Refused};
 
 pub(super) const DIALECT: Dialect = Dialect {
     tracker: "segment",
+    amounts: Amounts {
+        value: "revenue, total or value",
+        price: "the price of a product",
+    },
     read,
     answer: |_, _| request::json(&json!({"success": true})),
     unknown: Some(StatusCode::UNAUTHORIZED),
@@ -125,6 +129,7 @@ fn read(request: &Request) -> Result<Reading, Refusal> {
         client: "segment",
         device: device(context),
         entries: within_limits(request, entries)?,
+        ..Reading::default()
     })
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use wakeline_proto::v1;
 use wakeline_proto::v1::EventType;
 
-use super::commerce::thousandths;
+use super::commerce::{Amounts, thousandths};
 use super::entry::{Entry, Reading, custom, draft, malformed, put_text, title, within_limits};
 use super::json::{claim, first, number, properties};
 use super::request::{self, Request};
@@ -22,6 +22,10 @@ use crate::judge::{Draft, Refused};
 
 pub(super) const DIALECT: Dialect = Dialect {
     tracker: "shopify",
+    amounts: Amounts {
+        value: "totalPrice.amount",
+        price: "price.amount",
+    },
     read,
     answer,
     unknown: Some(StatusCode::UNAUTHORIZED),
@@ -62,6 +66,7 @@ fn read(request: &Request) -> Result<Reading, Refusal> {
             ..v1::Device::default()
         },
         entries: within_limits(request, entries)?,
+        ..Reading::default()
     })
 }
 

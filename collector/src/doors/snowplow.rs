@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use wakeline_proto::v1;
 use wakeline_proto::v1::EventType;
 
-use super::commerce::{self, thousandths, thousandths_of};
+use super::commerce::{self, Amounts, thousandths, thousandths_of};
 use super::entry::{
     Entry, Reading, custom, draft, malformed, put_text, size, title, within_limits,
 };
@@ -24,6 +24,10 @@ use crate::judge::{Draft, Refused};
 
 pub(super) const DIALECT: Dialect = Dialect {
     tracker: "snowplow",
+    amounts: Amounts {
+        value: "revenue, total_value or tr_tt",
+        price: "the price of a product (ti_pr)",
+    },
     read,
     answer,
     unknown: Some(StatusCode::UNAUTHORIZED),
@@ -127,6 +131,7 @@ fn read(request: &Request) -> Result<Reading, Refusal> {
         client: "snowplow",
         device,
         entries: within_limits(request, entries)?,
+        ..Reading::default()
     })
 }
 

@@ -189,11 +189,12 @@ fn wrapped(inner: &Value) -> Vec<Value> {
 fn what_events_share_counts_for_each_of_them() {
     let long = "x".repeat(50_000);
     let many = |one: &str, count: usize| vec![one; count].join(",");
+    let sites: Vec<String> = (0..900).map(|at| format!("site-{at}")).collect();
     let requests = [
         (
             0,
             String::new(),
-            json!({"n": "e", "u": long, "d": many("shop", 900)}).to_string(),
+            json!({"n": "e", "u": long, "d": sites.join(",")}).to_string(),
         ),
         (3, format!("ep.a={long}"), "en=a\n".repeat(900)),
         (3, String::new(), "en=a\n".repeat(1_001)),

@@ -10,7 +10,7 @@ use wakeline_proto::v1;
 use wakeline_proto::v1::EventType;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use super::commerce::thousandths;
+use super::commerce::{Amounts, thousandths};
 use super::entry::{Entry, Reading, custom, draft, malformed, put_text, size, title};
 use super::json::{claim, first, properties};
 use super::request::{self, Request, uuid};
@@ -21,6 +21,10 @@ use crate::judge::{Draft, Refused};
 
 pub(super) const DIALECT: Dialect = Dialect {
     tracker: "umami",
+    amounts: Amounts {
+        value: "data.revenue",
+        price: "price",
+    },
     read,
     answer,
     unknown: Some(StatusCode::BAD_REQUEST),
@@ -50,6 +54,7 @@ fn read(request: &Request) -> Result<Reading, Refusal> {
             cookieless: true,
             ..Entry::of(&website, event(&body), &body)
         }],
+        ..Reading::default()
     })
 }
 

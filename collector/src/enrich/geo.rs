@@ -15,8 +15,8 @@ use super::database::Database;
 /// The package with countries in the public domain.
 const PACKAGE: &str = "@ip-location-db/geo-whois-asn-country-mmdb";
 const PACKAGE_FILE: &str = "geo-whois-asn-country.mmdb";
-/// The name of the fetched database in the data folder.
-pub(crate) const FETCHED: &str = "country.mmdb";
+/// The name of the fetched database in its folder.
+pub const FETCHED: &str = "country.mmdb";
 
 /// What is read of an entry: MaxMind's layout, and the flat one of ip-location-db.
 #[derive(Deserialize)]
@@ -25,6 +25,12 @@ struct Entry {
     country_code: Option<String>,
     subdivisions: Option<Vec<Coded>>,
     city: Option<City>,
+    location: Option<Spot>,
+}
+
+#[derive(Deserialize)]
+struct Spot {
+    time_zone: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -42,10 +48,18 @@ struct Names {
     en: Option<String>,
 }
 
+/// Where an address is.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    pub(crate) location: v1::Location,
+    /// IANA name; empty: not known.
+    pub(crate) time_zone: String,
+}
+
 /// Where `ip` is; unknown without a database.
-pub(crate) fn locate(database: &Database, ip: IpAddr) -> v1::Location {
+pub(crate) fn locate(database: &Database, ip: IpAddr) -> Place {
     let Some(entry) = database.find::<Entry>(ip) else {
-        return v1::Location::default();
+        return Place::default();
     };
     let code = entry.country.and_then(|country| country.iso_code);
     let country = code
@@ -56,13 +70,17 @@ pub(crate) fn locate(database: &Database, ip: IpAddr) -> v1::Location {
     let subdivision = entry.subdivisions.and_then(|all| all.into_iter().next());
     let region = subdivision.and_then(|first| first.iso_code);
     let names = entry.city.and_then(|city| city.names);
-    v1::Location {
-        region: match region {
-            Some(region) if !country.is_empty() => format!("{country}-{region}"),
-            _ => String::new(),
+    let time_zone = entry.location.and_then(|location| location.time_zone);
+    Place {
+        location: v1::Location {
+            region: match region {
+                Some(region) if !country.is_empty() => format!("{country}-{region}"),
+                _ => String::new(),
+            },
+            city: names.and_then(|names| names.en).unwrap_or_default(),
+            country,
         },
-        city: names.and_then(|names| names.en).unwrap_or_default(),
-        country,
+        time_zone: time_zone.unwrap_or_default(),
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod agent;
 pub(crate) mod client_ip;
 mod database;
 pub(crate) mod geo;
+mod language;
 mod networks;
 pub(crate) mod source;
 
@@ -41,6 +42,8 @@ pub(crate) struct Sender {
     pub(crate) user_agent: String,
     /// User-agent client hints.
     pub(crate) hints: Hints,
+    /// `Accept-Language`, as it came; empty: none.
+    pub(crate) languages: String,
 }
 
 impl std::fmt::Debug for Sender {
@@ -81,6 +84,8 @@ pub(crate) struct Origin {
     pub(crate) agent: v1::Agent,
     /// Place, as far as the address tells.
     pub(crate) location: v1::Location,
+    /// IANA name of the time zone there; empty: not known.
+    pub(crate) time_zone: String,
     /// The software says that it is no person's.
     pub(crate) bot: Option<Bot>,
 }
@@ -174,24 +179,69 @@ impl Enricher {
                 model: text("sec-ch-ua-model"),
                 no_language: !headers.contains_key(ACCEPT_LANGUAGE),
             },
+            languages: text(ACCEPT_LANGUAGE.as_str()),
         }
     }
 
     /// What is kept of `sender`, by the steps that are switched on.
     pub(crate) fn origin(&self, sender: &Sender) -> Arc<Origin> {
         let known = self.known(sender);
+        let place = match sender.ip {
+            Some(ip) if self.steps.place || self.steps.time_zone => geo::locate(&self.places, ip),
+            _ => geo::Place::default(),
+        };
         Arc::new(Origin {
             agent: if self.steps.agent {
                 known.agent.clone()
             } else {
                 v1::Agent::default()
             },
-            location: match sender.ip {
-                Some(ip) if self.steps.place => geo::locate(&self.places, ip),
-                _ => v1::Location::default(),
+            location: if self.steps.place {
+                place.location
+            } else {
+                v1::Location::default()
+            },
+            time_zone: if self.steps.time_zone {
+                place.time_zone
+            } else {
+                String::new()
             },
             bot: known.bot,
         })
+    }
+
+    /// What is kept of a request's device, by the steps that are switched on: what the client says of language and time zone,
+    /// else what browser and address tell.
+    pub(crate) fn device(
+        &self,
+        mut device: v1::Device,
+        sender: &Sender,
+        origin: &Origin,
+    ) -> v1::Device {
+        if self.steps.language {
+            device.language = language::normal(&device.language);
+            if device.language.is_empty() {
+                device.language = language::normal(language::preferred(&sender.languages));
+            }
+        } else {
+            device.language.clear();
+        }
+        if !self.steps.time_zone {
+            device.timezone.clear();
+        } else if device.timezone.is_empty() {
+            device.timezone.clone_from(&origin.time_zone);
+        }
+        device
+    }
+
+    /// Whether times are corrected by what the client's clock showed when it sent.
+    pub(crate) fn corrects_clocks(&self) -> bool {
+        self.steps.clock
+    }
+
+    /// Whether amounts without a currency are in the site's.
+    pub(crate) fn knows_currencies(&self) -> bool {
+        self.steps.currency
     }
 
     /// Whether it is told what brought visitors.

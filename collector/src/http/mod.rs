@@ -12,6 +12,7 @@
 //! A refusal is a [`problem::Refusal`]; it is counted and answered in one place, [`Doors::answer`].
 
 pub(crate) mod body;
+pub(crate) mod cors;
 mod doors;
 pub(crate) mod guard;
 mod metrics;
@@ -27,18 +28,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
-use axum::middleware::{self, Next};
+use axum::extract::{ConnectInfo, FromRequestParts, State};
+use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
-use hyper::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, HeaderName, HeaderValue,
-    ORIGIN, VARY,
-};
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{HeaderMap, StatusCode};
 use tokio::sync::Semaphore;
 use wakeline_proto::Reason;
 use wakeline_spool::SegmentLog;
@@ -50,7 +46,6 @@ use crate::judge::Verdict;
 use crate::judge::names::Names;
 use crate::judge::native::Arrival;
 use crate::keys::{KeyError, Keys, Pass};
-use crate::rules::SiteRules;
 use crate::rules::limits::{Buckets, Payer};
 use crate::stats::Stats;
 use crate::tallies::{Tallies, UNKNOWN_SITE};
@@ -60,6 +55,9 @@ use sdk_files::SdkFiles;
 
 /// Room that readiness asks for: the largest record that one request can make.
 const ROOM_BYTES: u64 = 16 << 20;
+
+/// The app that a request is of, where its key is bound to some.
+const APP: HeaderName = HeaderName::from_static("wakeline-app");
 
 const PIXEL_METHODS: &str = "GET, OPTIONS";
 
@@ -92,7 +90,7 @@ pub(crate) struct Doors {
     pub(crate) keys: Keys,
     pub(crate) enricher: Arc<Enricher>,
     pub(crate) names: Arc<Names>,
-    pub(crate) buckets: Buckets,
+    pub(crate) buckets: Arc<Buckets>,
     pub(crate) log: SegmentLog,
     pub(crate) stats: Stats,
     pub(crate) tallies: Arc<Tallies>,
@@ -126,15 +124,15 @@ impl Doors {
         let mut public = Router::new().route(&format!("{prefix}/{{*path}}"), any(not_found));
         for (path, door, methods) in doors {
             let door = door
-                .options(move || async move { preflight(methods) })
+                .options(async move || cors::preflight(methods))
                 .fallback(move |State(doors): State<Arc<Self>>| async move {
                     doors.answer(Err(Refusal::Method(methods)))
                 });
             public = public.route(&format!("{prefix}{path}"), door);
         }
         public
-            .layer(middleware::from_fn(allow_origin))
-            .merge(crate::doors::routes())
+            .layer(middleware::from_fn_with_state(Arc::clone(&self), cors::own))
+            .merge(crate::doors::routes(&self))
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics::door))
@@ -150,14 +148,25 @@ impl Doors {
         outcome.unwrap_or_else(|refusal| {
             self.stats.refused(&refusal);
             match &refusal {
-                Refusal::Key => self.tallies.add(UNKNOWN_SITE, Reason::UnknownKey),
-                Refusal::Limited(reached) => self.tallies.add(reached.site, Reason::RateLimited),
+                Refusal::Key => self.tallies.add(UNKNOWN_SITE, Reason::UnknownKey, 1),
+                Refusal::Limited(reached) => self.tallies.add(reached.site, Reason::RateLimited, 1),
                 Refusal::Spool(error) => tracing::error!(%error, "events can't be stored"),
                 // No more than its name: the text may quote what was sent.
                 other => tracing::debug!(refusal = other.label(), "refused"),
             }
             refusal.into_response()
         })
+    }
+
+    /// Counts events of a request whose other ones were stored.
+    pub(crate) fn count_refused(&self, refusal: &Refusal, events: u32) {
+        self.stats.refused(refusal);
+        let (site, reason) = match refusal {
+            Refusal::Limited(reached) => (reached.site, Reason::RateLimited),
+            // What nobody could be asked about belongs to no site, as far as is known.
+            _ => (UNKNOWN_SITE, Reason::UnknownKey),
+        };
+        self.tallies.add(site, reason, events.into());
     }
 
     /// What comes with a request whose body has come. Of a server the head says nothing about the visitor.
@@ -168,14 +177,13 @@ impl Doors {
         received_at: u64,
     ) -> Result<Arrival, Refusal> {
         let pass = self.keys.pass(key).await.map_err(Refusal::from)?;
-        self.arrived(pass, key, head, received_at)
+        self.arrived(pass, head, received_at)
     }
 
     /// As [`Doors::arrival`], of a client that may write what `pass` says.
     pub(crate) fn arrived(
         &self,
         pass: Pass,
-        key: &str,
         head: &Head,
         received_at: u64,
     ) -> Result<Arrival, Refusal> {
@@ -184,15 +192,21 @@ impl Doors {
                 .get(name)
                 .is_some_and(|value: &HeaderValue| value == "1")
         };
-        if !pass.grant.server && !from_allowed_origin(&head.headers, &pass.rules) {
+        if !pass.grant.server && !cors::from_allowed_origin(&head.headers, &pass.rules) {
             return Err(Refusal::Origin);
+        }
+        if let Some(apps) = &pass.grant.apps {
+            let app = head.headers.get(APP);
+            if !app.is_some_and(|app| apps.iter().any(|one| app == one.as_str())) {
+                return Err(Refusal::App);
+            }
         }
         let sender = if pass.grant.server {
             Sender::default()
         } else {
             self.enricher.sender(&head.headers, head.peer)
         };
-        let payer = Payer::new(pass.rules.limits, pass.grant.site, key, sender.ip);
+        let payer = Payer::new(pass.rules.limits, pass.grant.site, &pass.payer, sender.ip);
         // Who has used up a limit costs no more work.
         self.buckets.take(&payer, 0, received_at)?;
         Ok(Arrival {
@@ -203,6 +217,7 @@ impl Doors {
             sender,
             enricher: Arc::clone(&self.enricher),
             names: Arc::clone(&self.names),
+            buckets: Arc::clone(&self.buckets),
         })
     }
 
@@ -210,10 +225,24 @@ impl Doors {
     pub(crate) async fn store(
         self: &Arc<Self>,
         verdict: Verdict,
+        share: Share,
+    ) -> Result<Verdict, Refusal> {
+        let (paid, at) = (verdict.paid.clone(), now_ms());
+        let stored = self.append(verdict, share).await;
+        if stored.is_err() {
+            // It may come again, and then pays again.
+            for (payer, events) in paid {
+                self.buckets.give_back(&payer, events, at);
+            }
+        }
+        stored
+    }
+
+    async fn append(
+        self: &Arc<Self>,
+        verdict: Verdict,
         mut share: Share,
     ) -> Result<Verdict, Refusal> {
-        self.buckets
-            .take(&verdict.payer, verdict.received.into(), now_ms())?;
         let doors = Arc::clone(self);
         let Some((payload, span)) = verdict.record.clone() else {
             doors.count(&verdict);
@@ -269,15 +298,6 @@ impl Doors {
     }
 }
 
-/// Whether the page that sends is of a host that the site names. What is no page says no origin.
-fn from_allowed_origin(headers: &HeaderMap, rules: &SiteRules) -> bool {
-    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
-    let host = origin
-        .and_then(|origin| origin.split_once("://"))
-        .map(|(_, host)| host);
-    host.is_none_or(|host| rules.allows_host(&host.to_ascii_lowercase()))
-}
-
 impl From<KeyError> for Refusal {
     fn from(error: KeyError) -> Self {
         match error {
@@ -309,43 +329,4 @@ async fn ready(State(doors): State<Arc<Doors>>) -> Response {
     } else {
         Refusal::NotReady.into_response()
     }
-}
-
-fn preflight(methods: &'static str) -> Response {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static(methods),
-    );
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("authorization, content-encoding, content-type, idempotency-key"),
-    );
-    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200"));
-    response
-}
-
-/// Pages of any origin may send and read: a write key is public, and no cookie is looked at.
-async fn allow_origin(request: Request, next: Next) -> Response {
-    let origin = request.headers().get(ORIGIN).cloned();
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    headers.append(VARY, HeaderValue::from_static("origin"));
-    headers.insert(
-        HeaderName::from_static("cross-origin-resource-policy"),
-        HeaderValue::from_static("cross-origin"),
-    );
-    if let Some(origin) = origin {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(
-            ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("retry-after"),
-        );
-    }
-    if !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-    response
 }

@@ -6,6 +6,7 @@ use hyper::StatusCode;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use wakeline_spool::AppendError;
 
+use super::cors::NotForPages;
 use crate::rules::limits::Reached;
 
 /// Why a request is refused as a whole. Nothing of it was kept.
@@ -19,6 +20,8 @@ pub(crate) enum Refusal {
     Forbidden(&'static str),
     #[error("the site does not take events of pages of this origin")]
     Origin,
+    #[error("the key is for some apps only: name yours in the header Wakeline-App")]
+    App,
     #[error("{}; come again in {} s", .0.what, .0.retry_after)]
     Limited(Reached),
     #[error("there is nothing at this path")]
@@ -56,11 +59,12 @@ struct Answer {
 
 impl Refusal {
     /// Every label.
-    pub(crate) const LABELS: [&'static str; 16] = [
+    pub(crate) const LABELS: [&'static str; 17] = [
         "malformed",
         "key",
         "forbidden",
         "origin",
+        "app",
         "rate_limited",
         "not_found",
         "method",
@@ -79,6 +83,11 @@ impl Refusal {
         self.answer().label
     }
 
+    /// Whether it is worth to come again with the same.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.answer().retry_after.is_some()
+    }
+
     fn answer(&self) -> Answer {
         let (status, label, title, retry_after) = match self {
             Self::Malformed(_) => (
@@ -90,6 +99,7 @@ impl Refusal {
             Self::Key => (StatusCode::UNAUTHORIZED, "key", "Unknown key", None),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Not allowed", None),
             Self::Origin => (StatusCode::FORBIDDEN, "origin", "Origin not allowed", None),
+            Self::App => (StatusCode::FORBIDDEN, "app", "App not allowed", None),
             Self::Limited(reached) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate_limited",
@@ -191,6 +201,10 @@ impl IntoResponse for Refusal {
         if let Some(seconds) = answer.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if matches!(self, Self::Origin) {
+            response.extensions_mut().insert(NotForPages);
+        }
+        let headers = response.headers_mut();
         match self {
             Self::Method(allowed) => {
                 headers.insert(ALLOW, HeaderValue::from_static(allowed));

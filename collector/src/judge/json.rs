@@ -36,6 +36,7 @@ use wakeline_proto::{EventId, Reason, limits, v1};
 use super::native::Arrival;
 use super::{Claim, Context, Draft, Judge, Refused, Verdict};
 use crate::enrich::Sender;
+use crate::rules::limits::Reached;
 
 /// The name of the client in events that came as JSON.
 const CLIENT: &str = "json";
@@ -54,6 +55,14 @@ pub(crate) enum BodyError {
     TooMany(usize),
     #[error("only a server key may send historical events")]
     HistoricalByWriteKey,
+    #[error("a limit is reached")]
+    Limited(Reached),
+}
+
+impl From<Reached> for BodyError {
+    fn from(reached: Reached) -> Self {
+        Self::Limited(reached)
+    }
 }
 
 /// The events of a body, each as its text.
@@ -123,7 +132,7 @@ impl<'a> JsonBody<'a> {
             return Err(BodyError::HistoricalByWriteKey);
         }
         let request = idempotency_key.map(xxhash_rust::xxh3::xxh3_128);
-        let mut judge = Judge::new(context(arrival, self.historical));
+        let mut judge = Judge::new(context(arrival, self.historical), self.events.len())?;
         for (index, raw) in self.events.iter().enumerate() {
             let text = raw.get();
             match read(text, server) {
@@ -158,6 +167,7 @@ pub(crate) fn context(arrival: Arrival, historical: bool) -> Context {
         rules: arrival.pass.rules,
         trusted: arrival.pass.grant.server,
         payer: arrival.payer,
+        buckets: arrival.buckets,
         sender: arrival.sender,
         enricher: arrival.enricher,
         names: arrival.names,

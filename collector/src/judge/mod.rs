@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wakeline_proto::v1;
+use wakeline_proto::{Reason, v1};
 
 use groups::Groups;
 use names::Names;
@@ -26,7 +26,7 @@ pub(crate) use time::Claim;
 use crate::enrich::{Enricher, Origin, Sender};
 pub(crate) use crate::rules::Refused;
 use crate::rules::SiteRules;
-use crate::rules::limits::Payer;
+use crate::rules::limits::{Buckets, Payer, Reached};
 
 /// What all events of a request have in common.
 #[derive(Clone, Debug)]
@@ -52,6 +52,7 @@ pub(crate) struct Context {
     pub(crate) trusted: bool,
     /// Whose limits its events are of.
     pub(crate) payer: Payer,
+    pub(crate) buckets: Arc<Buckets>,
 }
 
 /// An event as a door understood it. The steps complete `event` or refuse it.
@@ -83,7 +84,8 @@ pub(crate) struct Verdict {
     pub(crate) rejected: Vec<Rejection>,
     /// Of the accepted, those that don't fit a schema that only warns.
     pub(crate) warned: u32,
-    pub(crate) payer: Payer,
+    /// What was taken from limits, and of whose.
+    pub(crate) paid: Vec<(Payer, u64)>,
     /// What is to be spooled, with the number of positions it takes; nothing if there were no events.
     pub(crate) record: Option<(Bytes, u32)>,
 }
@@ -120,6 +122,8 @@ pub(crate) struct Judge {
     current: Arc<Origin>,
     groups: Groups,
     places: place::Places,
+    /// Events that the site's limits allow; further ones are refused.
+    allowed: u64,
     received: u32,
     accepted: u32,
     warned: u32,
@@ -127,9 +131,15 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    pub(crate) fn new(context: Context) -> Self {
+    /// Takes `events` from the limits of the site; refused if one of them is reached.
+    pub(crate) fn new(mut context: Context, events: usize) -> Result<Self, Reached> {
+        let (payer, now) = (&context.payer, context.received_at);
+        let allowed = context.buckets.take(payer, events as u64, now)?;
         let origin = context.enricher.origin(&context.sender);
-        Self {
+        let device = std::mem::take(&mut context.device);
+        context.device = context.enricher.device(device, &context.sender, &origin);
+        Ok(Self {
+            allowed,
             groups: Groups::new(&context, &origin),
             context,
             current: Arc::clone(&origin),
@@ -139,7 +149,7 @@ impl Judge {
             received: 0,
             accepted: 0,
             rejected: Vec::new(),
-        }
+        })
     }
 
     /// Decides on the next event. `payload` gives the event as it came, as JSON, if it has to be kept.
@@ -148,7 +158,9 @@ impl Judge {
         mut draft: Draft<'_>,
         payload: impl FnOnce(&Context) -> Vec<u8>,
     ) {
-        match STEPS.iter().try_for_each(|step| step(self, &mut draft)) {
+        let within = self.within_limits();
+        let judged = within.and_then(|()| STEPS.iter().try_for_each(|step| step(self, &mut draft)));
+        match judged {
             Ok(()) => {
                 self.received += 1;
                 self.accepted += 1;
@@ -169,10 +181,20 @@ impl Judge {
         refused: Refused,
         payload: impl FnOnce(&Context) -> Vec<u8>,
     ) {
-        let refused = steps::check_consent(&self.context, consent)
+        let refused = self
+            .within_limits()
+            .and_then(|()| steps::check_consent(&self.context, consent))
             .err()
             .unwrap_or(refused);
         self.refuse(visitor, consent, refused, payload);
+    }
+
+    fn within_limits(&self) -> Result<(), Refused> {
+        if u64::from(self.received) < self.allowed {
+            return Ok(());
+        }
+        let detail = "the site has had its events of the day";
+        Err(Refused::new(Reason::RateLimited, detail))
     }
 
     fn refuse(
@@ -200,7 +222,7 @@ impl Judge {
             accepted: self.accepted,
             rejected: self.rejected,
             warned: self.warned,
-            payer: self.context.payer,
+            paid: vec![(self.context.payer, self.allowed)],
             record: self.groups.into_record(),
         }
     }

@@ -12,7 +12,7 @@ use super::steps::{fitting_client, fitting_device};
 use super::{Claim, Context, Draft, Judge, Refused, Verdict};
 use crate::enrich::{Enricher, Sender};
 use crate::keys::Pass;
-use crate::rules::limits::Payer;
+use crate::rules::limits::{Buckets, Payer, Reached};
 
 /// What comes with a request, besides its body.
 #[derive(Clone, Debug)]
@@ -29,10 +29,11 @@ pub(crate) struct Arrival {
     pub(crate) names: Arc<Names>,
     /// Whose limits its events are of.
     pub(crate) payer: Payer,
+    pub(crate) buckets: Arc<Buckets>,
 }
 
-/// Judges the events of a batch.
-pub(crate) fn judge(mut batch: v1::Batch, arrival: Arrival) -> Verdict {
+/// Judges the events of a batch; refused if a limit of the site is reached.
+pub(crate) fn judge(mut batch: v1::Batch, arrival: Arrival) -> Result<Verdict, Reached> {
     let context = Context {
         site: arrival.pass.grant.site,
         received_at: arrival.received_at,
@@ -45,12 +46,14 @@ pub(crate) fn judge(mut batch: v1::Batch, arrival: Arrival) -> Verdict {
         rules: arrival.pass.rules,
         trusted: arrival.pass.grant.server,
         payer: arrival.payer,
+        buckets: arrival.buckets,
         sender: arrival.sender,
         enricher: arrival.enricher,
         names: arrival.names,
     };
     let consent = batch.consent();
-    let mut judge = Judge::new(context);
+    let events = batch.streams.iter().map(|stream| stream.events.len()).sum();
+    let mut judge = Judge::new(context, events)?;
     for item in expand(&batch) {
         match item {
             Ok(event) => {
@@ -69,7 +72,7 @@ pub(crate) fn judge(mut batch: v1::Batch, arrival: Arrival) -> Verdict {
             }
         }
     }
-    judge.finish()
+    Ok(judge.finish())
 }
 
 fn draft<'a>(event: &ExpandedEvent<'a>, batch: &'a v1::Batch) -> Draft<'a> {

@@ -1,5 +1,6 @@
 //! What is kept of who sent an event, and of where they came from.
 
+use prost::Message as _;
 use serde_json::json;
 use wakeline_proto::{lists, v1};
 
@@ -171,4 +172,61 @@ async fn countries_are_told_as_soon_as_there_is_a_database() {
         .map(|group| group.location.unwrap_or_default().country)
         .collect();
     assert_eq!(countries, ["", "US"]);
+}
+
+#[tokio::test]
+async fn a_visitors_language_is_the_clients_else_the_browsers_unless_it_is_not_to_be_kept() {
+    let device = async |on: bool, said: &str| {
+        let edge = Edge::start_with(|config| config.enrich.language = on).await;
+        let mut batch = crate::harness::batch(&[0]);
+        batch.device = Some(v1::Device {
+            language: said.to_owned(),
+            ..v1::Device::default()
+        });
+        let request = edge.post("/w/1/batch", batch.encode_to_vec());
+        let request = request.header("accept-language", "en;q=0.5, DE_at");
+        assert_eq!(request.send().await.unwrap().status(), 202);
+        let group = edge.groups().await.remove(0);
+        group.device.unwrap_or_default().language
+    };
+    assert_eq!(device(true, "fr_fr").await, "fr-FR");
+    assert_eq!(device(true, "").await, "de-AT");
+    assert_eq!(device(false, "fr").await, "");
+}
+
+#[tokio::test]
+async fn clocks_and_currencies_are_corrected_only_where_that_is_switched_on() {
+    let hour_ahead = |ago_ms: i64| {
+        let now = jiff::Timestamp::now().as_millisecond() + 3_600_000;
+        jiff::Timestamp::from_millisecond(now - ago_ms)
+            .unwrap()
+            .to_string()
+    };
+    for on in [true, false] {
+        let edge = Edge::start_with(|config| {
+            config.enrich.clock = on;
+            config.enrich.currency = on;
+        })
+        .await;
+        // Seven minutes ago by a clock that is an hour ahead.
+        let track = json!({"writeKey": "shop", "type": "track", "event": "e", "anonymousId": "v",
+            "timestamp": hour_ahead(420_000), "sentAt": hour_ahead(0)});
+        edge.post("/v1/t", track.to_string()).send().await.unwrap();
+        let bought =
+            json!({"n": "Bought", "u": "https://shop.example/", "d": "shop", "$": {"amount": 1}});
+        let request = edge.post("/api/event", bought.to_string());
+        request
+            .header("user-agent", "Browser/1")
+            .send()
+            .await
+            .unwrap();
+        let groups = edge.groups().await;
+        let received = groups[0].received_at;
+        let event = &groups[0].events[0];
+        assert_eq!(event.time_clamped, !on);
+        let age = received - event.time;
+        assert_eq!((419_000..421_000).contains(&age), on, "{age}");
+        let refused = groups.iter().flat_map(|group| &group.rejected).count();
+        assert_eq!(refused, usize::from(!on), "no currency, no amount");
+    }
 }

@@ -65,6 +65,7 @@ pub(crate) fn key(key: &str, kind: v1::KeyKind) -> v1::Key {
         key: key.to_owned(),
         site: SITE,
         kind: kind.into(),
+        ..v1::Key::default()
     }
 }
 
@@ -108,6 +109,12 @@ impl FakeAggregator {
         self.keys.lock().unwrap().insert(key.key.clone(), key);
     }
 
+    fn look_up(&self, key: &str) -> v1::LookupKeyReply {
+        let key = self.keys.lock().unwrap().get(key).cloned();
+        let site = key.as_ref().map(|_| site());
+        v1::LookupKeyReply { key, site }
+    }
+
     pub(crate) fn lookups(&self) -> u64 {
         self.lookups.load(Ordering::SeqCst)
     }
@@ -138,14 +145,18 @@ impl config_server::Config for FakeAggregator {
         request: Request<v1::LookupKeyRequest>,
     ) -> Result<Response<v1::LookupKeyReply>, Status> {
         self.lookups.fetch_add(1, Ordering::SeqCst);
-        let key = self
-            .keys
-            .lock()
-            .unwrap()
-            .get(&request.get_ref().key)
-            .cloned();
-        let site = key.as_ref().map(|_| site());
-        Ok(Response::new(v1::LookupKeyReply { key, site }))
+        Ok(Response::new(self.look_up(&request.get_ref().key)))
+    }
+
+    async fn lookup_keys(
+        &self,
+        request: Request<v1::LookupKeysRequest>,
+    ) -> Result<Response<v1::LookupKeysReply>, Status> {
+        self.lookups.fetch_add(1, Ordering::SeqCst);
+        let keys = &request.get_ref().keys;
+        assert!(keys.len() <= wakeline_proto::limits::MAX_LOOKUP_KEYS);
+        let replies = keys.iter().map(|key| self.look_up(key)).collect();
+        Ok(Response::new(v1::LookupKeysReply { replies }))
     }
 }
 

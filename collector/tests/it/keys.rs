@@ -139,3 +139,40 @@ async fn a_key_of_a_site_that_does_not_exist_is_no_key() {
     let edge = Edge::start_under(&aggregator, data).await;
     assert_eq!(status(&edge, "homeless").await, 401);
 }
+
+#[tokio::test]
+async fn a_key_of_apps_takes_nothing_of_others() {
+    let data = tempfile::tempdir().unwrap();
+    let mut kept = snapshot(1);
+    kept.keys.push(v1::Key {
+        apps: vec![
+            "com.example.shop".to_owned(),
+            "com.example.shop.tv".to_owned(),
+        ],
+        ..key("app-key", v1::KeyKind::Write)
+    });
+    keep_snapshot(data.path(), &kept);
+    let url = nowhere().await;
+    let edge = Edge::start_in(data, |config| config.upstream.url = url).await;
+    let send = async |key: &str, app: Option<&str>| {
+        let mut request = edge.post(&format!("/w/1/events?k={key}"), click());
+        if let Some(app) = app {
+            request = request.header("wakeline-app", app);
+        }
+        request.send().await.unwrap()
+    };
+    for app in [
+        None,
+        Some("com.example.other"),
+        Some("com.example"),
+        Some(""),
+    ] {
+        let detail = problem(send("app-key", app).await, 403).await;
+        assert!(detail.contains("Wakeline-App"), "{detail}");
+    }
+    for app in ["com.example.shop", "com.example.shop.tv"] {
+        assert_eq!(send("app-key", Some(app)).await.status(), 202);
+    }
+    assert_eq!(send(WRITE_KEY, Some("anything")).await.status(), 202);
+    assert_eq!(edge.metric("requests_refused_total{kind=\"app\"}").await, 4);
+}

@@ -16,5 +16,6 @@ mod networks;
 mod privacy;
 mod rules;
 mod sdk_files;
+mod several_sites;
 mod tls;
 mod trackers;

@@ -190,6 +190,126 @@ async fn pages_of_other_hosts_are_refused_by_origin_and_by_url() {
     assert_eq!(reason(&reply), "accepted");
 }
 
+/// The status of a view that a page of `origin` sends, and whether the page may read the answer.
+async fn from_origin(edge: &Edge, origin: &str) -> (u16, bool) {
+    let body = view("https://shop.example/").to_string();
+    let request = edge.post("/w/1/events", body).bearer_auth(WRITE_KEY);
+    let response = request.header("origin", origin).send().await.unwrap();
+    let readable = response.headers().get("access-control-allow-origin");
+    (
+        response.status().as_u16(),
+        readable.is_some_and(|allowed| allowed == origin),
+    )
+}
+
+#[tokio::test]
+async fn a_page_without_an_origin_sends_nothing_to_a_site_that_names_its_hosts() {
+    let edge = edge(|rules| rules.hosts = vec!["Shop.Example.".to_owned()]).await;
+    assert_eq!(from_origin(&edge, "null").await, (403, false));
+    assert_eq!(
+        from_origin(&edge, "https://evil.example").await,
+        (403, false)
+    );
+    for origin in [
+        "https://shop.example",
+        "https://SHOP.example:443",
+        "https://shop.example.",
+    ] {
+        assert_eq!(from_origin(&edge, origin).await, (202, true), "{origin}");
+    }
+    let named = self::edge(|rules| {
+        rules.hosts = vec!["shop.example".to_owned(), "null".to_owned()];
+    })
+    .await;
+    assert_eq!(from_origin(&named, "null").await, (202, true));
+}
+
+#[tokio::test]
+async fn a_site_that_names_origins_answers_their_pages_and_no_others() {
+    let edge = edge(|rules| rules.origins = vec!["https://*.shop.example".to_owned()]).await;
+    assert_eq!(
+        from_origin(&edge, "https://www.shop.example").await,
+        (202, true)
+    );
+    for origin in [
+        "http://www.shop.example",
+        "https://shop.example",
+        "https://evil.example",
+    ] {
+        assert_eq!(from_origin(&edge, origin).await, (403, false), "{origin}");
+    }
+    // A preflight whose URL says the key is answered alike; of one that does not, nobody knows the site yet.
+    for (query, origin, allowed) in [
+        (format!("?k={WRITE_KEY}"), "https://evil.example", false),
+        (format!("?k={WRITE_KEY}"), "https://www.shop.example", true),
+        (String::new(), "https://evil.example", true),
+    ] {
+        let url = edge.url(&format!("/w/1/events{query}"));
+        let request = edge.http.request(reqwest::Method::OPTIONS, url);
+        let response = request.header("origin", origin).send().await.unwrap();
+        assert_eq!(response.status(), 204);
+        let found = response
+            .headers()
+            .contains_key("access-control-allow-origin");
+        assert_eq!(found, allowed, "{query} {origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_blocked_path_is_one_however_it_is_written() {
+    let edge = edge(|rules| rules.blocked_paths = vec!["admin*".to_owned(), "/ü".to_owned()]).await;
+    for path in ["admin/users", "%61dmin", "ü", "%C3%BC"] {
+        let page = view(&format!("https://shop.example/{path}"));
+        assert_eq!(reason(&edge.events(&page).await), "blocked_path", "{path}");
+    }
+    let screen = json!({"type": "screen_view", "visitor": "v", "name": "admin panel"});
+    assert_eq!(reason(&edge.events(&screen).await), "blocked_path");
+    let page = view("https://shop.example/about/admin");
+    assert_eq!(reason(&edge.events(&page).await), "accepted");
+}
+
+#[tokio::test]
+async fn of_a_request_larger_than_what_is_left_of_the_day_as_much_is_taken_as_is_left() {
+    let edge = edge(|rules| rules.events_per_day = 5).await;
+    let view = || view("https://shop.example/");
+    assert_eq!(edge.events(&json!([view(), view()])).await["accepted"], 2);
+    let reply = edge
+        .events(&json!([view(), view(), view(), view(), view()]))
+        .await;
+    assert_eq!(reply["accepted"], 3);
+    let rejected = reply["rejected"].as_array().unwrap();
+    let indexes: Vec<_> = rejected.iter().map(|one| &one["index"]).collect();
+    assert_eq!(indexes, [3, 4]);
+    assert_eq!(reason(&reply), "rate_limited");
+    let request = edge.post(&format!("/w/1/events?k={WRITE_KEY}"), view().to_string());
+    let detail = problem(request.send().await.unwrap(), 429).await;
+    assert!(detail.contains("of the day"), "{detail}");
+    let groups = edge.groups().await;
+    let events: usize = groups.iter().map(|group| group.events.len()).sum();
+    let counted: u64 = groups.iter().map(crate::harness::tallied).sum();
+    assert_eq!(
+        (events, counted),
+        (5, 3),
+        "two events, and the request that may come again"
+    );
+}
+
+#[tokio::test]
+async fn all_names_of_a_site_share_the_limit_of_one_key() {
+    let edge = edge(|rules| rules.events_per_minute_of_key = 1).await;
+    let send = async |path: &str, body: Value| {
+        let response = edge.post(path, body.to_string()).send().await.unwrap();
+        response.status().as_u16()
+    };
+    let view = json!({"n": "pageview", "u": "https://shop.example/", "d": "shop.example"});
+    assert_eq!(send("/api/event", view.clone()).await, 202);
+    let other = json!({"n": "pageview", "u": "https://shop.example/", "d": "shop"});
+    assert_eq!(send("/api/event", other).await, 429);
+    let capture = json!({"api_key": "shop", "event": "e", "distinct_id": "v"});
+    assert_eq!(send("/capture", capture).await, 429);
+    edge.events(&self::view("https://shop.example/")).await;
+}
+
 #[tokio::test]
 async fn who_sends_too_much_is_told_when_to_come_again() {
     let edge = edge(|rules| rules.events_per_minute_of_ip = 3).await;
@@ -277,6 +397,100 @@ async fn personal_data_is_taken_out_of_urls_titles_and_properties_also_of_refuse
         .map(|property| property.name.as_str())
         .collect();
     assert_eq!(names, ["note"]);
+}
+
+#[tokio::test]
+async fn personal_data_is_taken_out_wherever_an_event_has_texts_and_breaks_nothing() {
+    let edge = edge(|rules| {
+        rules.email = v1::Redaction::Mask.into();
+        rules.card = v1::Redaction::Mask.into();
+    })
+    .await;
+    let order = |id: &str| {
+        json!({"type": "order", "visitor": "v", "id": format!("o.{id}"),
+            "url": "https://jane@mail.example:pw@shop.example/p", "referrer": "https://jane@mail.example/r",
+            "order": {"id": id, "currency": "EUR", "value": 5,
+                "items": [{"sku": "jane@mail.example", "name": "for jane@mail.example", "price": 5}]},
+            "properties": {"jane@mail.example": true, "john@mail.example": false}})
+    };
+    for id in ["jane@mail.example", "john@mail.example"] {
+        assert_eq!(edge.events(&order(id)).await["accepted"], 1);
+    }
+    // Lists stay JSON, also where what is found stands beside an escape, or is a number.
+    let capture = json!({"api_key": "shop", "event": "e", "distinct_id": "v",
+        "properties": {"list": ["a\njane@mail.example", 4_111_111_111_111_111_i64, {"jane@mail.example": 1}]}});
+    edge.post("/capture", capture.to_string())
+        .send()
+        .await
+        .unwrap();
+    let context = json!({"schema": "iglu:com.shop/person/jsonschema/1-0-0", "data": {"mail": "jane@mail.example"}});
+    let contexts = json!({"schema": "iglu:com.snowplowanalytics.snowplow/contexts/jsonschema/1-0-0", "data": [context]});
+    let hit = json!({"schema": "iglu:com.snowplowanalytics.snowplow/payload_data/jsonschema/1-0-4", "data": [
+        {"e": "pv", "aid": "shop", "duid": "v", "url": "https://shop.example/", "p": "web", "co": contexts.to_string()}]});
+    let path = "/com.snowplowanalytics.snowplow/tp2";
+    edge.post(path, hit.to_string()).send().await.unwrap();
+    let groups = edge.groups().await;
+    let all = format!("{groups:?}");
+    assert!(
+        !all.contains("jane") && !all.contains("john") && !all.contains("4111"),
+        "{all}"
+    );
+    let events: Vec<_> = groups.iter().flat_map(|group| &group.events).collect();
+    assert_eq!(
+        (
+            events.len(),
+            groups.iter().all(|group| group.rejected.is_empty())
+        ),
+        (4, true),
+        "{all}"
+    );
+    let [one, two] = [events[0], events[1]];
+    assert_eq!(
+        (one.hostname.as_str(), one.path.as_str()),
+        ("shop.example", "/p")
+    );
+    assert_eq!(one.referrer, "https://mail.example/r");
+    let orders = [one, two].map(|event| event.order.as_ref().unwrap());
+    assert!(
+        orders[0].id != orders[1].id && one.client_id != two.client_id,
+        "{all}"
+    );
+    assert_eq!(orders[0].items[0].name, "for [email]");
+    assert_eq!(
+        one.properties.len(),
+        1,
+        "names that became one: the first stays"
+    );
+    let list = &events[2].properties[0];
+    let Some(v1::value::Kind::Text(list)) = &list.value.as_ref().unwrap().kind else {
+        panic!("{list:?}")
+    };
+    let list: Value = serde_json::from_str(list).unwrap();
+    assert_eq!(list, json!(["a\n[email]", "[card]", {"[email]": 1}]));
+    assert!(all.contains("[email]"));
+}
+
+#[tokio::test]
+async fn hashes_of_what_is_redacted_are_made_with_a_secret_that_only_the_snapshot_has() {
+    let hashed = async |salt: &'static [u8]| {
+        let data = tempfile::tempdir().unwrap();
+        let mut kept = with_rules(1, |rules| rules.email = v1::Redaction::Hash.into());
+        kept.sites[0].redaction_salt = salt.into();
+        keep_snapshot(data.path(), &kept);
+        let url = crate::harness::nowhere().await;
+        let edge = Edge::start_in(data, |config| config.upstream.url = url).await;
+        edge.events(&view("https://shop.example/u/jane@mail.example"))
+            .await;
+        edge.groups().await[0].events[0].path.clone()
+    };
+    let (one, again, other) = (
+        hashed(b"one").await,
+        hashed(b"one").await,
+        hashed(b"two").await,
+    );
+    assert!(one.starts_with("/u/email-"), "{one}");
+    assert_eq!(one, again);
+    assert_ne!(one, other);
 }
 
 #[tokio::test]

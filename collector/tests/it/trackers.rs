@@ -553,3 +553,64 @@ async fn events_of_a_request_that_say_no_time_keep_their_order() {
     assert_eq!(names, ["one", "two", "three"]);
     assert_eq!(all[2].1.time - all[0].1.time, 2);
 }
+
+/// The refused events of a collector's spool, each with its reason and detail.
+async fn refused(edge: Edge) -> (usize, Vec<(String, String)>) {
+    let groups = edge.groups().await;
+    let accepted = groups.iter().map(|group| group.events.len()).sum();
+    let refused = groups.into_iter().flat_map(|group| group.rejected);
+    (
+        accepted,
+        refused.map(|one| (one.reason, one.detail)).collect(),
+    )
+}
+
+#[tokio::test]
+async fn a_number_beyond_every_double_refuses_its_event_and_no_other() {
+    let edge = Edge::start().await;
+    let events = r#"{"client_id":"c","events":[
+        {"name":"purchase","params":{"transaction_id":"T1","currency":"EUR","value":1e400}},
+        {"name":"purchase","params":{"transaction_id":"T2","currency":"EUR","value":12.5}}]}"#;
+    let answer = send(&edge, "/mp/collect?measurement_id=shop", events).await;
+    assert_eq!(answer.status(), 204);
+    let answer = send(&edge, "/mp/collect?measurement_id=shop", "{").await;
+    assert_eq!(answer.status(), 400, "what can't be read at all is said");
+    let (accepted, refused) = refused(edge).await;
+    assert_eq!(accepted, 1);
+    let [(reason, detail)] = refused.as_slice() else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(reason, "invalid_money");
+    assert!(detail.starts_with("value is no amount"), "{detail}");
+}
+
+#[tokio::test]
+async fn amounts_of_matomo_are_read_with_a_comma_and_what_is_none_is_said_in_its_words() {
+    let edge = Edge::start().await;
+    let order = |id: &str, revenue: &str| {
+        format!(
+            "/matomo.php?idsite=shop&rec=1&_id=0123456789abcdef&url=https://shop.example/&idgoal=0&ec_id={id}&revenue={revenue}"
+        )
+    };
+    for (id, revenue) in [
+        ("A", "10,50"),
+        ("B", "-3.20"),
+        ("C", "1,000"),
+        ("D", "1e18"),
+    ] {
+        edge.get(&order(id, revenue)).send().await.unwrap();
+    }
+    let groups = edge.groups().await;
+    let events = groups.iter().flat_map(|group| &group.events);
+    let amounts: Vec<_> = events.map(revenue).collect();
+    assert_eq!(amounts, [(1050, "EUR"), (-320, "EUR")], "a refund is one");
+    let refused = groups.iter().flat_map(|group| &group.rejected);
+    let details: Vec<_> = refused.map(|one| one.detail.as_str()).collect();
+    assert_eq!(
+        details,
+        [
+            "revenue is no amount: send major units as a number with a point, such as 10.50",
+            "revenue is out of range"
+        ]
+    );
+}

@@ -60,7 +60,7 @@ async fn handle(doors: &Arc<Doors>, head: &Head, body: Body) -> Result<Response,
     }
     let settings = arrival.pass.rules.for_pages(&batch.visitor);
     let verdict = doors
-        .compute(size, move || Ok(native::judge(batch, arrival)))
+        .compute(size, move || Ok(native::judge(batch, arrival)?))
         .await?;
     let verdict = doors.store(verdict, share).await?;
     Ok(accepted(

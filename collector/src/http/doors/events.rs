@@ -118,6 +118,7 @@ impl From<BodyError> for Refusal {
         match error {
             BodyError::Syntax(_) | BodyError::Utf8(_) => Self::Malformed(error.to_string()),
             BodyError::TooMany(_) => Self::TooLarge(error.to_string()),
+            BodyError::Limited(reached) => Self::Limited(reached),
             BodyError::HistoricalByWriteKey => {
                 Self::Forbidden("only a server key may send historical events")
             }

@@ -18,6 +18,7 @@ use crate::http::problem::Refusal;
 use crate::http::{Doors, Head, now_ms};
 use crate::judge::native::Arrival;
 use crate::judge::{Claim, Draft, Judge, Refused, Verdict, json};
+use crate::rules::limits::Reached;
 
 /// One transparent pixel.
 const GIF: &[u8] = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\0\0\0!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
@@ -37,7 +38,7 @@ async fn handle(doors: &Arc<Doors>, query: Option<&str>, head: &Head) -> Result<
     let referer = head.headers.get(REFERER);
     let referer = referer.and_then(|url| Some(url.to_str().ok()?.to_owned()));
     let verdict = doors
-        .store(judge(query, referer, arrival), Share::none(&doors.budget))
+        .store(judge(query, referer, arrival)?, Share::none(&doors.budget))
         .await?;
     let mut response = Response::new(Body::from(GIF));
     let response_headers = response.headers_mut();
@@ -52,13 +53,17 @@ async fn handle(doors: &Arc<Doors>, query: Option<&str>, head: &Head) -> Result<
 }
 
 /// Judges the event of a query. `referer`: the page that asked for the image, as its browser says.
-pub(crate) fn judge(query: Option<&str>, referer: Option<String>, arrival: Arrival) -> Verdict {
+pub(crate) fn judge(
+    query: Option<&str>,
+    referer: Option<String>,
+    arrival: Arrival,
+) -> Result<Verdict, Reached> {
     let get = |name| parameter(query, name).unwrap_or_default();
     let type_name =
         parameter(query, "t").unwrap_or_else(|| v1::EventType::PageView.name().to_owned());
     let url = parameter(query, "u").or(referer);
     let visitor = get("v");
-    let mut judge = Judge::new(json::context(arrival, false));
+    let mut judge = Judge::new(json::context(arrival, false), 1)?;
     let payload = serde_json::json!({
         "type": type_name, "name": get("n"), "visitor": visitor, "url": url, "referrer": get("r"),
     });
@@ -84,5 +89,5 @@ pub(crate) fn judge(query: Option<&str>, referer: Option<String>, arrival: Arriv
         let refused = Refused::new(Reason::InvalidType, "there is no such type");
         judge.unreadable(&visitor, v1::Consent::Unspecified, refused, payload);
     }
-    judge.finish()
+    Ok(judge.finish())
 }
