@@ -112,6 +112,7 @@ pub struct SdkConfig {
 }
 
 /// What is found out about senders, and by what. Each step can be switched off.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnrichConfig {

@@ -168,33 +168,14 @@ async fn handle(
             Ok(judge(reading, arrivals, &rules, dialect.amounts))
         })
         .await?;
-    let mut refused: Vec<_> = sites.refused.into_values().chain(limited).collect();
+    let refused: Vec<_> = sites.refused.into_values().chain(limited).collect();
     let mut outcome = Outcome {
         visitor,
         refused: refused.iter().map(|(_, events)| events).sum(),
         ..Outcome::default()
     };
     let Some(verdict) = verdict else {
-        // Nothing is taken: what is worth to come again for is said first.
-        refused
-            .sort_by_key(|(refusal, _)| (!refusal.is_passing(), matches!(refusal, Refusal::Key)));
-        let mut refused = refused.into_iter();
-        return match refused.next() {
-            None => Ok((dialect.answer)(&request, &outcome)),
-            Some((Refusal::Key, events)) => {
-                let all = events + refused.map(|(_, events)| events).sum::<u32>();
-                doors.count_refused(&Refusal::Key, all);
-                Ok(match dialect.unknown {
-                    None => (dialect.answer)(&request, &outcome),
-                    Some(status) => {
-                        let mut answer = Refusal::Key.into_response();
-                        *answer.status_mut() = status;
-                        answer
-                    }
-                })
-            }
-            Some((refusal, _)) => Err(refusal),
-        };
+        return nothing_taken(doors, dialect, &request, &outcome, refused);
     };
     let verdict = doors.store(verdict, share).await?;
     outcome.accepted = verdict.accepted;
@@ -203,9 +184,9 @@ async fn handle(
     outcome.bot = reasons.any(|reason| reason.as_str() == "bot");
     let mut passing = None;
     for (refusal, events) in refused {
-        if repeatable && passing.is_none() && refusal.is_passing() {
+        if repeatable && refusal.is_passing() {
             // What was stored has ids, so that the whole request may come again, and the rest of it have its chance.
-            passing = Some(refusal);
+            passing.get_or_insert(refusal);
         } else {
             doors.count_refused(&refusal, events);
         }
@@ -213,6 +194,33 @@ async fn handle(
     match passing {
         Some(refusal) => Err(refusal),
         None => Ok((dialect.answer)(&request, &outcome)),
+    }
+}
+
+/// The answer to a request of which nothing is taken: what is worth to come again for is said first, and an unknown site only
+/// if there is nothing else.
+fn nothing_taken(
+    doors: &Doors,
+    dialect: &Dialect,
+    request: &Request,
+    outcome: &Outcome,
+    mut refused: Vec<(Refusal, u32)>,
+) -> Result<Response, Refusal> {
+    refused.sort_by_key(|(refusal, _)| (!refusal.is_passing(), matches!(refusal, Refusal::Key)));
+    let mut refused = refused.into_iter();
+    match refused.next() {
+        None => Ok((dialect.answer)(request, outcome)),
+        Some((Refusal::Key, events)) => {
+            let others = refused.map(|(_, events)| events).sum::<u32>();
+            doors.count_refused(&Refusal::Key, events + others);
+            let Some(status) = dialect.unknown else {
+                return Ok((dialect.answer)(request, outcome));
+            };
+            let mut answer = Refusal::Key.into_response();
+            *answer.status_mut() = status;
+            Ok(answer)
+        }
+        Some((refusal, _)) => Err(refusal),
     }
 }
 

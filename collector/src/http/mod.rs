@@ -164,7 +164,9 @@ impl Doors {
         let (site, reason) = match refusal {
             Refusal::Limited(reached) => (reached.site, Reason::RateLimited),
             // What nobody could be asked about belongs to no site, as far as is known.
-            _ => (UNKNOWN_SITE, Reason::UnknownKey),
+            Refusal::Key | Refusal::KeyUnknowable => (UNKNOWN_SITE, Reason::UnknownKey),
+            // As of whole requests: they may be anybody's.
+            _ => return,
         };
         self.tallies.add(site, reason, events.into());
     }
