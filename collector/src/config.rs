@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use wakeline_proto::limits;
 
@@ -53,7 +53,7 @@ pub struct HttpConfig {
     /// Connections of one address (of IPv6: of one /64) at a time; more are closed at once. 0: any number.
     pub max_connections_per_address: usize,
     /// Networks of proxies in front, whose connections are those of many visitors.
-    pub proxies: Vec<IpNet>,
+    pub proxies: Vec<Network>,
     /// How long requests in progress may take to end after SIGTERM, in ms.
     pub drain_ms: u64,
     /// Bytes of a request's head.
@@ -160,6 +160,44 @@ pub struct LimitsConfig {
     pub in_flight_bytes: usize,
 }
 
+/// A network as `10.0.0.0/8`, or an address as `10.0.0.1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network(IpNet);
+
+impl Network {
+    /// Whether the address is in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
+impl std::str::FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = |_| text.parse::<IpAddr>().map(IpNet::from);
+        let network = text.parse::<IpNet>().or_else(address);
+        network
+            .map(Self)
+            .map_err(|_| format!("{text:?} is neither a network as 10.0.0.0/8 nor an address"))
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.0.to_string()
+    }
+}
+
 /// A text that is not shown in logs.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -207,8 +245,8 @@ impl Default for HttpConfig {
             max_connections: 10_000,
             max_connections_per_address: 1_000,
             proxies: vec![
-                IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
-                IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+                Network(IpNet::new_assert(Ipv4Addr::new(127, 0, 0, 0).into(), 8)),
+                Network(IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128)),
             ],
             drain_ms: 10_000,
             head_bytes: 64 << 10,

@@ -23,7 +23,6 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use ipnet::IpNet;
 #[cfg(target_os = "linux")]
 use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpStream};
@@ -34,7 +33,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use self::peers::Peers;
-use crate::config::HttpConfig;
+use crate::config::{HttpConfig, Network};
 use crate::tls::{H2, Tls, TlsError};
 
 /// Limits of [`serve`], and its certificate.
@@ -49,7 +48,7 @@ pub struct ServeOptions {
     /// Connections of one address at a time; more are closed at once. 0: any number.
     pub max_connections_per_address: usize,
     /// Networks of proxies, whose connections are those of many.
-    pub proxies: Vec<IpNet>,
+    pub proxies: Vec<Network>,
     /// How long requests in progress may take to end after the shutdown began; then they are cut.
     pub drain: Duration,
     /// None: without TLS.

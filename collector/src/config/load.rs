@@ -307,6 +307,18 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_is_a_network_or_an_address() {
+        let proxies = |list| load("", &[("WAKELINE_HTTP__PROXIES", list)], &[]);
+        let config = proxies(r#"["10.0.0.0/8", "2001:db8::1"]"#).unwrap();
+        let found = |ip: &str| {
+            let mut all = config.http.proxies.iter();
+            all.any(|network| network.contains(ip.parse().unwrap()))
+        };
+        assert!(found("10.1.2.3") && found("2001:db8::1") && !found("2001:db8::2"));
+        assert_eq!(keys(proxies(r#"["10.0.0.0/99"]"#)), ["http.proxies"]);
+    }
+
+    #[test]
     fn a_secret_is_not_shown() {
         let mut config = Config::default();
         config.upstream.token = Secret::new("tok123");

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio::time::Instant;
+
+use crate::config::Network;
 
 /// How often it is said that connections are refused.
 const SAY_EVERY: Duration = Duration::from_secs(60);
@@ -17,7 +18,7 @@ pub(super) struct Peers {
     /// Connections of an address at a time; 0: any number.
     limit: usize,
     /// Networks whose connections are those of many.
-    exempt: Vec<IpNet>,
+    exempt: Vec<Network>,
     open: Mutex<Open>,
 }
 
@@ -33,7 +34,7 @@ struct Open {
 pub(super) struct Place(Option<(Arc<Peers>, IpAddr)>);
 
 impl Peers {
-    pub(super) fn new(limit: usize, exempt: Vec<IpNet>) -> Arc<Self> {
+    pub(super) fn new(limit: usize, exempt: Vec<Network>) -> Arc<Self> {
         Arc::new(Self {
             limit,
             exempt,
@@ -44,7 +45,7 @@ impl Peers {
     /// A place for a connection of `address`; none if it has as many as it may.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let address = address.to_canonical();
-        if self.limit == 0 || self.exempt.iter().any(|network| network.contains(&address)) {
+        if self.limit == 0 || self.exempt.iter().any(|network| network.contains(address)) {
             return Some(Place(None));
         }
         let network = match address {
