@@ -342,6 +342,10 @@ fn not_told(now: &SiteRules, then: &SiteRules) -> Vec<&'static str> {
              as refused.",
         ),
         (
+            now.origins != then.origins,
+            "Origins: the log does not have them, so it can't be told which pages others would refuse.",
+        ),
+        (
             now.sample_percent < then.sample_percent,
             "Sample: visitors that were left out so far are not kept, so they are missing here.",
         ),

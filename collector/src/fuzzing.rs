@@ -23,6 +23,7 @@ use crate::judge::{Verdict, place};
 use crate::keys::Pass;
 use crate::rules::SiteRules;
 use crate::rules::limits::Payer;
+use crate::rules::place::without_userinfo;
 use crate::rules::spam;
 use crate::snapshot::Grant;
 
@@ -76,6 +77,7 @@ static RULES: LazyLock<Arc<SiteRules>> = LazyLock::new(|| {
         sample_percent: 90,
         blocked_paths: vec!["/blocked*".to_owned()],
         hosts: vec!["*.example".to_owned()],
+        origins: vec!["https://*.example".to_owned(), "null".to_owned()],
         kept_parameters: vec!["q".to_owned()],
         trim_trailing_slash: true,
         lower_case_paths: true,
@@ -88,6 +90,7 @@ static RULES: LazyLock<Arc<SiteRules>> = LazyLock::new(|| {
     Arc::new(SiteRules::from(&v1::Site {
         id: 1,
         domain: "shop.example".to_owned(),
+        redaction_salt: vec![7; 32].into(),
         rules: Some(rules),
         ..v1::Site::default()
     }))
@@ -274,10 +277,14 @@ fn url(bytes: &[u8]) {
         && let Ok(place) = places.split(page, &RULES.cleaning)
     {
         assert!(place.path.len() <= limits::MAX_URL_BYTES);
+        let _ = RULES.check_page(&place.hostname, &place.path, false);
         if !place.hostname.is_empty() {
             assert!(!place.query.contains('#') && !place.path.contains('?'));
         }
     }
+    let bare = without_userinfo(page);
+    assert!(page.ends_with(bare.rsplit("://").next().unwrap_or_default()));
+    let _ = RULES.allows_origin(page);
     if referrer.len() <= limits::MAX_URL_BYTES {
         let once = places.scrub_referrer(referrer);
         assert!(once.len() <= limits::MAX_URL_BYTES);
@@ -292,8 +299,16 @@ fn url(bytes: &[u8]) {
 
 fn redaction(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
-        RULES.redactions.redact(text);
-        RULES.redactions.drops(text);
+        let redactions = &RULES.redactions;
+        redactions.drops(text);
+        redactions.redact(text);
+        let id = redactions.redact_id(text);
+        assert!(text.is_empty() || !id.is_empty(), "an id stays one");
+        if let Ok(json) = serde_json::from_str(text) {
+            let redacted = redactions.redact_json(json).to_string();
+            let read = serde_json::from_str::<IgnoredAny>(&redacted);
+            assert!(read.is_ok(), "{text:?} became {redacted:?}");
+        }
     }
 }
 
