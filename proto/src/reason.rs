@@ -42,7 +42,8 @@ pub enum Reason {
     SchemaMismatch,
     /// It would give the site more names of events or properties a day than a collector allows.
     TooManyNames,
-    /// The whole request is over a limit of its site. Counted by requests, of which each may come again; not kept.
+    /// The whole request is over a limit of its site: counted by requests, of which each may come again. Or the event is
+    /// more than was left of the site's day: counted by events. Not kept.
     RateLimited,
     /// The address is of a datacentre's network.
     Datacentre,
