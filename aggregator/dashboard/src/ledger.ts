@@ -79,7 +79,7 @@ const REASONS: Readonly<Record<string, readonly [name: string, advice: string]>>
   not_sampled: ["Not sampled", "The visitor is not among the share that the site's rules take. Only counted, as it should be."],
   schema_mismatch: ["Not as its schema says", "Mend the sender, or the schema in the site's rules, then replay."],
   too_many_names: ["Too many names", "The site made up more names of events or properties in a day than its collector’s limits allow: put what varies into a value."],
-  rate_limited: ["Over a limit", "Whole requests over a limit of the site, counted by requests: most senders come again later. The site's rules have the limits."],
+  rate_limited: ["Over a limit", "Whole requests over a limit of the site, counted by requests: most senders come again later; and events beyond the day's limit. The site's rules have the limits."],
   unreadable: ["Unreadable", "In a record of the log that can't be read: look at the aggregator's log."],
 };
 
