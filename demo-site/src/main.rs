@@ -123,7 +123,8 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
     });
     // Whoever started the demo may have stopped reading when the countries are there.
     let tell = |told: &str| drop(writeln!(std::io::stdout(), "countries   {told}"));
-    let places = countries::fetch_beside(tell);
+    let places =
+        wakeline_testbed::cache_folder().and_then(|cache| countries::fetch_beside(&cache, tell));
     let options = demo::Options {
         places: places
             .inspect_err(|error| tell(&format!("not known: {error:#}")))
