@@ -105,6 +105,7 @@ fn answer(rows: &Rows, query: &Value) -> Result<Value, String> {
             created_at: 0,
             aliases: Vec::new(),
             salts: Vec::new(),
+            redaction_salt: crate::control::RedactionSalt::default(),
             tz: jiff::tz::TimeZone::UTC,
         }],
         keys: Vec::new(),
