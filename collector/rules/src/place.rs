@@ -149,12 +149,14 @@ fn is_web(url: &Url) -> bool {
 /// Lower case; with its port, unless that is 80 or 443.
 pub(crate) fn hostname(url: &Url) -> Option<String> {
     let host = match url.host()? {
-        Host::Domain(name) => name.trim_end_matches('.').to_ascii_lowercase(),
+        // Without its dots it may be an address: `191.5..` is `191.0.0.5`.
+        Host::Domain(name) => match name.trim_end_matches('.') {
+            "" => return None, // `https://./`
+            bare if bare.len() < name.len() => Host::parse(bare).ok()?.to_string(),
+            bare => bare.to_ascii_lowercase(),
+        },
         ip => ip.to_string(),
     };
-    if host.is_empty() {
-        return None; // `https://./`
-    }
     Some(match url.port() {
         Some(port) if port != 80 && port != 443 => format!("{host}:{port}"),
         _ => host,
@@ -307,6 +309,7 @@ mod tests {
                 "android-app://com.example.app/",
             ),
             ("not a url", ""),
+            ("https://191.5.../r", "https://191.0.0.5/r"),
             ("about:blank", ""),
             ("", ""),
         ] {
