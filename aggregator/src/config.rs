@@ -221,6 +221,7 @@ impl fmt::Debug for StateConfig {
         f.debug_struct("StateConfig")
             .field("url", &self.url.as_ref().map(|_| "…")) // it may have a password
             .field("ca", &self.ca)
+            .field("keep_previous", &self.keep_previous)
             .field("visitor_cache_bytes", &self.visitor_cache_bytes)
             .field("row_cache_bytes", &self.row_cache_bytes)
             .field("block_cache_bytes", &self.block_cache_bytes)

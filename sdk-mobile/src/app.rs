@@ -217,7 +217,7 @@ impl App {
 
     /// Nobody is signed in any more, and what follows is of another install.
     pub fn reset(&self) {
-        self.call(|recorder, now| recorder.reset(now));
+        self.call(Recorder::reset);
     }
 
     /// What the person agreed to: "granted", "denied", "pending", or "none" where the site does not ask. Who denies
@@ -242,7 +242,7 @@ impl App {
         self.call(|recorder, now| recorder.start_timer(name, now));
     }
 
-    /// The app is seen ("foreground"), is not ("background"), or is short of memory ("low_memory").
+    /// The app is seen ("foreground"), is not ("background"), or is short of memory (`low_memory`).
     pub fn lifecycle(&self, state: &str) {
         match state {
             "foreground" => {
@@ -481,7 +481,8 @@ impl Front {
         self.seen.queued = uploads.queue.len();
         self.seen.fates.clone_from(&uploads.fates);
         self.seen.stopped = uploads.stopped();
-        self.seen.error = uploads.queue.error().unwrap_or_default().to_owned();
+        let error = uploads.queue.error().unwrap_or_default();
+        error.clone_into(&mut self.seen.error);
     }
 
     fn status(&self) -> String {
@@ -490,7 +491,7 @@ impl Front {
         let in_hand = self.goal() - self.written;
         let misuse: serde_json::Map<_, _> = self
             .recorder
-            .misuse()
+            .misuse_total()
             .counts()
             .map(|(problem, count)| (problem.to_owned(), count.into()))
             .collect();

@@ -57,7 +57,7 @@ unsafe fn say(error: *mut c_char, size: usize, message: &str) {
         return;
     }
     let message = message
-        .get(..message.floor_char_boundary(size - 1))
+        .get(..crate::input::boundary(message, size - 1))
         .unwrap_or_default();
     // SAFETY: there is room for the message and a NUL, and the two don't overlap.
     unsafe {

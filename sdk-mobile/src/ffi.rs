@@ -1,4 +1,4 @@
-//! The calls that Kotlin, Swift and Python make, by UniFFI: few, synchronous, of texts and bytes. The layers that apps see are
+//! The calls that Kotlin, Swift and Python make, by `UniFFI`: few, synchronous, of texts and bytes. The layers that apps see are
 //! written by hand over them, each in its language's manner.
 //!
 //! After [`Core::open`] nothing throws: what goes wrong inside is counted, and a panic ends as the answer "no".
@@ -104,7 +104,7 @@ impl Core {
         quietly(|| self.app.start_timer(name));
     }
 
-    /// The app is seen ("foreground"), is not ("background"), or is short of memory ("low_memory").
+    /// The app is seen ("foreground"), is not ("background"), or is short of memory (`low_memory`).
     pub fn lifecycle(&self, state: &str) {
         quietly(|| self.app.lifecycle(state));
     }

@@ -287,10 +287,19 @@ pub(crate) fn name(mut name: String, misuse: &mut Misuse) -> String {
     cut(name, MAX_NAME_BYTES, misuse)
 }
 
+/// The end of the last whole character within `max` bytes.
+pub(crate) fn boundary(text: &str, max: usize) -> usize {
+    let mut end = max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    end
+}
+
 /// `text`, cut to at most `max` bytes between characters.
 pub(crate) fn cut(mut text: String, max: usize, misuse: &mut Misuse) -> String {
     if text.len() > max {
-        text.truncate(text.floor_char_boundary(max));
+        text.truncate(boundary(&text, max));
         misuse.add(Problem::TextCut, 1);
     }
     text

@@ -1,5 +1,5 @@
 //! The client's core for apps: a durable queue, sessions by lifecycle, uploads that the host pulls; and calls for Kotlin,
-//! Swift and Python by UniFFI, for C by `include/wakeline.h`.
+//! Swift and Python by `UniFFI`, for C by `include/wakeline.h`.
 //!
 //! [`App`] is what all of them call. Promises:
 //! - No call blocks on the network or on a disk, but for those that say so: an order waits until it is written, at most

@@ -180,7 +180,7 @@ impl Recorder {
     }
 
     /// All misuse since the start.
-    pub(crate) fn misuse(&self) -> &Misuse {
+    pub(crate) fn misuse_total(&self) -> &Misuse {
         &self.misuse_total
     }
 

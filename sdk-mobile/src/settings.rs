@@ -152,7 +152,8 @@ impl Settings {
         if settings.form.is_empty() {
             let mobile =
                 ["android", "ios", "ipados"].contains(&settings.os.to_ascii_lowercase().as_str());
-            settings.form = if mobile { "mobile" } else { "desktop" }.to_owned();
+            let form = if mobile { "mobile" } else { "desktop" };
+            form.clone_into(&mut settings.form);
         }
         Ok(settings)
     }

@@ -27,7 +27,7 @@ pub enum AdminRequest {
     Goal(GoalRequest),
     /// Answer a question, as POST /api/v2/query does.
     Query {
-        /// The question as JSON, such as {"site_id": 1, "metrics": ["visitors"], "date_range": "7d"}.
+        /// The question as JSON, such as `{"site_id": 1, "metrics": ["visitors"], "date_range": "7d"}`.
         #[arg(value_name = "JSON")]
         question: String,
     },

@@ -2,7 +2,7 @@
 //!
 //! | hop | fates | balance |
 //! | --- | --- | --- |
-//! | collector | received | = accepted + rejected, by reason, + lost_corrupt |
+//! | collector | received | = accepted + rejected, by reason, + `lost_corrupt` |
 //! | log → figures | accepted, as the log has it | = counted + duplicate + late + unreadable |
 //!
 //! The [`book`] of a commit is rollup rows of [`Dimension::Fate`](wakeline_engine::Dimension::Fate): they change in the

@@ -199,9 +199,11 @@ impl Rounds {
             let Some((head, tail)) = halve(groups) else {
                 tracing::error!("an event in the spool is too long for a block");
                 round.malformed += 1;
-                let lost = self.lost(first_position, 1);
-                let partition = Group { partition, ..lost };
-                return self.pack(vec![partition], round);
+                let unreadable = Group {
+                    partition,
+                    ..self.lost(first_position, 1)
+                };
+                return self.pack(vec![unreadable], round);
             };
             self.pack(head, round)?;
             return self.pack(tail, round);

@@ -70,8 +70,8 @@ pub(crate) fn kept(
     for source in sources {
         add(&mut hash, source).with_context(|| source.display().to_string())?;
     }
-    let made = format!("{name}-{:016x}", hash.finish());
-    let path = all.join(&made);
+    let folder = format!("{name}-{:016x}", hash.finish());
+    let path = all.join(&folder);
     fs::create_dir_all(all)?;
     // Several tests may need it at once.
     let lock = File::create(all.join(format!("{name}.lock")))?;
@@ -83,7 +83,7 @@ pub(crate) fn kept(
         fs::remove_dir_all(&path)?; // it was not finished
     }
     fs::create_dir_all(&path)?;
-    make(&path).with_context(|| format!("build {made}"))?;
+    make(&path).with_context(|| format!("build {folder}"))?;
     File::create(path.join(DONE))?;
     Ok(path)
 }

@@ -196,7 +196,7 @@ impl Client {
 
     /// Queues an event and gives it its id. What breaks a limit is refused, and counted.
     pub fn record(&mut self, event: Event, now: Now) -> Result<EventId, Refused> {
-        self.enqueue(self.next_seq, event, now.mono_ms, now)
+        self.enqueue(self.next_seq, &event, now.mono_ms, now)
     }
 
     /// Queues an event that a loader recorded at `at_mono_ms` and gave the number `seq` in this client's stream.
@@ -215,7 +215,7 @@ impl Client {
             let refused = check::ensure(false, Reason::Malformed, "the number is taken");
             return self.counted(refused).map(|()| self.id(seq));
         }
-        let result = self.enqueue(seq, event, at_mono_ms, now);
+        let result = self.enqueue(seq, &event, at_mono_ms, now);
         if let Err(refused) = &result
             && refused.reason.is_kept()
         {
@@ -466,11 +466,11 @@ impl Client {
     fn enqueue(
         &mut self,
         seq: u64,
-        event: Event,
+        event: &Event,
         at_mono_ms: u64,
         now: Now,
     ) -> Result<EventId, Refused> {
-        let packed = Packed::new(&self.page, &event);
+        let packed = Packed::new(&self.page, event);
         let checked = check::ensure(
             matches!(
                 self.identity.consent,
@@ -486,7 +486,7 @@ impl Client {
                 "the stream's numbers are used up",
             )
         })
-        .and_then(|()| check::event(&event))
+        .and_then(|()| check::event(event))
         .and_then(|()| {
             check::ensure(
                 packed.weight() <= MAX_EVENT_BYTES,

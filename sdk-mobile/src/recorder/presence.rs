@@ -64,7 +64,7 @@ impl Recorder {
             if let Some((at, arrival)) = self.arrival.take()
                 && at.age(now) <= ARRIVAL_MS
             {
-                self.release(Some(arrival));
+                self.release(Some(&arrival));
             }
         }
         self.saved.active = now;
@@ -111,7 +111,7 @@ impl Recorder {
 
     fn arrive(&mut self, arrival: Arrival, now: Moment) {
         if self.opening.is_some() {
-            self.release(Some(arrival));
+            self.release(Some(&arrival));
         } else if self.attention.since.is_some() && self.was_seen {
             // The app was open, and brought to the front by it.
             if self.allowed() {
@@ -131,12 +131,12 @@ impl Recorder {
     }
 
     /// Records what waits at an app's opening.
-    pub(super) fn release(&mut self, arrival: Option<Arrival>) {
+    pub(super) fn release(&mut self, arrival: Option<&Arrival>) {
         let Some((at, events)) = self.opening.take() else {
             return;
         };
         let mut page = self.page.clone();
-        if let Some(arrival) = &arrival {
+        if let Some(arrival) = arrival {
             let url = arrival.url.clone();
             page = Some(Arc::new(Page {
                 url,
@@ -144,7 +144,7 @@ impl Recorder {
             }));
         }
         for (index, mut event) in events.into_iter().enumerate() {
-            if let Some(arrival) = &arrival
+            if let Some(arrival) = arrival
                 && index == 0
             {
                 event = event.with("opened_by", arrival.by);

@@ -159,7 +159,7 @@ impl Asked<'_> {
     async fn rows(&self, time: &Time) -> Result<(Rows, Source), AskError> {
         let why = match rollup::plan(self.question, self.definitions, self.filters, time) {
             Ok(plan) => {
-                if let Some(rows) = self.from_rollups(plan, time).await? {
+                if let Some(rows) = self.of_rollups(plan, time).await? {
                     let source = Source {
                         read: "rollups",
                         exact: true,
@@ -176,10 +176,10 @@ impl Asked<'_> {
             exact: true,
             why: Some(why),
         };
-        Ok((self.from_events(time).await?, source))
+        Ok((self.of_events(time).await?, source))
     }
 
-    async fn from_rollups(&self, plan: Plan, time: &Time) -> Result<Option<Rows>, MetricError> {
+    async fn of_rollups(&self, plan: Plan, time: &Time) -> Result<Option<Rows>, MetricError> {
         let (site, metrics) = (self.site.id, self.stores.metrics);
         match plan {
             Plan::Totals(read) => {
@@ -202,7 +202,7 @@ impl Asked<'_> {
         }
     }
 
-    async fn from_events(&self, time: &Time) -> Result<Rows, AskError> {
+    async fn of_events(&self, time: &Time) -> Result<Rows, AskError> {
         // Where there is no state, there is no telling how far events count.
         self.stores
             .metrics
@@ -223,15 +223,11 @@ impl Asked<'_> {
         // Reading blocks, and counting takes a while.
         let done = tokio::task::spawn_blocking(move || {
             let mut scan = scan;
-            events.read(
-                site,
-                &scan.reads(),
-                &scan.fields().to_vec(),
-                &mut |batch, texts| {
-                    scan.add(batch, texts)
-                        .map_err(|error| EventError::Limit(error.to_string()))
-                },
-            )?;
+            let (reads, fields) = (scan.reads(), scan.fields().to_vec());
+            events.read(site, &reads, &fields, &mut |batch, texts| {
+                scan.add(batch, texts)
+                    .map_err(|error| EventError::Limit(error.to_string()))
+            })?;
             Ok::<_, EventError>(scan)
         });
         let scan = done.await.map_err(|_| EventError::Stopped)??;

@@ -77,7 +77,7 @@ pub(crate) async fn realtime_visitors(
     State(state): State<Shared>,
     params: Params,
 ) -> Result<Json<i64>, Problem> {
-    let Query(asked) = params.map_err(refused)?;
+    let Query(asked) = params.map_err(|rejection| refused(&rejection))?;
     let site = member.site(&state, &asked.site_id)?;
     Ok(Json(
         visitors_now(site, &*state.metrics, (state.clock)()).await?,
@@ -99,7 +99,7 @@ pub(crate) async fn aggregate(
     State(state): State<Shared>,
     params: Params,
 ) -> Result<Json<OlderAnswer>, Problem> {
-    let Query(asked) = params.map_err(refused)?;
+    let Query(asked) = params.map_err(|rejection| refused(&rejection))?;
     let compared = compares(&asked)?;
     let mut question = question(&asked, &member, &state)?;
     if compared {
@@ -135,7 +135,7 @@ pub(crate) async fn timeseries(
     State(state): State<Shared>,
     params: Params,
 ) -> Result<Json<OlderAnswer>, Problem> {
-    let Query(asked) = params.map_err(refused)?;
+    let Query(asked) = params.map_err(|rejection| refused(&rejection))?;
     let mut question = question(&asked, &member, &state)?;
     let time = match (asked.interval.as_deref(), asked.period.as_deref()) {
         (Some("month"), _) | (None, Some("12mo" | "6mo")) => "time:month",
@@ -186,7 +186,7 @@ pub(crate) async fn breakdown(
     State(state): State<Shared>,
     params: Params,
 ) -> Result<Json<OlderAnswer>, Problem> {
-    let Query(asked) = params.map_err(refused)?;
+    let Query(asked) = params.map_err(|rejection| refused(&rejection))?;
     let property = asked.property.clone();
     let property = property.ok_or_else(|| invalid("property: give one, such as visit:source"))?;
     let limit = asked.limit.unwrap_or(LIMIT);
@@ -225,7 +225,7 @@ pub(crate) async fn breakdown(
     }))
 }
 
-fn refused(rejection: QueryRejection) -> Problem {
+fn refused(rejection: &QueryRejection) -> Problem {
     let said = rejection.body_text();
     let said = said.rsplit(": ").next().unwrap_or_default();
     invalid(if said.starts_with("missing field `site_id`") {
