@@ -380,5 +380,6 @@ async fn silence(mut requests: watch::Receiver<usize>, longest: Duration) {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;

@@ -53,7 +53,7 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         let (tell, told) = std::sync::mpsc::channel();
         let found = fetch_beside(cache.path(), move |line| {
-            tell.send(line.to_owned()).unwrap()
+            tell.send(line.to_owned()).unwrap();
         });
         assert_eq!(found.unwrap(), path);
         let told: Vec<_> = told.iter().collect();

@@ -3,6 +3,8 @@
 //! `cargo bench -p wakeline-mobile --bench record` prints percentiles of single calls, on one thread and on four, and
 //! the memory of a process with 10,000 events in its queue.
 
+#![expect(clippy::expect_used, reason = "a bench that can't begin ends")]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

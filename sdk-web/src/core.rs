@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(batch.device.unwrap_or_default().language, "de-DE");
         core.reply(202, None, &[8, 1], at(30));
         assert_eq!(core.fates(), fate(STREAM, 0, 0));
-        assert_eq!(core.fates(), []);
+        assert!(core.fates().is_empty());
         assert_eq!(core.step(&mut Vec::new(), at(40)), IDLE);
     }
 
@@ -269,7 +269,7 @@ mod tests {
             .collect();
         assert_eq!(streams, [(7, 6, 9), (STREAM, 7, 3)]);
         next.reply(413, None, &[], at(30_200));
-        assert_eq!(next.fates(), []);
+        assert!(next.fates().is_empty());
     }
 
     #[test]

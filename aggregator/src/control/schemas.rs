@@ -114,7 +114,7 @@ mod tests {
     use super::super::tests::{control, site};
     use super::*;
 
-    fn rules(schemas: Value) -> SiteRules {
+    fn rules(schemas: &Value) -> SiteRules {
         serde_json::from_value(json!({ "schemas": schemas })).unwrap()
     }
 
@@ -122,7 +122,7 @@ mod tests {
     fn a_schema_that_breaks_with_the_last_one_is_saved_only_if_somebody_insists() {
         let (_folder, control) = control();
         let id = control.create_site(&site("a.example")).unwrap().site.id;
-        let set = |schemas: Value, force| control.set_rules(id, &rules(schemas), None, "x", force);
+        let set = |schemas: Value, force| control.set_rules(id, &rules(&schemas), None, "x", force);
         let signup = |schema: Value| json!([{"event": "signup", "mode": "warn", "schema": schema}]);
         set(
             signup(json!({"properties": {"plan": {"enum": ["a", "b"]}}})),
@@ -162,7 +162,7 @@ mod tests {
         for mode in ["warn", "reject"] {
             let schemas = json!([{"event": "e", "mode": mode, "schema": {"required": ["a"]}}]);
             control
-                .set_rules(id, &rules(schemas), None, "x", false)
+                .set_rules(id, &rules(&schemas), None, "x", false)
                 .unwrap();
         }
         assert_eq!(control.schema_versions(id).unwrap().len(), 2);

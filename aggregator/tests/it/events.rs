@@ -37,14 +37,14 @@ fn traffic() -> Vec<Group> {
     let mut groups = Vec::new();
     for visitor in 0..20_u64 {
         let mut time = START_MS + numbers.below(2 * 1_440) * MINUTE_MS;
-        for group in 0..1 + numbers.below(6) {
+        for group in 0..=numbers.below(6) {
             let (country, source, channel) = (
                 numbers.of(&["DE", "FR", ""]),
                 numbers.of(&["Google", "News", ""]),
                 numbers.below(4) as u32,
             );
             let mut events = Vec::new();
-            for seq in 0..1 + numbers.below(8) {
+            for seq in 0..=numbers.below(8) {
                 time += numbers.below(12) * MINUTE_MS;
                 let kind = [
                     EventType::PageView,

@@ -195,12 +195,20 @@ impl Client {
     }
 
     /// Queues an event and gives it its id. What breaks a limit is refused, and counted.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a caller has no use for it any more"
+    )]
     pub fn record(&mut self, event: Event, now: Now) -> Result<EventId, Refused> {
         self.enqueue(self.next_seq, &event, now.mono_ms, now)
     }
 
     /// Queues an event that a loader recorded at `at_mono_ms` and gave the number `seq` in this client's stream.
     /// Numbers come in order: one at or below an earlier one is refused as malformed. `now` may be later.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a caller has no use for it any more"
+    )]
     pub fn adopt(
         &mut self,
         seq: u64,

@@ -1,5 +1,7 @@
 //! The SDK as its hosts use it: over a real folder, with clocks and servers of the tests.
 
+#![cfg(test)]
+
 mod host;
 mod kill;
 mod lifecycle;

@@ -224,12 +224,12 @@ fn labels(text: &str) -> Option<String> {
             _ if quoted => {}
             '(' | '[' | '{' => depth += 1,
             ')' if depth == 0 => {
-                let labels: String = labels
-                    .iter()
-                    .filter(|label| !label.is_empty())
-                    .map(|label| format!("{}:", label.trim()))
-                    .collect();
-                return Some(format!("{}({labels})", &text[..open]));
+                let mut named = String::new();
+                for label in labels.iter().filter(|label| !label.is_empty()) {
+                    named.push_str(label.trim());
+                    named.push(':');
+                }
+                return Some(format!("{}({named})", &text[..open]));
             }
             ')' | ']' | '}' => depth -= 1,
             ',' if depth == 0 => {

@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn older_filters_become_newer_ones() {
         let check = |text: &str, expected: Value| {
-            assert_eq!(json!(filters(text).unwrap()), expected, "{text}")
+            assert_eq!(json!(filters(text).unwrap()), expected, "{text}");
         };
         check("", json!([]));
         check(
