@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::ControlError;
+use crate::state::FORMAT;
 
 /// Step `n` brings a file from `user_version` n to n + 1. Steps are never edited once released.
 const MIGRATIONS: &[&str] = &[
@@ -145,6 +146,10 @@ pub(super) fn prepare(db: &mut Connection) -> Result<(), ControlError> {
     let transaction = db.transaction()?;
     for step in due {
         transaction.execute_batch(step)?;
+    }
+    if found == 0 {
+        // No state was made yet, in whatever format.
+        transaction.execute("UPDATE generations SET format = ?1", [FORMAT])?;
     }
     transaction.pragma_update(None, "user_version", known)?;
     transaction.commit()?;

@@ -483,7 +483,7 @@ fn new_visitors_are_told_for_whole_days() {
         json!([{"dimensions": [], "metrics": [9, 5, 4]}])
     );
     assert_eq!(
-        results(&sources(), &query(both, json!(["time"]))),
+        results(&sources(), &query(both, json!(["time:day"]))),
         json!([
             {"dimensions": ["2026-11-19"], "metrics": [4, 4, 0]},
             {"dimensions": ["2026-11-20"], "metrics": [7, 1, 6]},
