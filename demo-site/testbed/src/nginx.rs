@@ -43,7 +43,7 @@ impl Nginx {
                     location / {{
                         proxy_pass http://collectors;
                         proxy_http_version 1.1;
-                        proxy_connect_timeout 1s;
+                        proxy_connect_timeout 200ms; # one that ends ignores who comes
                     }}
                 }}"
             )

@@ -13,6 +13,9 @@ use crate::input::{self, Misuse};
 
 /// A link that comes before the app is seen opened it if that is so within this time, in ms.
 const ARRIVAL_MS: i64 = 60_000;
+/// An app is opened before it is seen. What tells the visit's source has to be its first event, although what follows may
+/// come by another batch, whose times are known by another answer's way.
+const OPENED_BEFORE_MS: u64 = 100;
 
 #[derive(Clone, Debug)]
 pub(super) struct Arrival {
@@ -132,9 +135,11 @@ impl Recorder {
 
     /// Records what waits at an app's opening.
     pub(super) fn release(&mut self, arrival: Option<&Arrival>) {
-        let Some((at, events)) = self.opening.take() else {
+        let Some((mut at, events)) = self.opening.take() else {
             return;
         };
+        at.mono_ms = at.mono_ms.saturating_sub(OPENED_BEFORE_MS);
+        at.wall_ms = at.wall_ms.saturating_sub(OPENED_BEFORE_MS);
         let mut page = self.page.clone();
         if let Some(arrival) = arrival {
             let url = arrival.url.clone();
