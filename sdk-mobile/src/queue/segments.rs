@@ -68,6 +68,10 @@ impl<F: Files> Queue<F> {
             // Whoever wrote it may have ended before it was durable.
             if self.files.sync_segment(number).is_err() {
                 self.bring_back(Some(number));
+                // An earlier one may have the only copies that are durable.
+                for segment in self.segments.values_mut() {
+                    segment.moved = true;
+                }
             }
         }
         self.tidy();
