@@ -95,7 +95,9 @@ export const openJournal = (setup: Setup) => {
   const shelved = new Map<string, { name: string; left: Set<string> }>();
   let room = RING;
   let before: string | null | undefined;
+  /** Set from when there is something to put in IndexedDB until that is done. */
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let shelving = false;
   let releases: (() => void)[] = [];
   const hold = (name: string, ifAvailable: boolean) => claim(name, ifAvailable, (release) => releases.push(release));
 
@@ -110,15 +112,17 @@ export const openJournal = (setup: Setup) => {
 
   const backlog = () => room < 0 || shelved.size > 0;
 
+  /** One at a time: two would put the same events, and the later one take them away as settled meanwhile. */
   const shelve = async () => {
+    if (shelving) return; // it takes what has come since, too
     clearTimeout(timer);
-    timer = undefined;
-    // A backlog goes there whole, and what comes after it: `localStorage` is written to disk seldom where it is changed a lot.
-    const all = backlog();
+    shelving = true;
     try {
       for (;;) {
+        // A backlog goes there whole, and what comes after it: `localStorage` is written to disk seldom where it is changed a lot.
+        const all = backlog();
         const ids = [...stored.keys()].filter((id) => all || typeof stored.get(id) == "string").slice(0, SHELF);
-        if (!ids[0]) return;
+        if (!ids[0]) break;
         const texts = ids.map((id) => (+stored.get(id)! > 0 ? read(prefix + id) : stored.get(id)));
         const name = prefix + ids[0];
         await shelf((store) => store.put([`${setup.person.visitor}.${setup.day}`, ...texts], name));
@@ -129,10 +133,12 @@ export const openJournal = (setup: Setup) => {
         }
         if (!of.left.size) await shelf((store) => store.delete(name));
       }
+      timer = undefined;
     } catch (error) {
       warn("can't store events, which are lost if the page goes before they are sent", error);
       timer = setTimeout(shelve, SHELVE_AGAIN);
     }
+    shelving = false;
   };
 
   const add = (id: string, size: number | string) => {

@@ -293,6 +293,40 @@ async fn thousands_of_events_that_wait_outlive_the_browser() -> anyhow::Result<(
     browser.close().await
 }
 
+/// Keeps `IndexedDB` busy for a while, again and again, and goes on calling meanwhile.
+const BUSY: &str = "
+    const hold = ({ target }) => {
+        const store = target.result.transaction('left', 'readwrite').objectStore('left');
+        const until = performance.now() + 700;
+        const again = () => { if (performance.now() < until) store.get('none').onsuccess = again };
+        again();
+    };
+    indexedDB.open('wakeline').onsuccess = (opened) => {
+        for (let n = 0; n < 3; n += 1) setTimeout(hold, n * 900, opened);
+    };
+    let times = 0;
+    const more = setInterval(() => {
+        wakeline.track('meanwhile');
+        if ((times += 1) == 100) clearInterval(more);
+    }, 30);";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_come_while_a_slow_store_takes_the_ones_before_outlive_the_browser()
+-> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    lab.set(DOWN);
+    browser
+        .run(&format!("{}{BUSY}", track("backlog", 1_000)))
+        .await?;
+    says(&browser, "the store", &kept(1_100)).await?;
+    let browser = browser.restart(800, 600).await?;
+    lab.set(Way::Open);
+    lab.goto(&browser, "/").await?;
+    lab.counts(2, 1_100).await?;
+    browser.close().await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clocks_that_jump_move_no_event() -> anyhow::Result<()> {
     let lab = Lab::start().await?;
