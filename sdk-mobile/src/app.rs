@@ -21,7 +21,7 @@ use crate::queue::{Folder, Limits, Queue, Slot};
 use crate::recorder::{Draft, Recorder};
 use crate::settings::{Settings, Target};
 use crate::store::Store;
-use crate::upload::{Fates, Network, Step, Uploads};
+use crate::upload::{FORGOTTEN, Fates, Network, Step, Uploads};
 
 /// An order's call waits so long for its being written.
 const ORDER_WAIT: Duration = Duration::from_millis(100);
@@ -332,9 +332,7 @@ impl App {
 
     /// Erases what the device knows: what waits, the person, the install.
     pub fn forget(&self) {
-        self.call(|recorder, now| {
-            recorder.forget(now);
-        });
+        self.call(Recorder::forget);
         self.command(Command::Forget);
     }
 
@@ -489,6 +487,10 @@ impl Front {
         let (saved, _) = self.recorder.saved();
         let (seen, fates) = (&self.seen, &self.seen.fates);
         let in_hand = self.goal() - self.written;
+        let mut dropped = fates.dropped.clone();
+        if self.recorder.forgotten() > 0 {
+            *dropped.entry(FORGOTTEN).or_default() += self.recorder.forgotten();
+        }
         let misuse: serde_json::Map<_, _> = self
             .recorder
             .misuse_total()
@@ -501,7 +503,7 @@ impl Front {
             "accepted": fates.accepted,
             "rejected": fates.rejected,
             "refused": self.recorder.refused(),
-            "dropped": fates.dropped,
+            "dropped": dropped,
             "restored": seen.restored,
             "corrupt": fates.corrupt,
             "misuse": misuse,

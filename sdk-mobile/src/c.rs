@@ -1,6 +1,7 @@
 //! The calls of `include/wakeline.h`. A test compiles the header with a C compiler and calls each against this.
 #![expect(unsafe_code, reason = "C passes pointers")]
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;
 use std::sync::Arc;
@@ -29,14 +30,12 @@ pub struct CTask {
 ///
 /// # Safety
 /// `text` is NULL or ends with a NUL, and stays as it is until the caller's call returns.
-unsafe fn text(text: *const c_char) -> String {
+unsafe fn text<'a>(text: *const c_char) -> Cow<'a, str> {
     if text.is_null() {
-        return String::new();
+        return Cow::Borrowed("");
     }
     // SAFETY: not NULL, and the caller promises the rest.
-    unsafe { CStr::from_ptr(text) }
-        .to_string_lossy()
-        .into_owned()
+    unsafe { CStr::from_ptr(text) }.to_string_lossy()
 }
 
 /// Calls with an SDK, unless it is NULL.

@@ -74,6 +74,12 @@ impl Core {
         Ok(Arc::new(Self { app }))
     }
 
+    /// Where `wakeline_record` of `include/wakeline.h` finds this SDK, for languages in which a generated call costs several
+    /// times what recording does. Holds as long as this object.
+    pub fn address(&self) -> u64 {
+        (&raw const self.app).expose_provenance() as u64
+    }
+
     /// Takes an event, as JSON. False: it was refused, which is counted and reported.
     pub fn record(&self, event: &str) -> bool {
         quietly(|| self.app.record(event))

@@ -99,6 +99,8 @@ pub(crate) struct Recorder {
     misuse_total: Misuse,
     refused: BTreeMap<&'static str, u64>,
     recorded: u64,
+    /// Events that were erased before they were taken.
+    forgotten: u64,
     out: Vec<Draft>,
 }
 
@@ -134,6 +136,7 @@ impl Recorder {
             misuse_total: Misuse::default(),
             refused: BTreeMap::new(),
             recorded: 0,
+            forgotten: 0,
             out: Vec::new(),
         };
         if recorder.saved.install.is_empty() {
@@ -144,9 +147,10 @@ impl Recorder {
         recorder
     }
 
-    /// The events since the last call.
-    pub(crate) fn take(&mut self) -> Vec<Draft> {
-        std::mem::take(&mut self.out)
+    /// The events since the last call. The next ones are put into `room`, which is empty: a caller's thread does not pay
+    /// for its growth.
+    pub(crate) fn take(&mut self, room: Vec<Draft>) -> Vec<Draft> {
+        std::mem::replace(&mut self.out, room)
     }
 
     /// Events that were not taken yet.
@@ -172,6 +176,11 @@ impl Recorder {
     /// Events that were given a number.
     pub(crate) fn recorded(&self) -> u64 {
         self.recorded
+    }
+
+    /// Events that were erased before they were taken.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Refused events by reason.
@@ -288,9 +297,9 @@ impl Recorder {
         denied
     }
 
-    /// Erases person and install, and the events that were not taken yet: their number.
-    pub(crate) fn forget(&mut self, now: Moment) -> usize {
-        let erased = self.out.len();
+    /// Erases person and install, and the events that were not taken yet.
+    pub(crate) fn forget(&mut self, now: Moment) {
+        self.forgotten += self.out.len() as u64;
         self.out.clear();
         self.opening = None;
         self.arrival = None;
@@ -308,7 +317,6 @@ impl Recorder {
         };
         self.fresh_install(now);
         self.name_person();
-        erased
     }
 
     /// Sets the default properties.

@@ -27,6 +27,9 @@ const QUIET_MS: u64 = 1_000;
 /// Bodies that are not worth compressing.
 const SMALL_BODY: usize = 160;
 
+/// Why events were dropped that the person wants to be erased.
+pub(crate) const FORGOTTEN: &str = "forgotten";
+
 /// How the device is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Network {
@@ -200,7 +203,7 @@ impl<F: Files> Uploads<F> {
     pub(crate) fn forget(&mut self, now: Moment) {
         let erased = self.queue.clear() as u64;
         if erased > 0 {
-            *self.fates.dropped.entry("forgotten").or_default() += erased;
+            *self.fates.dropped.entry(FORGOTTEN).or_default() += erased;
         }
         let wait = self.client.asked_wait(now.now());
         self.start_over(now);

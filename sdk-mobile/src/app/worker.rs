@@ -18,6 +18,8 @@ const RECOVER_EVERY: Duration = Duration::from_secs(2);
 const SHED_EVERY: Duration = Duration::from_secs(600);
 /// How long events are gathered after some were written, but for what is urgent.
 const LINGER: Duration = Duration::from_millis(50);
+/// Events that callers have room for without asking for memory.
+const ROOM: usize = 512;
 /// Longest sleep.
 const SLEEP: Duration = Duration::from_secs(3_600);
 
@@ -34,6 +36,7 @@ pub(super) fn start(shared: Arc<Shared>, store: Store) -> io::Result<JoinHandle<
                 shed_at: Instant::now() + SHED_EVERY,
                 unannounced: 0,
                 last_round: Instant::now(),
+                room: Vec::with_capacity(ROOM),
                 contexts: HashMap::new(),
             }
             .run();
@@ -52,6 +55,8 @@ struct Worker {
     /// Events that came since those who send were told of some.
     unannounced: usize,
     last_round: Instant,
+    /// For the events that come next.
+    room: Vec<Draft>,
     /// Of each device, by its address: it is the same object as long as it does not change.
     contexts: HashMap<usize, u32>,
 }
@@ -100,14 +105,15 @@ impl Worker {
             front.urgent = false;
             let now = shared.clock.now();
             front.recorder.tick(now);
-            let drafts = front.recorder.take();
+            let new = front.recorder.waiting();
             let commands = std::mem::take(&mut front.commands);
             let changed = front.recorder.saved().1 != self.saved;
             let sync = std::mem::take(&mut front.sync_wanted);
             let sleep = self.sleep(&front, now);
-            let idle = drafts.is_empty() && commands.is_empty() && !changed && !sync;
+            let idle = new == 0 && commands.is_empty() && !changed && !sync;
             if !idle || front.life != Life::Open || sleep.is_zero() {
-                front.taken += drafts.len() as u64;
+                let drafts = front.recorder.take(std::mem::take(&mut self.room));
+                front.taken += new as u64;
                 return Work {
                     drafts,
                     commands,
@@ -138,13 +144,15 @@ impl Worker {
         at.chain(tick).min().unwrap_or(SLEEP)
     }
 
-    fn round(&mut self, work: Work) {
+    fn round(&mut self, mut work: Work) {
         let shared = Arc::clone(&self.shared);
         let mut uploads = lock(&shared.uploads);
         let urgent = work.drafts.iter().any(Draft::is_order);
         let new = work.drafts.len();
         let records: Vec<Record> = work.drafts.iter().map(|draft| self.record(draft)).collect();
-        drop(work.drafts);
+        work.drafts.clear();
+        work.drafts.shrink_to(ROOM);
+        self.room = work.drafts;
         let obeyed = work.commands.len() as u64;
         // What is forgotten was recorded before, what is flushed may have been recorded since.
         let (before, after): (Vec<_>, Vec<_>) = work

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod fates;
 mod host;
 mod kill;
 mod lifecycle;

@@ -9,7 +9,6 @@ import kotlinx.serialization.json.buildJsonObject
 import kotlinx.serialization.json.put
 import wakeline.ffi.ConfigException
 import wakeline.ffi.Core
-import wakeline.ffi.CoreInterface
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
@@ -31,9 +30,10 @@ import kotlin.time.Duration.Companion.seconds
  * is refused, counted in [status], and told to the collector. Money is in minor units (cents).
  */
 public class Wakeline internal constructor(
-    private val core: CoreInterface,
+    private val core: Core,
     transport: Transport,
 ) : AutoCloseable {
+    private val recorder = Recorder(core)
     private val uploads = Uploads(core, transport)
     private val atExit = Thread { close() }
 
@@ -208,7 +208,7 @@ public class Wakeline internal constructor(
             } catch (_: Exception) {
                 UNREADABLE // a map of the app's own that throws: the core counts it
             }
-            core.record(event)
+            recorder.record(event)
         }
 
     public companion object {
