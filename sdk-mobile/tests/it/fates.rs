@@ -124,5 +124,8 @@ fn what_a_refusal_erases_before_it_is_written_is_counted() {
     assert!(app.sync(10_000));
     let status = status(&app);
     assert_eq!(status["dropped"], json!({"forgotten": 100}));
-    assert_eq!((&status["recorded"], &status["queued"]), (&json!(100), &json!(0)));
+    assert_eq!(
+        (&status["recorded"], &status["queued"]),
+        (&json!(100), &json!(0))
+    );
 }

@@ -21,7 +21,7 @@ class Status:
     refused: dict[str, int] = field(default_factory=dict)
     """Calls that can't be events, by reasons."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Events that were too many, too old or poison, by reasons."""
+    """Events that were too many, too old, poison or forgotten, by reasons."""
     restored: int = 0
     """Events that an earlier process left."""
     corrupt: int = 0

@@ -10,7 +10,7 @@ public struct Status: Sendable, Equatable {
     public var rejected: [String: Int] = [:]
     /// Calls that can't be events, by reasons.
     public var refused: [String: Int] = [:]
-    /// Events that were too many, too old or poison, by reasons.
+    /// Events that were too many, too old, poison or forgotten, by reasons.
     public var dropped: [String: Int] = [:]
     /// Events that an earlier process left.
     public var restored = 0

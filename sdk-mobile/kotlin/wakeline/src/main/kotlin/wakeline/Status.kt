@@ -15,7 +15,7 @@ import kotlinx.serialization.json.long
  * @property accepted events that the collector took
  * @property rejected events that the collector refused, by its reasons
  * @property refused calls that can't be events, by reasons
- * @property dropped events that were too many, too old or poison, by reasons
+ * @property dropped events that were too many, too old, poison or forgotten, by reasons
  * @property restored events that an earlier process left
  * @property corrupt events that the disk had lost
  * @property misuse properties and texts that were mended or left out, by problems

@@ -60,11 +60,13 @@ internal class WakelineTest {
         assertTrue(client.track("values", "thread" to Thread.currentThread(), "list" to listOf(1), "none" to null))
         assertTrue(client.track("many", (1..10_000).associate { "p$it" to it }))
         assertTrue(client.track("na\u0000me\ud800"))
+        assertTrue(client.track("megabyte", "long" to "ä".repeat(1 shl 18), "nuls" to "\u0000".repeat(1 shl 14)))
+        assertFalse(client.track("megabytes", "long" to "x".repeat(8 shl 20)))
         assertFalse(client.track("broken", broken))
         assertFalse(client.track(""))
         assertFalse(client.order(Order("", "euro", -1, emptyList())))
         val status = client.arrives()
-        assertEquals(3, status.refused.values.sum(), "$status")
+        assertEquals(4, status.refused.values.sum(), "$status")
         assertEquals(status.refused, status.rejected, "the collector counts them under the same reasons")
         assertTrue(status.misuse.isNotEmpty(), "$status")
     }
@@ -146,6 +148,7 @@ internal class WakelineTest {
         val status = client.status()
         assertEquals(mapOf("no_consent" to 2L), status.refused)
         assertEquals(1, status.accepted, "what waited was erased by the refusal")
+        assertEquals(mapOf("forgotten" to 1L), status.dropped)
         tell(status.accepted)
         client.close()
     }
