@@ -16,14 +16,14 @@ use crate::config::{EnrichConfig, LimitsConfig};
 use crate::enrich::{Enricher, Hints, agent, client_ip, source};
 use crate::http::body::{Encoding, decompress};
 use crate::http::pixel;
+use crate::judge::Verdict;
 use crate::judge::json::JsonBody;
 use crate::judge::names::Names;
 use crate::judge::native::{self, Arrival};
-use crate::judge::{Verdict, place};
 use crate::keys::Pass;
 use crate::rules::SiteRules;
 use crate::rules::limits::Payer;
-use crate::rules::place::without_userinfo;
+use crate::rules::place::{scrub_referrer, split, without_userinfo};
 use crate::rules::spam;
 use crate::snapshot::Grant;
 
@@ -272,9 +272,8 @@ fn user_agent(bytes: &[u8]) {
 fn url(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (page, referrer) = text.split_once('\n').unwrap_or((&text, ""));
-    let mut places = place::Places::default();
     if page.len() <= limits::MAX_URL_BYTES
-        && let Ok(place) = places.split(page, &RULES.cleaning)
+        && let Ok(place) = split(page, &RULES.cleaning)
     {
         assert!(place.path.len() <= limits::MAX_URL_BYTES);
         let _ = RULES.check_page(&place.hostname, &place.path, false);
@@ -286,9 +285,9 @@ fn url(bytes: &[u8]) {
     assert!(page.ends_with(bare.rsplit("://").next().unwrap_or_default()));
     let _ = RULES.allows_origin(page);
     if referrer.len() <= limits::MAX_URL_BYTES {
-        let once = places.scrub_referrer(referrer);
+        let once = scrub_referrer(referrer);
         assert!(once.len() <= limits::MAX_URL_BYTES);
-        let twice = places.scrub_referrer(&once);
+        let twice = scrub_referrer(&once);
         assert!(twice == once || twice.is_empty(), "{once} became {twice}");
     }
     spam::is_spam(referrer);

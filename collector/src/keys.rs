@@ -43,6 +43,18 @@ pub(crate) struct Pass {
     pub(crate) payer: String,
 }
 
+impl Pass {
+    fn new(snapshot: Option<&Rules>, grant: Grant, payer: String) -> Self {
+        let rules = snapshot.and_then(|snapshot| snapshot.site(grant.site));
+        Self {
+            rules_version: snapshot.map_or(0, |snapshot| snapshot.version),
+            rules: rules.unwrap_or_default(),
+            payer,
+            grant,
+        }
+    }
+}
+
 /// What is looked for.
 #[derive(Debug, Default)]
 struct Wanted {
@@ -96,6 +108,10 @@ impl Keys {
 
     /// What a key allows.
     pub(crate) async fn pass(&self, key: &str) -> Result<Pass, KeyError> {
+        let snapshot = self.rules();
+        if let Some(grant) = snapshot.as_ref().and_then(|snapshot| snapshot.grant(key)) {
+            return Ok(Pass::new(snapshot.as_deref(), grant, key.to_owned()));
+        }
         let wanted = Wanted {
             key: key.to_owned(),
             is_name: false,
@@ -159,18 +175,13 @@ impl Keys {
             let answer = answers.get(&wanted.key).cloned();
             (name, wanted, answer.unwrap_or(Err(KeyError::Unknown)))
         });
-        let pass = |wanted: Wanted, grant: Grant| Pass {
-            rules_version: snapshot.as_ref().map_or(0, |snapshot| snapshot.version),
-            rules: snapshot
-                .as_ref()
-                .and_then(|snapshot| snapshot.site(grant.site))
-                .unwrap_or_default(),
-            payer: if wanted.is_name {
+        let pass = |wanted: Wanted, grant: Grant| {
+            let payer = if wanted.is_name {
                 String::new()
             } else {
                 wanted.key
-            },
-            grant,
+            };
+            Pass::new(snapshot.as_deref(), grant, payer)
         };
         held.chain(asked)
             .map(|(name, wanted, grant)| (name, grant.map(|grant| pass(wanted, grant))))

@@ -14,7 +14,7 @@ use wakeline_proto::Reason;
 use wakeline_spool::SegmentLog;
 
 use crate::http::now_ms;
-use crate::judge::groups::{record, tallied};
+use crate::judge::groups::{encoded, record, tallied};
 
 const SPOOL_EVERY: Duration = Duration::from_secs(1);
 /// Requests with a key that nobody knows belong to no site.
@@ -49,7 +49,7 @@ impl Tallies {
         let now = now_ms();
         let groups = sites
             .into_iter()
-            .map(|(site, tallies)| tallied(site, now, tallies));
+            .map(|(site, tallies)| encoded(&tallied(site, now, tallies)));
         let Some((payload, span)) = record(groups) else {
             return;
         };

@@ -14,9 +14,11 @@ pub mod spam;
 
 use std::collections::HashMap;
 
+use prost::Message as _;
 use wakeline_proto::schema::Schema as Properties;
 use wakeline_proto::v1;
 use wakeline_proto::v1::value::Kind;
+use xxhash_rust::xxh3::xxh3_64;
 
 use redact::Redactions;
 use wakeline_proto::Reason;
@@ -40,6 +42,8 @@ pub enum Bot {
 /// The rules of one site.
 #[derive(Debug)]
 pub struct SiteRules {
+    /// Of all that they say: what was found out by rules with the same number still holds.
+    pub fingerprint: u64,
     /// The site's domain; empty if it is not known.
     pub domain: String,
     refused_bots: [Option<Bot>; 3],
@@ -112,7 +116,9 @@ impl SiteRules {
         } else {
             salt
         };
+        let all = [domain.as_bytes(), &rules.encode_to_vec(), salt].join(&0);
         Self {
+            fingerprint: xxh3_64(&all),
             refused_bots: [
                 rules.refuse_crawlers.then_some(Bot::Crawler),
                 rules.refuse_automation.then_some(Bot::Automation),
@@ -243,7 +249,7 @@ impl SiteRules {
     /// Whether the visitor is of the sample; the same at all times and collectors.
     fn samples(&self, visitor: &str) -> bool {
         self.sample_percent >= 100
-            || xxhash_rust::xxh3::xxh3_64(visitor.as_bytes()) % 100 < u64::from(self.sample_percent)
+            || xxh3_64(visitor.as_bytes()) % 100 < u64::from(self.sample_percent)
     }
 
     /// What the site's pages should know, whoever's they are; empty if all is as pages take it to be.

@@ -10,6 +10,7 @@ mod database;
 pub(crate) mod geo;
 mod language;
 mod networks;
+pub(crate) mod page;
 pub(crate) mod source;
 
 use std::net::IpAddr;
@@ -22,13 +23,15 @@ use quick_cache::sync::Cache;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wakeline_proto::v1;
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 pub(crate) use agent::Bot;
 use client_ip::Proxies;
 use database::Database;
+use page::{Page, Pages};
 
 use crate::config::EnrichConfig;
+use crate::rules::SiteRules;
 
 /// Agents that are remembered: more than most collectors see in an hour. An entry takes some 150 bytes.
 const MAX_AGENTS: usize = 8_192;
@@ -97,11 +100,35 @@ struct Known {
     bot: Option<Bot>,
 }
 
-/// Knows agents and places. Shared by all requests; calls neither block nor fail.
+/// Makes numbers of texts, to remember by them what the texts say without keeping these. Whoever does not know its seed can't make
+/// up texts that have the number of others.
+#[derive(Debug)]
+pub(crate) struct Fingerprints {
+    seed: u64,
+}
+
+impl Default for Fingerprints {
+    fn default() -> Self {
+        // A system without random numbers has said so at the start: the edge's id is one.
+        let seed = getrandom::u64().unwrap_or_default();
+        Self { seed }
+    }
+}
+
+impl Fingerprints {
+    /// Of texts in UTF-8 and numbers, told apart by a byte that UTF-8 does not have.
+    fn of<const N: usize>(&self, parts: [&[u8]; N]) -> u128 {
+        let all = parts.join(&0xff);
+        xxh3_128_with_seed(&all, self.seed)
+    }
+}
+
+/// Knows agents, places and pages. Shared by all requests; calls neither block nor fail.
 #[derive(Debug)]
 pub(crate) struct Enricher {
-    /// By a hash of user agent and hints, so that no text of a sender is kept.
+    fingerprints: Fingerprints,
     agents: Cache<u128, Arc<Known>>,
+    pages: Pages,
     places: Arc<Database>,
     networks: Arc<Database>,
     proxies: Proxies,
@@ -120,7 +147,9 @@ impl Enricher {
             tracing::info!("no database of countries: `wakeline-collector geoip` fetches one");
         }
         Self {
+            fingerprints: Fingerprints::default(),
             agents: Cache::new(MAX_AGENTS),
+            pages: Pages::default(),
             places,
             networks: open(&config.network_database, networks::FILE),
             proxies: Proxies {
@@ -244,27 +273,24 @@ impl Enricher {
         self.steps.currency
     }
 
-    /// Whether it is told what brought visitors.
-    pub(crate) fn tells_sources(&self) -> bool {
-        self.steps.source
+    /// What is found out of a page's URL and referrer, as they came, by the rules of its site.
+    pub(crate) fn page(&self, url: &str, referrer: &str, rules: &SiteRules) -> Arc<Page> {
+        let texts = (url, referrer);
+        self.pages
+            .page(&self.fingerprints, texts, rules, self.steps.source)
     }
 
     fn known(&self, sender: &Sender) -> Arc<Known> {
-        let mut hasher = Xxh3Default::new();
         let hints = &sender.hints;
-        for text in [
-            &sender.user_agent,
-            &hints.brands,
-            &hints.mobile,
-            &hints.platform,
-            &hints.platform_version,
-            &hints.model,
-        ] {
-            hasher.update(text.as_bytes());
-            hasher.update(&[0xff]);
-        }
-        hasher.update(&[u8::from(hints.no_language)]);
-        let key = hasher.digest128();
+        let key = self.fingerprints.of([
+            sender.user_agent.as_bytes(),
+            hints.brands.as_bytes(),
+            hints.mobile.as_bytes(),
+            hints.platform.as_bytes(),
+            hints.platform_version.as_bytes(),
+            hints.model.as_bytes(),
+            &[u8::from(hints.no_language)],
+        ]);
         if let Some(known) = self.agents.get(&key) {
             return known;
         }

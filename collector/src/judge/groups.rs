@@ -1,7 +1,8 @@
 //! From judged events to a [`SpoolRecord`](v1::SpoolRecord).
 //!
 //! Events of one visitor stand in one group, in order; a group that grows beyond [`MAX_GROUP_BYTES`] is followed by
-//! another of the same visitor.
+//! another of the same visitor. An event is encoded when it is accepted; the fields of a message may come in any order, so
+//! its group's other ones are put before them in the end.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub(crate) const MAX_GROUP_BYTES: usize = 512 << 10;
 const COMMON_BYTES: usize = 4 << 10;
 /// Tag and length of an event in its group.
 const ENTRY_BYTES: usize = 6;
+/// Number of a group's field `events`.
+const EVENTS: u32 = 9;
 /// Longest payload of a refused event that is kept whole.
 const MAX_PAYLOAD_BYTES: usize = 256 << 10;
 /// What is kept of a longer one.
@@ -43,9 +46,22 @@ pub(super) struct Groups {
 
 #[derive(Debug)]
 struct Open {
+    /// Without its events.
     group: v1::Group,
+    /// The field `events`, encoded, and how many there are.
+    events: Vec<u8>,
+    accepted: u32,
     origin: Arc<Origin>,
     bytes: usize,
+}
+
+impl Open {
+    fn encoded(self) -> (v1::GroupHeader, Vec<u8>) {
+        let (mut header, mut bytes) = encoded(&self.group);
+        header.events = self.accepted;
+        bytes.extend_from_slice(&self.events);
+        (header, bytes)
+    }
 }
 
 impl Groups {
@@ -71,17 +87,18 @@ impl Groups {
         }
     }
 
+    /// Takes an event that has so many `bytes` when encoded.
     pub(super) fn accept(
         &mut self,
         visitor: &str,
         consent: v1::Consent,
         origin: &Arc<Origin>,
-        event: v1::Event,
+        event: &v1::Event,
+        bytes: usize,
     ) {
-        let bytes = event.encoded_len();
-        self.group(visitor, consent, origin, bytes)
-            .events
-            .push(event);
+        let open = self.group(visitor, consent, origin, bytes);
+        open.accepted += 1;
+        prost::encoding::message::encode(EVENTS, event, &mut open.events);
     }
 
     /// Keeps a refused event. A visitor that is too long is left out: there is no group for it.
@@ -104,9 +121,8 @@ impl Groups {
         };
         let bytes = rejected.encoded_len();
         let origin = Arc::clone(&self.origin);
-        self.group(visitor, consent, &origin, bytes)
-            .rejected
-            .push(rejected);
+        let open = self.group(visitor, consent, &origin, bytes);
+        open.group.rejected.push(rejected);
     }
 
     /// Counts a refused event of which nothing else may stay.
@@ -139,7 +155,7 @@ impl Groups {
         consent: v1::Consent,
         origin: &Arc<Origin>,
         bytes: usize,
-    ) -> &mut v1::Group {
+    ) -> &mut Open {
         let bytes = bytes + ENTRY_BYTES;
         let is_last = self.all.get(self.last).is_some_and(|open| {
             open.group.visitor == visitor
@@ -166,6 +182,8 @@ impl Groups {
                             .filter(|location| *location != v1::Location::default()),
                         ..self.common.clone()
                     },
+                    events: Vec::new(),
+                    accepted: 0,
                     origin: Arc::clone(origin),
                     bytes: COMMON_BYTES,
                 });
@@ -178,7 +196,7 @@ impl Groups {
         self.last = at;
         let open = &mut self.all[at];
         open.bytes += bytes;
-        &mut open.group
+        open
     }
 
     /// The record and how many positions it takes; `None` if there is nothing to keep.
@@ -188,8 +206,9 @@ impl Groups {
             rules_version: self.common.rules_version,
             ..tallied(self.common.site, self.common.received_at, self.tallies)
         };
-        let groups = self.all.into_iter().map(|open| open.group);
-        record(groups.chain((!counted.tallies.is_empty()).then_some(counted)))
+        let groups = self.all.into_iter().map(Open::encoded);
+        let counted = (!counted.tallies.is_empty()).then(|| encoded(&counted));
+        record(groups.chain(counted))
     }
 }
 
@@ -211,15 +230,22 @@ pub(crate) fn tallied(
     }
 }
 
+/// A group as it stands in a record.
+pub(crate) fn encoded(group: &v1::Group) -> (v1::GroupHeader, Vec<u8>) {
+    let hash = partition_hash(group.site, &group.visitor);
+    (header(group, hash), group.encode_to_vec())
+}
+
 /// A record of these groups, and how many positions it takes; `None` without groups.
-pub(crate) fn record(groups: impl Iterator<Item = v1::Group>) -> Option<(Bytes, u32)> {
+pub(crate) fn record(
+    groups: impl Iterator<Item = (v1::GroupHeader, Vec<u8>)>,
+) -> Option<(Bytes, u32)> {
     let mut record = v1::SpoolRecord::default();
     let mut span = 0;
-    for group in groups {
-        let header = header(&group, partition_hash(group.site, &group.visitor));
+    for (header, group) in groups {
         span += header.events + header.rejected + header.tallies;
         record.headers.push(header);
-        record.groups.push(group.encode_to_vec().into());
+        record.groups.push(group.into());
     }
     (span > 0).then(|| (record.encode_to_vec().into(), span))
 }

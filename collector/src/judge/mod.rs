@@ -9,7 +9,6 @@ pub(crate) mod groups;
 pub(crate) mod json;
 pub(crate) mod names;
 pub(crate) mod native;
-pub(crate) mod place;
 mod steps;
 mod time;
 
@@ -23,6 +22,7 @@ use groups::Groups;
 use names::Names;
 pub(crate) use time::Claim;
 
+use crate::enrich::page::{LastPage, Page};
 use crate::enrich::{Enricher, Origin, Sender};
 pub(crate) use crate::rules::Refused;
 use crate::rules::SiteRules;
@@ -105,6 +105,7 @@ const STEPS: &[Step] = &[
     steps::details,
     steps::schema,
     steps::time,
+    steps::page,
     steps::redact,
     steps::spam,
     steps::source,
@@ -121,7 +122,10 @@ pub(crate) struct Judge {
     /// Of the event that is judged.
     current: Arc<Origin>,
     groups: Groups,
-    places: place::Places,
+    last_page: LastPage,
+    /// Of the event that is judged, and its bytes when encoded.
+    page: Arc<Page>,
+    event_bytes: usize,
     /// Events that the site's limits allow; further ones are refused.
     allowed: u64,
     received: u32,
@@ -145,32 +149,37 @@ impl Judge {
             current: Arc::clone(&origin),
             origin,
             warned: 0,
-            places: place::Places::default(),
+            last_page: LastPage::default(),
+            page: Arc::default(),
+            event_bytes: 0,
             received: 0,
             accepted: 0,
             rejected: Vec::new(),
         })
     }
 
-    /// Decides on the next event. `payload` gives the event as it came, as JSON, if it has to be kept.
+    /// Decides on the next event. `payload` gives the event as it came, as JSON, if it has to be kept. Gives back the event, for
+    /// the room of its texts.
     pub(crate) fn event(
         &mut self,
         mut draft: Draft<'_>,
         payload: impl FnOnce(&Context) -> Vec<u8>,
-    ) {
+    ) -> v1::Event {
         let within = self.within_limits();
         let judged = within.and_then(|()| STEPS.iter().try_for_each(|step| step(self, &mut draft)));
         match judged {
             Ok(()) => {
                 self.received += 1;
                 self.accepted += 1;
-                draft.event.passive |= draft.event.r#type().is_passive();
-                let origin = Arc::clone(&self.current);
-                self.groups
-                    .accept(&draft.visitor, draft.consent, &origin, draft.event);
+                let Self {
+                    groups, current, ..
+                } = self;
+                let bytes = self.event_bytes;
+                groups.accept(&draft.visitor, draft.consent, current, &draft.event, bytes);
             }
             Err(refused) => self.refuse(&draft.visitor, draft.consent, refused, payload),
         }
+        draft.event
     }
 
     /// Takes note of an event that a door could not make a [`Draft`] of.

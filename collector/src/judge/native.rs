@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use wakeline_proto::batch::{ExpandedEvent, ValueRef, expand};
+use wakeline_proto::v1::value::Kind;
 use wakeline_proto::{EventId, v1};
 
 use super::names::Names;
@@ -54,11 +55,13 @@ pub(crate) fn judge(mut batch: v1::Batch, arrival: Arrival) -> Result<Verdict, R
     let consent = batch.consent();
     let events = batch.streams.iter().map(|stream| stream.events.len()).sum();
     let mut judge = Judge::new(context, events)?;
+    // One for all of them: its texts keep their room.
+    let mut used = v1::Event::default();
     for item in expand(&batch) {
         match item {
             Ok(event) => {
                 let payload = |context: &Context| payload(&event, &batch, context);
-                judge.event(draft(&event, &batch), payload);
+                used = judge.event(draft(&event, &batch, used), payload);
             }
             Err(event) => {
                 let refused = Refused::new(event.reason, event.detail);
@@ -75,15 +78,41 @@ pub(crate) fn judge(mut batch: v1::Batch, arrival: Arrival) -> Result<Verdict, R
     Ok(judge.finish())
 }
 
-fn draft<'a>(event: &ExpandedEvent<'a>, batch: &'a v1::Batch) -> Draft<'a> {
-    let properties = event
-        .properties
-        .iter()
-        .map(|(name, value)| v1::Property {
-            name: (*name).to_owned(),
-            value: Some((*value).into()),
-        })
-        .collect();
+/// The event as it is judged, in the place of one that is not needed any more.
+fn draft<'a>(event: &ExpandedEvent<'a>, batch: &'a v1::Batch, used: v1::Event) -> Draft<'a> {
+    let v1::Event {
+        mut client_id,
+        mut name,
+        mut hostname,
+        mut path,
+        mut query,
+        mut referrer,
+        mut title,
+        mut properties,
+        mut user,
+        acquisition,
+        ..
+    } = used;
+    for text in [&mut client_id, &mut hostname, &mut path, &mut query] {
+        text.clear();
+    }
+    event.name.clone_into(&mut name);
+    event.referrer.clone_into(&mut referrer);
+    event.title.clone_into(&mut title);
+    user.clone_from(&batch.user);
+    properties.resize_with(event.properties.len(), v1::Property::default);
+    for (property, (name, value)) in properties.iter_mut().zip(&event.properties) {
+        (*name).clone_into(&mut property.name);
+        match (value, property.value.as_mut()) {
+            (
+                ValueRef::Text(text),
+                Some(v1::Value {
+                    kind: Some(Kind::Text(used)),
+                }),
+            ) => (*text).clone_into(used),
+            _ => property.value = Some((*value).into()),
+        }
+    }
     Draft {
         visitor: Cow::Borrowed(&batch.visitor),
         consent: batch.consent(),
@@ -93,18 +122,23 @@ fn draft<'a>(event: &ExpandedEvent<'a>, batch: &'a v1::Batch) -> Draft<'a> {
         event: v1::Event {
             stream: event.id.stream,
             seq: event.id.seq,
+            client_id,
             r#type: event.event_type.into(),
-            name: event.name.to_owned(),
-            referrer: event.referrer.to_owned(),
-            title: event.title.to_owned(),
+            name,
+            hostname,
+            path,
+            query,
+            referrer,
+            title,
             properties,
             order: event.order.cloned(),
             engagement: event.engagement.copied(),
             exposure: event.exposure.cloned(),
             passive: event.passive,
-            user: batch.user.clone(),
+            user,
             predecessor: event.predecessor.map_or(0, |id| id.stream),
             predecessor_last_seq: event.predecessor.map_or(0, |id| id.seq),
+            acquisition,
             ..v1::Event::default()
         },
     }

@@ -72,35 +72,31 @@ pub(super) fn origin(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
         .check_network(|| addresses.any(|ip| enricher.is_datacentre(ip)))
 }
 
-pub(super) fn spam(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+/// What its URL and referrer say, once for all events of a page; without personal data.
+#[expect(clippy::unnecessary_wraps, reason = "a step")]
+pub(super) fn page(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
     let Judge {
-        context, places, ..
+        context, last_page, ..
     } = judge;
-    let rules = &context.rules;
-    rules.check_referrer(|| places.is_spam(&draft.event.referrer))
+    let (url, referrer) = (&*draft.url, &*draft.event.referrer);
+    judge.page = last_page.or_else(url, referrer, || {
+        context.enricher.page(url, referrer, &context.rules)
+    });
+    Ok(())
+}
+
+pub(super) fn spam(judge: &mut Judge, _: &mut Draft<'_>) -> Outcome {
+    let rules = &judge.context.rules;
+    rules.check_referrer(|| judge.page.is_spam)
 }
 
 /// What brought the visitor, by URL and referrer as they came: what is kept of them says less.
 #[expect(clippy::unnecessary_wraps, reason = "a step")]
 pub(super) fn source(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
-    if judge.context.enricher.tells_sources() && !draft.url.is_empty() {
-        let (referrer, site) = (&draft.event.referrer, &judge.context.rules.domain);
-        draft.event.acquisition = judge.places.acquisition(&draft.url, referrer, site);
-    }
-    // Decoded, they may say what the URL did not.
-    if let Some(found) = &mut draft.event.acquisition {
-        for text in [
-            &mut found.source,
-            &mut found.utm_medium,
-            &mut found.utm_source,
-            &mut found.utm_campaign,
-            &mut found.utm_content,
-            &mut found.utm_term,
-        ] {
-            if let Cow::Owned(redacted) = judge.context.rules.redactions.redact(text) {
-                *text = redacted;
-            }
-        }
+    let found = &mut draft.event.acquisition;
+    // Mostly that of the event before, whose place this one has.
+    if *found != judge.page.acquisition {
+        found.clone_from(&judge.page.acquisition);
     }
     Ok(())
 }
@@ -117,24 +113,15 @@ pub(super) fn schema(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
     }
 }
 
-/// Personal data, everywhere but in the ids of visitor and user, which are the site's choice.
+/// Personal data, everywhere but in the ids of visitor and user, which are the site's choice, and the page, which has none
+/// any more.
 #[expect(clippy::unnecessary_wraps, reason = "a step")]
 pub(super) fn redact(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
     let redactions = &judge.context.rules.redactions;
     if redactions.are_off() {
         return Ok(());
     }
-    // Who signs in by the URL is not kept anyway, and reads like an address that must not stand for the host.
-    let url = without_userinfo(&draft.url);
-    if let Cow::Owned(redacted) = redactions.redact(&url) {
-        draft.url = Cow::Owned(redacted);
-    } else if let Cow::Owned(url) = url {
-        draft.url = Cow::Owned(url);
-    }
     let event = &mut draft.event;
-    if let Cow::Owned(referrer) = without_userinfo(&event.referrer) {
-        event.referrer = referrer;
-    }
     let redact = |text: &mut String| {
         if let Cow::Owned(redacted) = redactions.redact(text) {
             *text = redacted;
@@ -145,7 +132,6 @@ pub(super) fn redact(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
             *id = redacted;
         }
     };
-    redact(&mut event.referrer);
     redact(&mut event.title);
     redact(&mut event.name);
     redact_id(&mut event.client_id);
@@ -339,6 +325,7 @@ pub(super) fn order(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
 
 /// What belongs to one type of event.
 pub(super) fn details(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    draft.event.passive |= draft.event.r#type().is_passive();
     if let Some(engagement) = &mut draft.event.engagement {
         // Pages that spring back scroll by more than 100 %.
         engagement.scroll_percent = engagement.scroll_percent.min(100);
@@ -372,21 +359,22 @@ pub(super) fn time(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
 pub(super) fn place(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
     let kind = draft.event.r#type();
     let event = &mut draft.event;
-    if !event.referrer.is_empty() {
-        event.referrer = judge.places.scrub_referrer(&event.referrer);
-    }
-    if !draft.url.is_empty() {
-        let place = judge
-            .places
-            .split(&draft.url, &judge.context.rules.cleaning)?;
-        if kind == EventType::PageView && !draft.url.contains("://") {
+    let Judge { context, page, .. } = judge;
+    event.referrer.clone_from(&page.referrer);
+    match &page.place {
+        Some(Ok(_)) if kind == EventType::PageView && !page.is_absolute => {
             return Err(Refused::new(Reason::InvalidUrl, "the URL is not absolute"));
         }
-        let context = &judge.context;
-        let rules = &context.rules;
-        rules.check_page(&place.hostname, &place.path, context.trusted)?;
-        (event.hostname, event.path, event.query) = (place.hostname, place.path, place.query);
-        return Ok(());
+        Some(Ok(place)) => {
+            let rules = &context.rules;
+            rules.check_page(&place.hostname, &place.path, context.trusted)?;
+            event.hostname.clone_from(&place.hostname);
+            event.path.clone_from(&place.path);
+            event.query.clone_from(&place.query);
+            return Ok(());
+        }
+        Some(Err(refused)) => return Err(refused.clone()),
+        None => {}
     }
     match kind {
         EventType::PageView => Err(Refused::new(Reason::InvalidUrl, "a page view needs a URL")),
@@ -396,7 +384,6 @@ pub(super) fn place(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
         )),
         EventType::ScreenView => {
             event.path.clone_from(&event.name);
-            let context = &judge.context;
             let trusted = context.trusted;
             context.rules.check_page("", &event.path, trusted)
         }
@@ -415,8 +402,9 @@ pub(super) fn names(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
     names.check(*site, *received_at, &draft.event)
 }
 
-pub(super) fn size(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
-    within("the event", draft.event.encoded_len(), MAX_EVENT_BYTES)
+pub(super) fn size(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
+    judge.event_bytes = draft.event.encoded_len();
+    within("the event", judge.event_bytes, MAX_EVENT_BYTES)
 }
 
 fn within(what: &'static str, length: usize, limit: usize) -> Outcome {
