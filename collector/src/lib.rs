@@ -30,11 +30,16 @@ mod tallies;
 mod tls;
 pub mod upstream;
 
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::{Method, Request};
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -42,7 +47,7 @@ use wakeline_rules as rules;
 use wakeline_spool::{OpenError, Options, SegmentLog};
 
 pub use config::{Config, ConfigError};
-pub use serve::{ServeOptions, serve};
+pub use serve::{Answer, ServeOptions, serve};
 pub use tls::{Tls, TlsError};
 
 use edges::Edges;
@@ -51,6 +56,7 @@ pub use enrich::geo::{FETCHED as FETCHED_PLACES, FetchError, fetch as fetch_plac
 use forward::Forwarder;
 use http::Doors;
 use http::body::Budget;
+use http::doors::batch;
 use http::guard::{self, hsts};
 use http::problem::Refusal;
 use http::sdk_files::SdkFiles;
@@ -176,18 +182,27 @@ impl Collector {
     }
 
     /// All doors, without a fallback for paths outside of `http.prefix`, so that it merges with other routers.
-    pub fn router(&self) -> axum::Router {
+    pub fn router(&self) -> Router {
         Arc::clone(&self.doors).router(&self.prefix)
     }
 
     /// [`Collector::router`], answering other paths with 404: for a server that has nothing else.
-    pub fn alone(&self) -> axum::Router {
+    pub fn alone(&self) -> Router {
         let doors = Arc::clone(&self.doors);
         self.router().fallback(async move || {
             let mut response = doors.answer(Err(Refusal::NotFound));
             guard::say(&doors, &mut response);
             response
         })
+    }
+
+    /// `router`, which has all doors, and before it the one of native batches: most of what comes spares the router's way.
+    pub fn entrance(&self, router: Router) -> Entrance {
+        Entrance(Arc::new(Entry {
+            doors: Arc::clone(&self.doors),
+            batches: format!("{}{}", self.prefix, http::BATCHES),
+            router,
+        }))
     }
 
     /// Why nothing is forwarded right now; none while the aggregator takes events.
@@ -212,6 +227,35 @@ impl Collector {
         };
         if tokio::time::timeout(deadline, ending).await.is_err() {
             tracing::warn!("tasks were left at the shutdown deadline");
+        }
+    }
+}
+
+/// The doors of a collector, as [`Collector::entrance`] puts them before a router.
+#[derive(Clone, Debug)]
+pub struct Entrance(Arc<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    doors: Arc<Doors>,
+    /// Path of native batches.
+    batches: String,
+    router: Router,
+}
+
+impl Answer for Entrance {
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response> + Send + use<> {
+        let entry = Arc::clone(&self.0);
+        async move {
+            if request.method() == Method::POST && request.uri().path() == entry.batches {
+                batch::direct(&entry.doors, request, peer.ip()).await
+            } else {
+                entry.router.answer(request, peer).await
+            }
         }
     }
 }

@@ -179,7 +179,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(serve(
         listener,
-        collector.alone(),
+        collector.entrance(collector.alone()),
         options,
         shutdown.clone(),
     ));

@@ -16,11 +16,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse as _, Response};
-use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 #[cfg(target_os = "linux")]
@@ -89,10 +89,32 @@ const MAX_STREAMS: u32 = 64;
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
 
-/// Serves `router` on `listener` until `shutdown` fires and the requests in progress have ended.
-pub async fn serve(
+/// What answers the requests of a server.
+pub trait Answer: Clone + Send + Sync + 'static {
+    /// The answer to a request of `peer`.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response> + Send + use<Self>;
+}
+
+impl Answer for Router {
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response> + Send + use<> {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let answer = self.clone().call(request);
+        async move { answer.await.unwrap_or_else(|never| match never {}) }
+    }
+}
+
+/// Has `answers` serve on `listener` until `shutdown` fires and the requests in progress have ended.
+pub async fn serve<A: Answer>(
     listener: TcpListener,
-    router: Router,
+    answers: A,
     options: ServeOptions,
     shutdown: CancellationToken,
 ) {
@@ -106,7 +128,7 @@ pub async fn serve(
     let drain = options.drain;
     let peers = Peers::new(options.max_connections_per_address, options.proxies.clone());
     let server = Arc::new(Server {
-        router,
+        answers,
         options,
         closing: CancellationToken::new(),
         cut: CancellationToken::new(),
@@ -209,8 +231,8 @@ enum ConnectionError {
 }
 
 /// What all connections share.
-struct Server {
-    router: Router,
+struct Server<A> {
+    answers: A,
     options: ServeOptions,
     /// Requests in progress are the last ones.
     closing: CancellationToken,
@@ -218,7 +240,7 @@ struct Server {
     cut: CancellationToken,
 }
 
-impl Server {
+impl<A: Answer> Server<A> {
     async fn connection(&self, stream: TcpStream, peer: SocketAddr) -> Result<(), ConnectionError> {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "set TCP_NODELAY");
@@ -257,7 +279,8 @@ impl Server {
         http.timer(TokioTimer::new())
             .header_read_timeout(self.options.header_timeout)
             .max_buf_size(self.options.head_bytes);
-        let service = service_fn(|request| self.answer(request, peer));
+        let service =
+            service_fn(|request| answer(&self.answers, request, peer, self.options.head_bytes));
         // It looks after its silence itself.
         let connection = http.serve_connection(io, service);
         Ok(self.drive(connection, std::future::pending()).await?)
@@ -278,10 +301,10 @@ impl Server {
             .initial_connection_window_size(CONNECTION_WINDOW);
         let requests = watch::Sender::new(0_usize);
         let silence = silence(requests.subscribe(), self.options.header_timeout);
-        let (router, head_bytes) = (self.router.clone(), self.options.head_bytes);
+        let (answers, head_bytes) = (self.answers.clone(), self.options.head_bytes);
         let service = service_fn(move |request| {
             let running = Running::new(&requests);
-            let answer = answer(router.clone(), request, peer, head_bytes);
+            let answer = answer(&answers, request, peer, head_bytes);
             async move {
                 let _running = running;
                 answer.await
@@ -289,14 +312,6 @@ impl Server {
         });
         let connection = http.serve_connection(io, service);
         Ok(self.drive(connection, silence).await?)
-    }
-
-    fn answer(
-        &self,
-        request: hyper::Request<Incoming>,
-        peer: SocketAddr,
-    ) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
-        answer(self.router.clone(), request, peer, self.options.head_bytes)
     }
 
     /// Serves a connection to its end; from `silence` on, or once the server closes, only what is in progress.
@@ -320,23 +335,25 @@ impl Server {
     }
 }
 
-/// The router's answer to a request of `peer`; 431 to one whose head has more than `head_bytes`: hyper compares them with
-/// what it has read, which may be more or less.
-async fn answer(
-    mut router: Router,
-    mut request: hyper::Request<Incoming>,
+/// The answer to a request of `peer`; 431 to one whose head has more than `head_bytes`: hyper compares them with what it has
+/// read, which may be more or less.
+fn answer<A: Answer>(
+    answers: &A,
+    request: Request<Incoming>,
     peer: SocketAddr,
     head_bytes: usize,
-) -> Result<Response, Infallible> {
-    if bytes_of_head(&request) > head_bytes {
-        return Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response());
+) -> impl Future<Output = Result<Response, Infallible>> + Send + use<A> {
+    let answer = (bytes_of_head(&request) <= head_bytes).then(|| answers.answer(request, peer));
+    async move {
+        Ok(match answer {
+            Some(answer) => answer.await,
+            None => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response(),
+        })
     }
-    request.extensions_mut().insert(ConnectInfo(peer));
-    router.call(request).await
 }
 
 /// Bytes of a request's head as HTTP/1.1 writes it, without spaces that need not be there.
-fn bytes_of_head<B>(request: &hyper::Request<B>) -> usize {
+fn bytes_of_head<B>(request: &Request<B>) -> usize {
     const LINE: usize = "  HTTP/1.1\r\n".len();
     const FIELD: usize = ": \r\n".len();
     let uri = request.uri();

@@ -153,7 +153,8 @@ pub async fn run(
         dashboard: addresses.dashboard.clone(),
     });
     ready(&addresses);
-    wakeline_collector::serve(listener, collector.router().merge(pages), serve, shutdown).await;
+    let answers = collector.entrance(collector.router().merge(pages));
+    wakeline_collector::serve(listener, answers, serve, shutdown).await;
 
     // The aggregator last, so that the collector can still hand over what it has.
     collector.shutdown(DEADLINE).await;

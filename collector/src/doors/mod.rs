@@ -36,7 +36,6 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, any};
 use bytes::{Bytes, BytesMut};
@@ -44,7 +43,7 @@ use hyper::{Method, StatusCode, Uri};
 
 use crate::http::body::{Encoding, decompress, read};
 use crate::http::problem::Refusal;
-use crate::http::{Doors, Head, cors, now_ms};
+use crate::http::{Doors, Head, now_ms};
 use crate::judge::native::Arrival;
 use crate::judge::{Claim, Context, Judge, Verdict, json as judge_json};
 use commerce::Amounts;
@@ -78,7 +77,7 @@ struct Outcome {
 }
 
 /// All doors of this module.
-pub(crate) fn routes(doors: &Arc<Doors>) -> Router<Arc<Doors>> {
+pub(crate) fn routes() -> Router<Arc<Doors>> {
     Router::new()
         .merge(plausible::routes())
         .merge(umami::routes())
@@ -88,10 +87,6 @@ pub(crate) fn routes(doors: &Arc<Doors>) -> Router<Arc<Doors>> {
         .merge(segment::routes())
         .merge(snowplow::routes())
         .merge(shopify::routes())
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(doors),
-            cors::trackers,
-        ))
 }
 
 /// A door that takes events as `dialect` has them.

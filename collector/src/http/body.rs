@@ -1,14 +1,16 @@
 //! Taking a request's body: under a cap, within a time, and decompressed.
 
+use std::fmt::Display;
 use std::io::Read;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::HeaderMap;
+use hyper::body::Body;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 
 use super::problem::Refusal;
@@ -92,7 +94,7 @@ pub(crate) fn check_content_type(
 /// Reads a body of at most `limit` bytes, as sent.
 pub(crate) async fn read(
     headers: &HeaderMap,
-    body: Body,
+    body: impl Body<Data = Bytes, Error: Display>,
     limit: usize,
     within: Duration,
     budget: &Arc<Budget>,
@@ -105,7 +107,7 @@ pub(crate) async fn read(
         return Err(too_large());
     }
     let reading = async {
-        let mut body = body;
+        let mut body = pin!(body);
         let mut share = Share::none(budget);
         let mut first = Bytes::new();
         let mut all = BytesMut::new();

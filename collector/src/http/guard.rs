@@ -1,9 +1,5 @@
 //! What every answer says to browsers, and who may look inside.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::Response;
 use hyper::HeaderMap;
 use hyper::header::{
@@ -28,17 +24,6 @@ pub(crate) fn hsts(seconds: u64) -> Option<HeaderValue> {
         return None;
     }
     HeaderValue::try_from(format!("max-age={seconds}")).ok()
-}
-
-/// [`say`], to every answer of a router.
-pub(crate) async fn headers(
-    State(doors): State<Arc<Doors>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let mut response = next.run(request).await;
-    say(&doors, &mut response);
-    response
 }
 
 /// What is sent is of the type that it says, and nothing that a link on it leads to learns of it.

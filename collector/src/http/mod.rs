@@ -13,7 +13,7 @@
 
 pub(crate) mod body;
 pub(crate) mod cors;
-mod doors;
+pub(crate) mod doors;
 pub(crate) mod guard;
 mod metrics;
 pub(crate) mod problem;
@@ -24,17 +24,19 @@ pub(crate) use doors::pixel;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, FromRequestParts, State};
-use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get, post};
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Parts;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use wakeline_proto::Reason;
 use wakeline_spool::SegmentLog;
@@ -50,6 +52,7 @@ use crate::rules::limits::{Buckets, Payer};
 use crate::stats::Stats;
 use crate::tallies::{Tallies, UNKNOWN_SITE};
 use body::{Budget, Share};
+use cors::{Audience, Say};
 use problem::Refusal;
 use sdk_files::SdkFiles;
 
@@ -58,6 +61,9 @@ const ROOM_BYTES: u64 = 16 << 20;
 
 /// The app that a request is of, where its key is bound to some.
 const APP: HeaderName = HeaderName::from_static("wakeline-app");
+
+/// Path of native batches, below the prefix.
+pub(crate) const BATCHES: &str = "/1/batch";
 
 const PIXEL_METHODS: &str = "GET, OPTIONS";
 
@@ -112,7 +118,7 @@ impl Doors {
     /// All routes, without a fallback for other paths.
     pub(crate) fn router(self: Arc<Self>, prefix: &str) -> Router {
         let doors = [
-            ("/1/batch", post(doors::batch::door), "POST, OPTIONS"),
+            (BATCHES, post(doors::batch::door), "POST, OPTIONS"),
             ("/1/events", post(doors::events::door), "POST, OPTIONS"),
             (
                 "/1/pixel.gif",
@@ -130,17 +136,22 @@ impl Doors {
                 });
             public = public.route(&format!("{prefix}{path}"), door);
         }
-        public
-            .layer(middleware::from_fn_with_state(Arc::clone(&self), cors::own))
-            .merge(crate::doors::routes(&self))
+        let operators = Router::new()
             .route("/healthz", get(async || "ok\n"))
-            .route("/readyz", get(ready))
-            .route("/metrics", get(metrics::door))
-            .layer(middleware::from_fn_with_state(
-                Arc::clone(&self),
-                guard::headers,
-            ))
+            .route("/readyz", get(readiness))
+            .route("/metrics", get(metrics::door));
+        public
+            .layer(self.say(Audience::Own))
+            .merge(crate::doors::routes().layer(self.say(Audience::Trackers)))
+            .merge(operators.layer(self.say(Audience::Operators)))
             .with_state(self)
+    }
+
+    fn say(self: &Arc<Self>, audience: Audience) -> Say {
+        Say {
+            doors: Arc::clone(self),
+            audience,
+        }
     }
 
     /// What is answered; a refusal is counted.
@@ -253,13 +264,13 @@ impl Doors {
         // A record can be a thousand times its body.
         share.grow(payload.len())?;
         let appended = self.log.append(payload, span);
-        let storing = tokio::spawn(async move {
+        let counting = async move {
             let _share = share;
             appended.await?;
             doors.count(&verdict);
             Ok(verdict)
-        });
-        storing.await.unwrap_or(Err(Refusal::NotReady)) // the runtime is going down
+        };
+        ToTheEnd::new(counting).await
     }
 
     /// Runs `work`, which may take milliseconds if the body of `bytes` is large: then not on the threads that serve
@@ -300,6 +311,37 @@ impl Doors {
     }
 }
 
+/// A future that goes on as a task of its own if who waits for it leaves.
+struct ToTheEnd<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output: Send> + Send> ToTheEnd<F> {
+    fn new(future: F) -> Self {
+        Self(Some(Box::pin(future)))
+    }
+}
+
+impl<F: Future<Output: Send> + Send> Future for ToTheEnd<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(future) = &mut self.0 else {
+            return Poll::Pending; // it has ended
+        };
+        let output = ready!(future.as_mut().poll(context));
+        self.0 = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<F: Future<Output: Send> + Send> Drop for ToTheEnd<F> {
+    fn drop(&mut self) {
+        // Without a runtime all ends.
+        if let (Some(future), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(future);
+        }
+    }
+}
+
 impl From<KeyError> for Refusal {
     fn from(error: KeyError) -> Self {
         match error {
@@ -325,7 +367,7 @@ async fn not_found(State(doors): State<Arc<Doors>>) -> Response {
     doors.answer(Err(Refusal::NotFound))
 }
 
-async fn ready(State(doors): State<Arc<Doors>>) -> Response {
+async fn readiness(State(doors): State<Arc<Doors>>) -> Response {
     if doors.keys.ready() && doors.takes_events() {
         "ready\n".into_response()
     } else {

@@ -77,7 +77,8 @@ impl Edge {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/w/1/events", listener.local_addr()?);
         let stop = CancellationToken::new();
-        tokio::spawn(serve(listener, collector.alone(), options, stop.clone()));
+        let answers = collector.entrance(collector.alone());
+        tokio::spawn(serve(listener, answers, options, stop.clone()));
         Ok(Self {
             collector,
             url,

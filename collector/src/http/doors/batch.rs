@@ -1,16 +1,22 @@
 //! `POST /w/1/batch`: a native batch, answered with a `BatchReply`.
 
+use std::fmt::Display;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+use bytes::Bytes;
+use hyper::Request;
+use hyper::body::Incoming;
 use prost::Message as _;
 use wakeline_proto::batch::{self, DecodeError};
 use wakeline_proto::v1;
 
 use super::{Arrived, accepted, take, visitor_of_day};
 use crate::http::body::{check_content_type, decompress};
+use crate::http::cors::{Audience, Saying};
 use crate::http::problem::Refusal;
 use crate::http::{Doors, Head};
 use crate::judge::{Verdict, native};
@@ -26,7 +32,29 @@ pub(crate) async fn door(State(doors): State<Arc<Doors>>, head: Head, body: Body
     doors.answer(outcome)
 }
 
-async fn handle(doors: &Arc<Doors>, head: &Head, body: Body) -> Result<Response, Refusal> {
+/// The same for a request that did not come through the router: without its boxes.
+pub(crate) async fn direct(
+    doors: &Arc<Doors>,
+    request: Request<Incoming>,
+    peer: IpAddr,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let saying = Saying::of(doors, Audience::Own, &parts.uri, &parts.headers);
+    let head = Head {
+        headers: parts.headers,
+        peer: Some(peer),
+    };
+    let outcome = handle(doors, &head, body).await;
+    let mut response = doors.answer(outcome);
+    saying.to(doors, &mut response);
+    response
+}
+
+async fn handle(
+    doors: &Arc<Doors>,
+    head: &Head,
+    body: impl hyper::body::Body<Data = Bytes, Error: Display>,
+) -> Result<Response, Refusal> {
     check_content_type(
         &head.headers,
         &CONTENT_TYPES,

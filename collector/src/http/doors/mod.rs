@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod events;
 pub(crate) mod pixel;
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -18,6 +19,9 @@ use super::{Doors, now_ms};
 use crate::doors::visitor;
 use crate::judge::native::Arrival;
 
+/// Headers of an answer, at most.
+const HEADERS: usize = 12;
+
 /// A body that has come.
 struct Arrived {
     bytes: Bytes,
@@ -27,7 +31,11 @@ struct Arrived {
     share: Share,
 }
 
-async fn take(doors: &Arc<Doors>, headers: &HeaderMap, body: Body) -> Result<Arrived, Refusal> {
+async fn take(
+    doors: &Arc<Doors>,
+    headers: &HeaderMap,
+    body: impl hyper::body::Body<Data = Bytes, Error: Display>,
+) -> Result<Arrived, Refusal> {
     let encoding = Encoding::of(headers)?;
     let limit = doors.limits.body_bytes;
     let (bytes, share) =
@@ -69,6 +77,8 @@ fn parameter(query: Option<&str>, name: &str) -> Option<String> {
 fn accepted(content_type: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = StatusCode::ACCEPTED;
+    // With room for what is said to browsers.
+    *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
