@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use wakeline_proto::{Reason, limits, partition_hash, v1};
 
 use super::{Context, Refused};
@@ -35,14 +36,17 @@ pub(super) struct Groups {
     /// Of the request.
     origin: Arc<Origin>,
     all: Vec<Open>,
-    /// The group that takes the next event of a visitor, consent and origin.
-    open: HashMap<(String, v1::Consent, Arc<Origin>), usize>,
+    /// The group that takes the next event of a visitor, consent and origin; empty while there is only one group.
+    open: HashMap<Key, usize>,
     /// The group of the event before: mostly the next one's as well.
     last: usize,
     payload_bytes: usize,
     /// Events that are not kept, by reason.
     tallies: BTreeMap<Reason, u64>,
 }
+
+/// Whose events are in one group.
+type Key = (String, v1::Consent, Arc<Origin>);
 
 #[derive(Debug)]
 struct Open {
@@ -56,6 +60,12 @@ struct Open {
 }
 
 impl Open {
+    fn key(&self) -> Key {
+        let group = &self.group;
+        let origin = Arc::clone(&self.origin);
+        (group.visitor.clone(), group.consent(), origin)
+    }
+
     fn encoded(self) -> (v1::GroupHeader, Vec<u8>) {
         let (mut header, mut bytes) = encoded(&self.group);
         header.events = self.accepted;
@@ -87,18 +97,19 @@ impl Groups {
         }
     }
 
-    /// Takes an event that has so many `bytes` when encoded.
+    /// Takes an event, as it is encoded.
     pub(super) fn accept(
         &mut self,
         visitor: &str,
         consent: v1::Consent,
         origin: &Arc<Origin>,
-        event: &v1::Event,
-        bytes: usize,
+        event: &[u8],
     ) {
-        let open = self.group(visitor, consent, origin, bytes);
+        let open = self.group(visitor, consent, origin, event.len());
         open.accepted += 1;
-        prost::encoding::message::encode(EVENTS, event, &mut open.events);
+        encode_key(EVENTS, WireType::LengthDelimited, &mut open.events);
+        encode_varint(event.len() as u64, &mut open.events);
+        open.events.extend_from_slice(event);
     }
 
     /// Keeps a refused event. A visitor that is too long is left out: there is no group for it.
@@ -188,8 +199,13 @@ impl Groups {
                     bytes: COMMON_BYTES,
                 });
                 let at = self.all.len() - 1;
-                self.open
-                    .insert((visitor.to_owned(), consent, Arc::clone(origin)), at);
+                if at > 0 {
+                    // With the second one the first is put in, too.
+                    let listed = self.open.len();
+                    for (at, open) in self.all.iter().enumerate().skip(listed) {
+                        self.open.insert(open.key(), at);
+                    }
+                }
                 at
             }
         };

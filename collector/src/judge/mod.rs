@@ -19,7 +19,7 @@ use bytes::Bytes;
 use wakeline_proto::{Reason, v1};
 
 use groups::Groups;
-use names::Names;
+use names::{Names, Passed};
 pub(crate) use time::Claim;
 
 use crate::enrich::page::{LastPage, Page};
@@ -123,9 +123,12 @@ pub(crate) struct Judge {
     current: Arc<Origin>,
     groups: Groups,
     last_page: LastPage,
-    /// Of the event that is judged, and its bytes when encoded.
+    /// Of the event that is judged.
     page: Arc<Page>,
-    event_bytes: usize,
+    /// The event that is judged, once no step changes it any more.
+    encoded: Vec<u8>,
+    /// Names of accepted events.
+    passed: Passed,
     /// Events that the site's limits allow; further ones are refused.
     allowed: u64,
     received: u32,
@@ -151,7 +154,8 @@ impl Judge {
             warned: 0,
             last_page: LastPage::default(),
             page: Arc::default(),
-            event_bytes: 0,
+            encoded: Vec::new(),
+            passed: Passed::default(),
             received: 0,
             accepted: 0,
             rejected: Vec::new(),
@@ -172,10 +176,12 @@ impl Judge {
                 self.received += 1;
                 self.accepted += 1;
                 let Self {
-                    groups, current, ..
+                    groups,
+                    current,
+                    encoded,
+                    ..
                 } = self;
-                let bytes = self.event_bytes;
-                groups.accept(&draft.visitor, draft.consent, current, &draft.event, bytes);
+                groups.accept(&draft.visitor, draft.consent, current, encoded);
             }
             Err(refused) => self.refuse(&draft.visitor, draft.consent, refused, payload),
         }

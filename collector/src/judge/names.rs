@@ -7,12 +7,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use wakeline_proto::{Reason, v1};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::Refused;
 use crate::config::LimitsConfig;
 
 const DAY_MS: u64 = 86_400_000;
+/// Names of a request that are remembered while it is judged.
+const MAX_PASSED: usize = 32;
 
 /// The names that were accepted today.
 #[derive(Debug)]
@@ -36,6 +38,10 @@ struct Seen {
     properties: HashSet<u64>,
 }
 
+/// Hashes of names that events of a request had which were not refused.
+#[derive(Debug, Default)]
+pub(super) struct Passed(Vec<u64>);
+
 impl Names {
     pub(crate) fn new(limits: &LimitsConfig) -> Self {
         Self {
@@ -45,10 +51,21 @@ impl Names {
         }
     }
 
-    /// Takes note of an event's names; refuses it, and notes none, if one of them is one too many.
-    pub(super) fn check(&self, site: u64, now: u64, event: &v1::Event) -> Result<(), Refused> {
+    /// Takes note of an event's names; refuses it, and notes none, if one of them is one too many. `passed` are names of the
+    /// request's other events, for which nobody needs to be asked again.
+    pub(super) fn check(
+        &self,
+        site: u64,
+        now: u64,
+        event: &v1::Event,
+        passed: &mut Passed,
+    ) -> Result<(), Refused> {
         let is_named = event.r#type() == v1::EventType::Custom;
-        if !is_named && event.properties.is_empty() {
+        let name = is_named.then(|| xxh3_64_with_seed(event.name.as_bytes(), 1));
+        let properties = event.properties.iter();
+        let properties = properties.map(|property| xxh3_64(property.name.as_bytes()));
+        let mut all = name.into_iter().chain(properties.clone());
+        if all.all(|name| passed.0.contains(&name)) {
             return Ok(());
         }
         let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,15 +76,13 @@ impl Names {
             };
         }
         let seen = today.sites.entry(site).or_default();
-        let name = is_named.then(|| xxh3_64(event.name.as_bytes()));
         let is_new = name.is_some_and(|name| !seen.events.contains(&name));
         if is_new && seen.events.len() >= self.max_events {
             let detail = format!("the site has had {} event names today", self.max_events);
             return Err(Refused::new(Reason::TooManyNames, detail));
         }
-        let names = event.properties.iter();
-        let fresh: HashSet<u64> = names
-            .map(|property| xxh3_64(property.name.as_bytes()))
+        let fresh: HashSet<u64> = properties
+            .clone()
             .filter(|name| !seen.properties.contains(name))
             .collect();
         if !fresh.is_empty() && seen.properties.len() + fresh.len() > self.max_properties {
@@ -79,6 +94,10 @@ impl Names {
         }
         seen.events.extend(name.filter(|_| is_new));
         seen.properties.extend(fresh);
+        let room = MAX_PASSED.saturating_sub(passed.0.len());
+        passed
+            .0
+            .extend(name.into_iter().chain(properties).take(room));
         Ok(())
     }
 }
@@ -108,10 +127,29 @@ mod tests {
         })
     }
 
+    /// Of a request of its own.
+    fn check(names: &Names, site: u64, now: u64, event: &v1::Event) -> Result<(), Refused> {
+        names.check(site, now, event, &mut Passed::default())
+    }
+
+    #[test]
+    fn names_that_a_request_had_before_pass_and_others_are_counted() {
+        let names = names(2, 2);
+        let mut passed = Passed::default();
+        let mut check = |name: &str, properties: &[&str]| {
+            let event = event(name, properties);
+            names.check(1, 0, &event, &mut passed).is_ok()
+        };
+        assert!(check("a", &["x"]) && check("a", &["x"]));
+        assert!(check("x", &[]), "a property's name is no event's");
+        assert!(!check("b", &["x"]), "one too many");
+        assert!(check("a", &["y"]) && !check("a", &["z"]));
+    }
+
     #[test]
     fn known_names_pass_when_new_ones_are_too_many_and_a_new_day_begins_anew() {
         let names = names(2, 100);
-        let passes = |site, now, name: &str| names.check(site, now, &event(name, &[])).is_ok();
+        let passes = |site, now, name: &str| check(&names, site, now, &event(name, &[])).is_ok();
         assert!(passes(1, 0, "a") && passes(1, 0, "b") && passes(1, 0, "a"));
         assert!(!passes(1, 0, "c"), "one too many");
         assert!(passes(1, 0, "b"), "known ones still pass");
@@ -122,7 +160,7 @@ mod tests {
     #[test]
     fn an_event_that_is_refused_leaves_no_names() {
         let names = names(10, 3);
-        let check = |name: &str, properties: &[&str]| names.check(1, 0, &event(name, properties));
+        let check = |name: &str, properties: &[&str]| check(&names, 1, 0, &event(name, properties));
         assert!(check("a", &["x", "y"]).is_ok());
         let refused = check("b", &["z", "zz"]);
         assert!(refused.is_err_and(|refused| refused.reason == Reason::TooManyNames));
@@ -138,6 +176,6 @@ mod tests {
             name: "title".to_owned(),
             ..v1::Event::default()
         };
-        assert!(names.check(1, 0, &view).is_ok());
+        assert!(check(&names, 1, 0, &view).is_ok());
     }
 }

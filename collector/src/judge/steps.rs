@@ -393,18 +393,19 @@ pub(super) fn place(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
 
 /// Last: only accepted events have names that count.
 pub(super) fn names(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
-    let Context {
-        site,
-        received_at,
-        names,
-        ..
-    } = &judge.context;
-    names.check(*site, *received_at, &draft.event)
+    let Judge {
+        context, passed, ..
+    } = judge;
+    let (site, now) = (context.site, context.received_at);
+    context.names.check(site, now, &draft.event, passed)
 }
 
+/// Encodes the event, which no later step changes.
 pub(super) fn size(judge: &mut Judge, draft: &mut Draft<'_>) -> Outcome {
-    judge.event_bytes = draft.event.encoded_len();
-    within("the event", judge.event_bytes, MAX_EVENT_BYTES)
+    judge.encoded.clear();
+    let encoded = draft.event.encode(&mut judge.encoded);
+    encoded.map_err(|error| Refused::new(Reason::TooLarge, error.to_string()))?;
+    within("the event", judge.encoded.len(), MAX_EVENT_BYTES)
 }
 
 fn within(what: &'static str, length: usize, limit: usize) -> Outcome {

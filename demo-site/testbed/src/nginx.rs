@@ -65,7 +65,7 @@ impl Nginx {
     }
 
     /// Starts one, on that core, that writes bodies to a buffered log and answers 202. Bodies are read for a proxy only, so
-    /// it proxies to itself.
+    /// it proxies to itself, over connections that it keeps, one for each request at a time.
     ///
     /// # Errors
     /// If it is missing and may not be installed, or does not start.
@@ -75,7 +75,7 @@ impl Nginx {
                 "log_format body escape=json '$request_body';
                 client_body_buffer_size 64k;
                 keepalive_requests 1000000000;
-                upstream itself {{ server unix:{at}/socket; keepalive 128; keepalive_requests 1000000000; }}
+                upstream itself {{ server unix:{at}/socket; keepalive 1024; keepalive_requests 1000000000; }}
                 server {{
                     listen 127.0.0.1:{port};
                     access_log {at}/bodies body buffer=64k flush=1s;
