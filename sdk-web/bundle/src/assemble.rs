@@ -29,13 +29,34 @@ const FEATURES: [&str; 6] = [
 ];
 /// Modules that a page loads only where it needs them, each after those that it loads itself: source, name in the others' code, name of
 /// the file.
-const LAZY: [(&str, &str, &str); 6] = [
+const LAZY: [(&str, &str, &str); 7] = [
     ("capture.ts", "CAPTURE_FILE", "capture"),
     ("vitals.ts", "VITALS_FILE", "vitals"),
     ("links.ts", "LINKS_FILE", "links"),
     ("overlay.ts", "OVERLAY_FILE", "overlay"),
+    ("tab.ts", "TAB_FILE", "tab"),
     ("settings.ts", "SETTINGS_FILE", "settings"),
     ("plain.ts", "PLAIN_FILE", "plain"),
+];
+/// Names of properties that only our own modules share: the same short ones stand for them in all scripts. Browsers, the wire and the
+/// WebAssembly module know none of them.
+const PRIVATE: [&str; 16] = [
+    "address",
+    "allowed",
+    "client",
+    "day",
+    "durable",
+    "failed",
+    "forgotten",
+    "fresh",
+    "keep",
+    "prefix",
+    "queue",
+    "routed",
+    "safely",
+    "settle",
+    "sink",
+    "turned",
 ];
 /// Files of the package that are as they are in `sdk-web/npm`.
 const AS_IS: [&str; 2] = ["package.json", "README.md"];
@@ -57,6 +78,7 @@ pub(crate) fn assemble(
         tools,
         work,
     };
+    fs::write(builder.short_names(), "{}")?;
 
     let wasm = builder.shrink(module)?;
     let wasm_file = format!("sdk-{}.wasm", short_hash(&wasm));
@@ -170,9 +192,16 @@ impl Builder<'_> {
             .arg(format!("--target={SYNTAX}"))
             .arg(format!("--format={format}"))
             .arg(format!("--outfile={}", out.display()))
+            .arg(format!("--mangle-props=^({})$", PRIVATE.join("|")))
+            .arg(format!("--mangle-cache={}", self.short_names().display()))
             .args(more))
         .with_context(|| format!("bundle {entry}"))?;
         Ok(fs::read(out)?)
+    }
+
+    /// Which short name stands for which private one: each script adds those that it is the first to have.
+    fn short_names(&self) -> PathBuf {
+        self.work.join("names.json")
     }
 
     /// Checks the types of the loader and writes its declarations.

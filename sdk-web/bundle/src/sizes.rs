@@ -25,7 +25,7 @@ pub struct Sizes {
     pub glue: Size,
     /// `sdk-<hash>.wasm`, loaded after it.
     pub wasm: Size,
-    /// Modules that are loaded only where a page needs them, by name: `capture`, `links`, `overlay`, `plain`, `settings`, `vitals`.
+    /// Modules that are loaded only where a page needs them, by name: `capture`, `links`, `overlay`, `plain`, `settings`, `tab`, `vitals`.
     pub lazy: BTreeMap<String, Size>,
 }
 

@@ -145,5 +145,7 @@ export interface Options {
   readonly linkDomains?: string;
   /** What is captured: names separated by spaces, or `all`. The site's settings may add to it. */
   readonly capture?: string | readonly Capture[];
+  /** Whether events have the property `tab.id`, which tells the tabs of a visitor apart. Default: false. */
+  readonly tab?: boolean;
   readonly debug?: boolean;
 }

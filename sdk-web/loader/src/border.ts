@@ -197,13 +197,13 @@ export const connect = async (
       wasm.inherit(at, heldUntil, ...clock());
     },
     /** Whose the next events are. */
-    person({ visitor, user, consent }: Person, firstDay: number) {
+    person({ visitor, user }: Person, firstDay: number, granted: boolean) {
       const install = utf8.encode(visitor);
       give(() => {
         bytes(install);
         bytes(utf8.encode(user));
       });
-      wasm.person(install.length, firstDay, +(consent == "granted"));
+      wasm.person(install.length, firstDay, +granted);
     },
     record(seq: number, at: number, event: WireEvent) {
       give(() => pack(event));

@@ -1,12 +1,12 @@
 // The loader: gives each call its id and time at once, and keeps it until the main module takes over. If the page goes
 // before, it hands what it has to a beacon, as JSON.
 
-import type { Cart, Options, Place, Plugin, Properties, Wakeline } from "./api";
-import type { Call, Entry, Made, Person, SdkModule, Setup, WireEvent } from "./event";
+import type { Cart, Consent, Options, Place, Plugin, Properties, Wakeline } from "./api";
+import type { Entry, Made, Person, SdkModule, Setup, WireEvent } from "./event";
 import { copyOrder, cleanProperties, warn } from "./values";
 
-/** Characters of a beacon: at most three bytes each, of the 64 KiB that may outlive the page. */
-const MAX_BEACON = 20_000;
+/** Events of a beacon. All that outlives a page may have 64 KiB: what is over it waits for the next page. */
+const BEACON = 25;
 /** Events that wait here at most. */
 const MAX_QUEUE = 10_000;
 /** Characters of a URL; of a longer one the event would be refused. */
@@ -17,8 +17,8 @@ const LOAD_AGAIN = 10_000;
 
 const page = (globalThis as { document?: Document }).document;
 
-const hex = (bytes: number) =>
-  Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => (byte + 256).toString(16).slice(1)).join("");
+const hex = (digits: number) =>
+  Array.from(crypto.getRandomValues(new Uint8Array(digits)), (byte) => (byte & 15).toString(16)).join("");
 
 /** What the document says itself: elements of the page may have this name and hide it. */
 const said = (name: "title" | "referrer"): string => (page ? Reflect.get(Document.prototype, name, page) : "");
@@ -26,7 +26,7 @@ const said = (name: "title" | "referrer"): string => (page ? Reflect.get(Documen
 /** Starts recording. `load` gets the main module. */
 export const start = (options: Options & { collector: string }, load: () => Promise<SdkModule>): Wakeline => {
   const { key, persistence } = options;
-  const stream = hex(8);
+  let stream = hex(16);
   let seq = 0;
   let url: string | undefined;
   let referrer = "";
@@ -67,25 +67,41 @@ export const start = (options: Options & { collector: string }, load: () => Prom
 
   /** A page's first look into storage takes longer than all else here: it has a task of its own, after the start. */
   const open = () => {
-    if (opened) return;
+    if (opened || !setup.allowed()) return;
     opened = true;
-    if (setup.allowed() && persistence != "none") {
+    if (persistence != "none") {
       // An install id, and the day of its first event in days since 1970: those that are stored, or new ones.
-      let install = `${hex(11)}.${(Date.now() / 864e5) | 0}`;
+      let install = `${hex(22)}.${(Date.now() / 864e5) | 0}`;
       try {
         if (setup.durable) {
           const found = localStorage.wakeline;
-          if (/^[\w-]{22}\.\d+$/.test(found)) install = found;
+          if (/^.{22}\.\d+$/.test(found)) install = found;
           else {
             setup.fresh = true;
             localStorage.wakeline = install;
           }
         }
       } catch {}
-      // The events that wait have this very object.
       [setup.person.visitor, setup.day] = install.split(".") as [string, string];
     }
     setup.queue.forEach(store);
+  };
+
+  /** Nobody is known any more, and what is stored under such names is gone. */
+  const forget = (names: RegExp) => {
+    opened = false;
+    setup.forgotten = true;
+    setup.person = { visitor: "" };
+    try {
+      for (const name in localStorage) if (names.test(name)) delete localStorage[name];
+    } catch {}
+  };
+
+  /** The person, or what was agreed to, is new. */
+  const turn = () => {
+    open();
+    setup.sink?.turned();
+    void begin();
   };
 
   const record = (made: Made, person?: Person) => {
@@ -113,8 +129,8 @@ export const start = (options: Options & { collector: string }, load: () => Prom
     };
 
   const json = ([seq, at, event, person]: Entry) =>
-    // An age: no wall clock is right everywhere.
-    JSON.stringify({ id: `${stream}.${seq}`, age: Math.round(performance.now() - at), ...person, ...event })
+    // An age: no wall clock is right everywhere. Only what is allowed is written.
+    JSON.stringify({ id: `${stream}.${seq}`, age: (performance.now() - at) >>> 0, consent: setup.consent, ...person, ...event })
       // A server's JSON parser refuses half of a surrogate pair, and all events with it. Only such halves are escaped
       // so; what follows two backslashes is text.
       .replace(/\\\\|\\ud.../g, (found) => (found[2] ? "\ufffd" : found));
@@ -130,14 +146,6 @@ export const start = (options: Options & { collector: string }, load: () => Prom
   };
 
   const typed = (type: string) => safely((cart: Cart) => record({ type, order: copyOrder(cart) }));
-  /** The main module has it. */
-  const later =
-    (name: Call[0]) =>
-    (...args: unknown[]) => {
-      setup.calls.push([name, ...args]);
-      void connect();
-    };
-
   const setup: Setup = {
     ...options,
     // Some browsers say that their user objects.
@@ -147,10 +155,9 @@ export const start = (options: Options & { collector: string }, load: () => Prom
         ? "denied"
         : undefined),
     stream,
-    person: { visitor: "", consent: options.consent },
+    person: { visitor: "" },
     day: "",
     queue: [],
-    calls: [],
     prefix: `wakeline_${key}_`,
     address: `${options.collector}1/events?k=${key}`,
     durable: !/^[nm]/.test(persistence!),
@@ -164,26 +171,43 @@ export const start = (options: Options & { collector: string }, load: () => Prom
         setup.person = { ...setup.person, user: user + "" };
         record({ type: "identify", properties });
       }),
-      alias: later("alias"),
-      group: later("group"),
+      alias: safely((user: string, visitor: string) => {
+        record({ type: "identify" }, { ...setup.person, user: user + "", visitor: visitor + "" });
+      }),
+      group: safely((id: string, properties?: Properties) =>
+        record({ type: "custom", name: "group", properties: { ...properties, "group.id": id + "" } }),
+      ),
       productView: safely((properties: object) => record({ type: "product_view", properties })),
       cart: typed("cart"),
       checkout: typed("checkout"),
       order: typed("order"),
       set: safely((properties: Properties) => Object.assign(defaults, properties)),
       use: safely((plugin: Plugin) => plugins.push(plugin)),
-      reset: later("reset"),
-      setConsent: later("setConsent"),
+      reset: safely(() => {
+        setup.sink?.settle();
+        forget(/^wakeline$/);
+        turn();
+      }),
+      setConsent: safely((answer: Consent) => {
+        setup.consent = (answer + "") as Consent;
+        if (answer == "denied") {
+          setup.queue = [];
+          // What is destroyed is no loss to be stated, nor a way to tell who comes back.
+          setup.stream = stream = hex(16);
+          seq = 0;
+          forget(/^wakeline/);
+          void connect();
+        }
+        turn();
+      }),
       flush: async () => {
-        await connect();
+        await begin();
         await setup.sink?.flush();
       },
       debug: options.debug!,
     },
-    allowed: () => !/^[dp]/.test(setup.consent!),
-    log: (...what) => {
-      if (setup.client.debug) console.log("wakeline", ...what);
-    },
+    allowed: () => (setup.consent ?? "granted") == "granted",
+    log() {},
     record: safely(record),
     // A replaced state is a view only on another path: sites keep filters and positions in the query.
     routed: safely((replaced) => {
@@ -199,38 +223,32 @@ export const start = (options: Options & { collector: string }, load: () => Prom
   const leave = () => {
     open();
     setup.sink?.settle();
-    if (!setup.allowed()) return;
     // What a beacon takes is kept all the same: nobody sees its answer. Copies are told by their ids.
-    let body = "";
-    for (const text of [...setup.queue.map(json), ""]) {
-      if (body && (!text || body.length + text.length > MAX_BEACON)) {
-        navigator.sendBeacon(setup.address, `[${body}]`);
-        body = "";
-      }
-      body += (body && ",") + text;
+    for (let at = 0; setup.allowed() && setup.queue[at]; at += BEACON) {
+      navigator.sendBeacon(setup.address, `[${setup.queue.slice(at, at + BEACON).map(json)}]`);
     }
   };
 
-  const connect = () => {
-    // Who said no waits for another word.
-    if (setup.consent == "denied" && !setup.calls[0]) return;
-    return (loading ??= (async () => {
+  const connect = () =>
+    (loading ??= (async () => {
       open();
       try {
-        setup.sink = await (await load()).start(setup);
+        await (await load()).start(setup);
       } catch (error) {
         warn("not loaded", error);
         loading = undefined;
         setTimeout(connect, LOAD_AGAIN);
       }
     })());
-  };
+
+  /** Who said no waits for another word. */
+  const begin = () => setup.consent != "denied" && connect();
 
   if (options.pageViews + "" != "false" && pageUrl()) {
     for (const name of ["pushState", "replaceState"] as const) {
       const original = history[name];
-      history[name] = function (...args) {
-        original.apply(this, args);
+      history[name] = (...args) => {
+        original.apply(history, args);
         setup.routed(name == "replaceState");
       };
     }
@@ -244,8 +262,8 @@ export const start = (options: Options & { collector: string }, load: () => Prom
   // Who comes back was only sent a copy.
   for (const type of ["pagehide", "visibilitychange"]) addEventListener(type, safely(leave));
   // An image may hang for long: what would be sent without the main module by now, loads it.
-  addEventListener("load", connect);
-  setTimeout(connect, LOAD_AFTER);
+  addEventListener("load", begin);
+  setTimeout(begin, LOAD_AFTER);
   setTimeout(open);
   return setup.client;
 };

@@ -28,25 +28,30 @@ export interface WireEvent extends CapturedEvent {
   interactive?: boolean;
 }
 
-/** Whose an event is, and on what terms. Another object where any of it changes. */
+/** Whose an event is. Another object where any of it changes. */
 export interface Person {
   /** The install id; empty: cookieless, or the answer on consent is not there yet. */
   visitor: string;
   user?: string | undefined;
-  consent?: string | undefined;
 }
 
 /** An event's number in the page's stream, when it happened by `performance.now()`, what happened, and to whom. */
 export type Entry = readonly [seq: number, at: number, event: WireEvent, person: Person];
 
-/** What takes events out of the queue once it is loaded. */
-export interface Sink {
+/** The main module, once it is there. */
+export interface Main {
   /** An event was queued. */
   record(entry: Entry): void;
   /** Takes what is queued now, if it takes events at all: a beacon has the others. */
   settle(): void;
   /** Until the server has answered for all. */
   flush(): Promise<void>;
+  /** The person, or what was agreed to, is new. */
+  turned(): Promise<void>;
+}
+
+/** What takes events out of the queue, and sends them. */
+export interface Sink extends Omit<Main, "turned"> {
   /** Consent is withdrawn: it keeps nothing and sends nothing any more. */
   stop(): void;
 }
@@ -54,14 +59,11 @@ export interface Sink {
 /** An event that the SDK makes: properties as they come. */
 export type Made = Partial<Omit<WireEvent, "properties">> & { type: string; properties?: object | undefined };
 
-/** A call that waits for the main module. */
-export type Call = [name: "alias" | "group" | "reset" | "setConsent", ...args: unknown[]];
-
 /** What the loader shares with the modules that are loaded after it. */
 export interface Setup extends Omit<Options, "consent"> {
   /** Where the collector's paths begin, ending in `/`. */
   collector: string;
-  /** 16 hex digits. */
+  /** 16 hex digits: another one after consent was denied. */
   stream: string;
   consent: Options["consent"] | undefined;
   person: Person;
@@ -74,8 +76,9 @@ export interface Setup extends Omit<Options, "consent"> {
   prefix: string;
   /** The install id is new: none was stored. */
   fresh?: boolean;
-  calls: Call[];
-  sink?: Sink | undefined;
+  /** Who was known is to be forgotten: the loader did what it knows of. */
+  forgotten?: boolean;
+  sink?: Main;
   /** The WebAssembly client failed on this page. */
   failed?: boolean;
   /** Whether anything may be stored on the device. */
@@ -101,6 +104,6 @@ export type Heard = (reply: Uint8Array | string, fates?: readonly Fate[]) => Pro
 
 /** The lazily loaded main module. */
 export interface SdkModule {
-  /** Takes over: from now on it has the events and the calls. */
-  start(setup: Setup): Promise<Sink>;
+  /** Takes over: from now on it has the events. */
+  start(setup: Setup): Promise<void>;
 }

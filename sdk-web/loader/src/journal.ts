@@ -20,7 +20,7 @@ const PATIENCE = 1_000;
 const STORE = "left";
 
 /** An event as the loader writes it. */
-export type Left = WireEvent & Person & { id: string; age: number };
+export type Left = WireEvent & Person & { id: string; age: number; consent?: string };
 
 /** What takes over what was left. Times are by the wall clock. */
 interface Heir {
@@ -42,7 +42,15 @@ const shelf = <Result>(call: (store: IDBObjectStore) => IDBRequest<Result>) =>
     database ??= new Promise((resolve, reject) => {
       const opening = indexedDB.open("wakeline");
       opening.onupgradeneeded = () => opening.result.createObjectStore(STORE);
-      opening.onsuccess = () => resolve(opening.result);
+      opening.onsuccess = () => {
+        const { result } = opening;
+        // Consent was withdrawn, here or in another tab: whoever goes on makes it anew.
+        result.onversionchange = () => {
+          result.close();
+          database = undefined;
+        };
+        resolve(result);
+      };
       opening.onerror = reject;
     });
     database.then((db) => {
@@ -235,7 +243,6 @@ export const openJournal = (setup: Setup) => {
     stop() {
       clearTimeout(timer);
       stored.clear();
-      shelf((store) => store.clear()).catch(() => {});
       for (const release of releases) release();
     },
   };

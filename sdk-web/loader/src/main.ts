@@ -1,8 +1,7 @@
-// What takes over from the loader: the calls that it kept, the person, the client that sends, and what is captured.
+// What takes over from the loader: the client that sends, what consent lets it do, and what is captured.
 
-import type { Consent, Properties } from "./api";
-import type { Heard, Person, Setup, Sink } from "./event";
-import { adopt, forget, fresh } from "./person";
+import type { Heard, Main, Setup, Sink } from "./event";
+import { adopt, forget } from "./person";
 import type { Fate } from "./reply";
 import { start as startShell } from "./shell";
 import { warn } from "./values";
@@ -12,6 +11,7 @@ declare const SETTINGS_FILE: string;
 declare const LINKS_FILE: string;
 declare const OVERLAY_FILE: string;
 declare const PLAIN_FILE: string;
+declare const TAB_FILE: string;
 
 interface Plain {
   start(setup: Setup, heard: Heard): Sink;
@@ -25,10 +25,16 @@ interface Addition {
   start(setup: Setup): void;
 }
 
-export const start = async (setup: Setup): Promise<Sink> => {
-  const { client, safely } = setup;
+export const start = async (setup: Setup) => {
+  const { client } = setup;
+  setup.log = (...what) => {
+    if (client.debug) console.log("wakeline", ...what);
+  };
+  for (const [seq, , event] of setup.queue) setup.log(seq, event);
   let inner: Sink | undefined;
   let opening: Promise<void> | undefined;
+  /** How often consent was. */
+  let withdrawn = 0;
   let remembered: string | null = "";
   try {
     remembered = localStorage.getItem(setup.allowed() ? `wakeline_settings_${setup.key}` : "");
@@ -46,11 +52,17 @@ export const start = async (setup: Setup): Promise<Sink> => {
     if (lost) settings.say(fates, reply as Uint8Array);
   };
   const ignored = (error: unknown) => warn("settings are not heard", error);
+  const add = (file: string) =>
+    (import(file) as Promise<Addition>)
+      .then((addition) => addition.start(setup))
+      .catch((error: unknown) => warn("not loaded", error));
   await heard(remembered || "{}").catch(ignored);
 
   const open = () =>
     (opening ??= (async () => {
+      const before = withdrawn;
       let made: Sink | undefined;
+      if (setup.durable && setup.tab + "" == "true") await add(TAB_FILE);
       if (!setup.failed) {
         made = await startShell(setup, (reply, fates) => heard(reply, fates).catch(ignored), failed).catch((error: unknown) => {
           warn("no WebAssembly: events go as JSON", error);
@@ -58,8 +70,8 @@ export const start = async (setup: Setup): Promise<Sink> => {
         });
       }
       made ??= ((await import(PLAIN_FILE)) as Plain).start(setup, heard);
+      if (withdrawn > before) return made.stop();
       opening = undefined;
-      if (!setup.allowed()) return made.stop();
       inner = made;
       setTimeout(() => void sink.flush()); // all has waited
     })());
@@ -72,48 +84,33 @@ export const start = async (setup: Setup): Promise<Sink> => {
     void open();
   };
 
-  const sink: Sink = {
+  const sink: Main = {
     record: (entry) => inner?.record(entry),
     settle: () => inner?.settle(),
     flush: async () => {
       await opening;
       await inner?.flush();
     },
-    stop() {},
-  };
-
-  Object.assign(client, {
-    alias: safely((user: string, visitor: string) => {
-      const other: Person = { ...setup.person, user: user + "", visitor: visitor + "" };
-      setup.record({ type: "identify" }, other);
-    }),
-    group: safely((id: string, properties?: Properties) => {
-      setup.record({ type: "custom", name: "group", properties: { ...properties, "group.id": id + "" } });
-    }),
-    reset: safely(() => {
-      sink.settle();
-      setup.person = { visitor: "" };
-      if (setup.allowed()) adopt(setup, fresh());
-    }),
-    setConsent: safely((answer: Consent) => {
-      if (!["granted", "denied", "pending"].includes(answer)) throw "malformed";
-      sink.settle();
-      setup.consent = answer;
+    async turned() {
+      if (!["granted", "denied", "pending", undefined].includes(setup.consent)) {
+        warn("consent is granted, denied or pending: until then events wait", setup.consent);
+      }
+      if (setup.forgotten) forget(setup);
       if (setup.allowed()) {
         adopt(setup);
         if (inner) void inner.flush();
-        else void open();
-      } else if (answer == "denied") {
+        else await open();
+      } else if (setup.consent == "denied") {
+        withdrawn++;
         inner?.stop();
-        inner = undefined;
-        forget(setup);
+        inner = opening = undefined;
       }
-    }),
-  });
+    },
+  };
 
   if (typeof document != "undefined") {
-    if (/[?&]wakeline_debug\b/.test(location.search)) ((await import(OVERLAY_FILE)) as Addition).start(setup);
-    if (setup.linkDomains) ((await import(LINKS_FILE)) as Addition).start(setup);
+    if (/[?&]wakeline_debug\b/.test(location.search)) await add(OVERLAY_FILE);
+    if (setup.linkDomains) await add(LINKS_FILE);
     // Routers that know the Navigation API don't all go by `history`.
     const { navigation } = globalThis as { navigation?: EventTarget };
     if (setup.pageViews + "" != "false") {
@@ -126,10 +123,7 @@ export const start = async (setup: Setup): Promise<Sink> => {
     }
   }
 
-  const calls = setup.calls.splice(0);
-  if (setup.allowed() && setup.persistence == "cookie") adopt(setup);
   setup.sink = sink;
-  for (const [name, ...args] of calls) (client[name] as (...args: unknown[]) => void)(...args);
-  if (setup.allowed()) await open();
-  return sink;
+  if (setup.consent || setup.forgotten || setup.persistence == "cookie") await sink.turned();
+  else await open();
 };

@@ -97,7 +97,7 @@ export const start = (setup: Setup, heard: Heard): Sink => {
   };
 
   const sendLater = (delay: number) => {
-    if (stopped || !setup.queue[0]) {
+    if (stopped || !setup.queue[0] || !setup.allowed()) {
       for (const resolve of waiters.splice(0)) resolve();
       return;
     }

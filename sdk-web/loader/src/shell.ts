@@ -144,7 +144,8 @@ export const start = async (
     will();
   };
 
-  const identify = (by: Person) => core.person(by, by.visitor == setup.person.visitor ? +setup.day : 0);
+  const identify = (by: Person, consent: string | undefined) =>
+    core.person(by, by.visitor == setup.person.visitor ? +setup.day : 0, consent == "granted");
 
   /** Takes what is queued, as much as a task has time for. It stays stored until the server has answered for it. */
   const takeQueued = (all?: boolean) => {
@@ -157,7 +158,7 @@ export const start = async (
         const [seq, at, event, by] = fit(entry);
         if (by != person) {
           person = by;
-          identify(by);
+          identify(by, setup.consent);
         }
         core.record(seq, at, event);
         waiting++;
@@ -213,7 +214,7 @@ export const start = async (
   await journal?.inherit({
     follow: core.follow,
     inherit(left, before, at, heldUntil) {
-      identify(left);
+      identify(left, left.consent);
       core.inherit(left.id, before, at, heldUntil, left);
       waiting++;
     },

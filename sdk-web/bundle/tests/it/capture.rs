@@ -158,3 +158,28 @@ async fn the_overlay_shows_events_and_what_became_of_them() -> anyhow::Result<()
     );
     browser.close().await
 }
+
+#[tokio::test]
+async fn the_console_mode_shows_events_and_their_fates() -> anyhow::Result<()> {
+    let page = "<script>
+        window.said = [];
+        console.log = (...what) => said.push(JSON.stringify(what));
+        addEventListener('DOMContentLoaded', () => wakeline.track('early'));
+        </script>TAG data-debug=true></script>";
+    let site = Site::start(&[("/", page)]).await?;
+    let browser = site.open("/").await?;
+    browser
+        .run("wakeline.track('late'); return wakeline.flush()")
+        .await?;
+    let said = browser.run("return said.join('\\n')").await?;
+    let said = said.as_str().unwrap_or_default();
+    for expected in [
+        r#"["wakeline",1,{"type":"custom","name":"early""#,
+        "late",
+        r#""reply",202"#,
+        "fates",
+    ] {
+        assert!(said.contains(expected), "{expected} is not in:\n{said}");
+    }
+    browser.close().await
+}

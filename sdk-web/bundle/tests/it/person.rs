@@ -1,8 +1,9 @@
 //! Who events are of, and what is kept on the device.
 
+use anyhow::Context as _;
 use wakeline_testbed::eventually;
 
-use crate::site::{LIMIT, Site};
+use crate::site::{Event, LIMIT, Site};
 
 /// Everything that the device keeps.
 const STORED: &str = "return Object.keys(localStorage).filter((name) => name.startsWith('wakeline')).length + document.cookie.length";
@@ -41,8 +42,6 @@ async fn pending_events_are_sent_when_consent_is_granted() -> anyhow::Result<()>
 async fn denied_events_are_destroyed_and_nothing_stays_on_the_device() -> anyhow::Result<()> {
     let site = Site::start(&[("/", "TAG data-consent=pending></script>")]).await?;
     let browser = site.open("/").await?;
-    // Until the main module is there, which a flush waits for, answers wait with the calls.
-    browser.run("return wakeline.flush()").await?;
     browser
         .run("wakeline.track('secret'); wakeline.setConsent('denied'); wakeline.track('more')")
         .await?;
@@ -64,7 +63,237 @@ async fn denied_events_are_destroyed_and_nothing_stays_on_the_device() -> anyhow
     let again = site.event("again").await?;
     let agreed = site.event("agreed").await?;
     assert_ne!(again.visitor, agreed.visitor, "who was forgotten is new");
+    let stream = |event: &Event| event.id.split('.').next().map(str::to_owned);
+    assert_ne!(stream(&again), stream(&agreed));
     assert_eq!(site.labels(), ["agreed", "again"]);
+    browser.close().await
+}
+
+/// A page whose script runs when the loader is there and the main module, which comes after `load`, is not.
+fn early(attributes: &str, script: &str) -> String {
+    format!(
+        "TAG {attributes}></script><script>addEventListener('DOMContentLoaded', () => {{ {script} }})</script>"
+    )
+}
+
+#[tokio::test]
+async fn answers_that_come_before_the_main_module_hold_from_then_on() -> anyhow::Result<()> {
+    let script = "wakeline.track('secret'); wakeline.group('secret'); wakeline.setConsent('denied'); wakeline.track('denied');
+        wakeline.group('denied'); wakeline.setConsent('granted'); wakeline.track('agreed')";
+    let site = Site::start(&[
+        ("/", &early("data-consent=pending", script)),
+        ("/never-asked", &early("", script)),
+        ("/denied", &early("data-consent=denied", script)),
+    ])
+    .await?;
+    for (page, path) in ["/", "/never-asked", "/denied"].into_iter().enumerate() {
+        let browser = site.open(path).await?;
+        let agreed = eventually(path, LIMIT, async || Ok(site.events().get(page).cloned())).await?;
+        assert!(agreed.granted && agreed.visitor.len() == 22, "{agreed:?}");
+        assert!(agreed.id.ends_with(".0"), "no gap: {agreed:?}");
+        browser.run("return wakeline.flush()").await?;
+        assert_eq!(site.labels(), ["agreed", "agreed", "agreed"][..=page]);
+        browser.close().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_says_no_before_the_main_module_is_there_leaves_nothing_behind() -> anyhow::Result<()> {
+    // A page that is left in the same task, before anything else of ours can run.
+    let left = "wakeline.track('secret'); setTimeout(() => { wakeline.track('secret'); wakeline.setConsent('denied');
+        location.href = '/blank' }, 10)";
+    let stays = "wakeline.track('secret'); wakeline.setConsent('denied')";
+    let cookie = "data-persistence=cookie";
+    let site = Site::start(&[
+        ("/", "TAG data-persistence=cookie></script>"),
+        ("/left", &early(cookie, left)),
+        ("/blank", ""),
+        ("/stays", &early(cookie, stays)),
+    ])
+    .await?;
+    let browser = site.open("/left").await?;
+    eventually("the blank page", LIMIT, async || {
+        let path = browser.run("return location.pathname").await?;
+        Ok((path == "/blank").then_some(()))
+    })
+    .await?;
+    assert_eq!(browser.run(STORED).await?, 0);
+    // What an earlier page was allowed to store goes, too.
+    browser.page.goto(&site.origin).await?;
+    browser
+        .run("indexedDB.open('wakeline'); return wakeline.flush()")
+        .await?;
+    assert_eq!(site.labels(), ["page_view"]);
+    assert_ne!(browser.run(STORED).await?, 0);
+    browser.page.goto(&format!("{}/stays", site.origin)).await?;
+    eventually("an empty device", LIMIT, async || {
+        let databases = browser
+            .run("return indexedDB.databases().then((all) => all.length)")
+            .await?;
+        Ok((databases == 0 && browser.run(STORED).await? == 0).then_some(()))
+    })
+    .await?;
+    assert_eq!(site.labels(), ["page_view"]);
+    browser.close().await
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_is_waited_for_and_said() -> anyhow::Result<()> {
+    let site = Site::start(&[("/", "TAG data-consent=pending></script>")]).await?;
+    let browser = site.open("/").await?;
+    browser
+        .run("window.said = []; console.warn = (...what) => said.push(what[0]); return wakeline.flush()")
+        .await?;
+    for answer in ["'yes'", "undefined", "true"] {
+        let answer = format!("wakeline.setConsent({answer}); return wakeline.flush()");
+        browser.run(&answer).await?;
+    }
+    assert_eq!(browser.run(STORED).await?, 0);
+    let said = browser.run("return said").await?;
+    assert!(
+        said[0]
+            .as_str()
+            .is_some_and(|said| said.contains("granted, denied or pending")),
+        "{said}"
+    );
+    assert_eq!(site.labels(), [""; 0]);
+    browser.run("wakeline.setConsent('granted')").await?;
+    site.event("page_view").await?;
+    browser.close().await
+}
+
+#[tokio::test]
+async fn who_signs_out_before_the_main_module_is_there_is_another_visitor() -> anyhow::Result<()> {
+    let script = "wakeline.identify('u1'); wakeline.track('in'); wakeline.group('g1'); wakeline.alias('u1', 'old-id');
+        wakeline.reset(); wakeline.track('out'); wakeline.identify('u2'); wakeline.track('next')";
+    for persistence in ["storage", "cookie"] {
+        let attributes = format!("data-persistence={persistence}");
+        let again = format!("TAG {attributes}></script>");
+        let site = Site::start(&[("/", &early(&attributes, script)), ("/again", &again)]).await?;
+        let browser = site.open("/").await?;
+        let next = site.event("next").await?;
+        let (signed_in, out) = (site.event("in").await?, site.event("out").await?);
+        assert_eq!(signed_in.user, "u1");
+        assert_eq!(site.event("group").await?.visitor, signed_in.visitor);
+        assert_eq!((out.user.as_str(), next.user.as_str()), ("", "u2"));
+        assert_ne!(out.visitor, signed_in.visitor);
+        assert_eq!(out.visitor, next.visitor);
+        assert!(
+            site.events()
+                .iter()
+                .any(|event| event.visitor == "old-id" && event.user == "u1")
+        );
+        browser.page.goto(&format!("{}/again", site.origin)).await?;
+        let view = eventually("the next page's view", LIMIT, async || {
+            let mut events = site.events().into_iter();
+            Ok(events.find(|event| event.url.ends_with("/again")))
+        })
+        .await?;
+        assert_eq!((view.visitor, view.user.as_str()), (out.visitor, ""));
+        browser.close().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_browser_that_objects_is_obeyed_unless_the_page_knows_better() -> anyhow::Result<()> {
+    let objects = |how: &str| {
+        format!("<script>Object.defineProperty(Navigator.prototype, {how} }})</script>")
+    };
+    let control = objects("'globalPrivacyControl', { get: () => true");
+    let track = objects("'doNotTrack', { get: () => '1'");
+    let site = Site::start(&[
+        ("/control", &format!("{control}TAG></script>")),
+        ("/track", &format!("{track}TAG></script>")),
+        (
+            "/agreed",
+            &format!("{control}TAG data-consent=granted></script>"),
+        ),
+    ])
+    .await?;
+    let browser = site.open("/control").await?;
+    for path in ["/control", "/track"] {
+        browser.page.goto(&format!("{}{path}", site.origin)).await?;
+        browser
+            .run("wakeline.track('objected'); return wakeline.flush()")
+            .await?;
+        assert_eq!(browser.run(STORED).await?, 0, "{path}");
+    }
+    browser
+        .page
+        .goto(&format!("{}/agreed", site.origin))
+        .await?;
+    assert!(site.event("page_view").await?.url.ends_with("/agreed"));
+    assert_eq!(site.labels(), ["page_view"]);
+    browser.close().await
+}
+
+#[tokio::test]
+async fn subdomains_share_a_visitor_by_a_cookie() -> anyhow::Result<()> {
+    // Browsers look for names under `localhost` here, and keep a cookie for all under `shop.localhost`.
+    let page = "<script defer src=/w/sdk/wakeline.js data-key=wk_test data-persistence=cookie data-domain=shop.localhost></script>";
+    let site = Site::start(&[("/", page)]).await?;
+    let port = site.origin.rsplit(':').next().unwrap_or_default();
+    let browser = site.open("/nowhere").await?;
+    for (number, subdomain) in ["www", "basket"].iter().enumerate() {
+        let url = format!("http://{subdomain}.shop.localhost:{port}/");
+        browser.page.goto(&url).await?;
+        eventually("its view", LIMIT, async || {
+            Ok((site.events().len() == number + 1).then_some(()))
+        })
+        .await?;
+    }
+    let events = site.events();
+    assert_eq!(events[0].visitor, events[1].visitor);
+    assert_ne!(events[0].visitor, "");
+    browser.close().await
+}
+
+/// `tab.id` of the last event of this name.
+async fn tab_of(site: &Site, name: &str) -> anyhow::Result<String> {
+    let id = site.event(name).await?.property("tab.id").to_owned();
+    assert_eq!(id.len(), 8, "{:?}", site.events());
+    Ok(id)
+}
+
+#[tokio::test]
+async fn a_tab_is_the_same_from_page_to_page_and_its_copy_is_another_one() -> anyhow::Result<()> {
+    let page = "TAG data-tab=true></script><script>
+        addEventListener('DOMContentLoaded', () => wakeline.track(location.search.slice(1)))</script>";
+    let site = Site::start(&[("/", page)]).await?;
+    let browser = site.open("/?first").await?;
+    let first = tab_of(&site, "first").await?;
+    assert_eq!(tab_of(&site, "page_view").await?, first);
+    browser
+        .page
+        .goto(&format!("{}/?second", site.origin))
+        .await?;
+    assert_eq!(tab_of(&site, "second").await?, first);
+    // Its opener's storage is copied.
+    let tab = browser.page.window().await?;
+    browser.run("window.open('/?copy')").await?;
+    assert_ne!(tab_of(&site, "copy").await?, first);
+    browser.page.new_window(true).await?;
+    let windows = browser.page.windows().await?;
+    let new = windows.last().cloned().context("a new tab")?;
+    browser.page.switch_to_window(new).await?;
+    browser.page.goto(&format!("{}/?new", site.origin)).await?;
+    let new = tab_of(&site, "new").await?;
+    assert_ne!(new, first);
+    assert_ne!(new, tab_of(&site, "copy").await?);
+    browser.page.switch_to_window(tab).await?;
+    browser.run("location.search = 'third'").await?;
+    assert_eq!(tab_of(&site, "third").await?, first);
+    browser.close().await
+}
+
+#[tokio::test]
+async fn a_tab_has_no_name_where_nothing_may_be_stored() -> anyhow::Result<()> {
+    let site = Site::start(&[("/", "TAG data-tab=true data-persistence=memory></script>")]).await?;
+    let browser = site.open("/").await?;
+    assert_eq!(site.event("page_view").await?.property("tab.id"), "");
+    assert_eq!(browser.run("return sessionStorage.length").await?, 0);
     browser.close().await
 }
 
