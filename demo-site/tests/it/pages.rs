@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use axum::{Router, response::Html};
 use fantoccini::Locator;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use wakeline_testbed::{Browser, Demo, eventually, npm_project};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -81,6 +83,60 @@ async fn has_no_barriers(dashboard: &Browser) -> anyhow::Result<()> {
         "{found}"
     );
     Ok(())
+}
+
+/// A page of the site's owner, on an origin of its own, with this in its head.
+async fn page_with(head: &str) -> anyhow::Result<String> {
+    let html =
+        format!("<!doctype html><html lang=en><head><title>Shop</title>{head}</head><h1>Shop</h1>");
+    let pages = Router::new().fallback(async move || Html(html));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let origin = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move { axum::serve(listener, pages).await });
+    Ok(origin)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_site_that_takes_over_the_line_shown_is_seen_within_seconds() -> anyhow::Result<()> {
+    let demo = Demo::start()?;
+    let dashboard = Browser::start(1280, 900).await?;
+    dashboard.page.goto(&demo.dashboard).await?;
+    says(&dashboard, "Listening for the first event").await?;
+    let line = eventually("the line with its key and address", LIMIT, || async {
+        let line = dashboard
+            .run("return document.querySelector('.snippet code')?.textContent ?? ''")
+            .await?;
+        let line = line.as_str().unwrap_or_default().to_owned();
+        Ok((line.contains(&demo.write_key) && line.contains(&demo.shop)).then_some(line))
+    })
+    .await?;
+    has_no_barriers(&dashboard).await?;
+
+    let old = json!({"type": "page_view", "visitor": "old", "url": "https://shop.example/",
+        "time": "2020-02-02T02:02:02Z"});
+    assert_eq!(send(&demo, &old).await?.len(), 1);
+    says(&dashboard, "We hear you, but an event was refused: too_old").await?;
+
+    let page = page_with(&line).await?;
+    let visitor = Browser::start(800, 600).await?;
+    let began = Instant::now();
+    visitor.page.goto(&format!("{page}/welcome")).await?;
+    says(&dashboard, "We see you. First event").await?;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    let text = dashboard.text().await?;
+    assert!(text.contains("Page view /welcome"), "{text}");
+    has_no_barriers(&dashboard).await?;
+
+    press(&dashboard, "Close").await?;
+    eventually("the report alone", LIMIT, || async {
+        let text = dashboard.text().await?;
+        let waits = ["We see you", "Listening for the first event"];
+        Ok((!waits.iter().any(|waits| text.contains(waits))).then_some(()))
+    })
+    .await?;
+    visitor.close().await?;
+    dashboard.close().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -115,6 +115,29 @@ async fn a_renderer_that_is_killed_a_second_later_loses_nothing() -> anyhow::Res
     killed(Duration::from_secs(1)).await
 }
 
+/// Requests of this page never leave; says how often it told the browser what to send when it dies.
+const MUTE: &str = "
+    window.fetch = () => new Promise(() => {});
+    window.wills = 0;
+    const { fetchLater } = window;
+    window.fetchLater = (...what) => { wills += 1; return fetchLater(...what) };";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_page_that_dies_had_is_sent_by_the_browser_without_another_page()
+-> anyhow::Result<()> {
+    let lab = Lab::start().await?;
+    let browser = lab.visit().await?;
+    let other = browser.page.new_window(true).await?;
+    browser.run(&format!("{MUTE}{}", track("will", 20))).await?;
+    says(&browser, "a will", "return wills > 0").await?;
+    let known = lab.seen().len();
+    browser.kill_renderer().await?;
+    browser.page.switch_to_window(other.handle).await?;
+    lab.asked(known).await?;
+    lab.counts(1, 20).await?;
+    browser.close().await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_recorded_offline_is_sent_as_soon_as_there_is_a_network() -> anyhow::Result<()> {
     let lab = Lab::start().await?;
