@@ -1,12 +1,13 @@
 //! The browser SDK beside other trackers' clients, as npm has them, on the same page in the same browser:
 //! `cargo bench -p wakeline-demo-site --bench peers --profile dev` (nothing that is measured is compiled by cargo but
-//! the SDK's WebAssembly, which has its own profile). `PEERS=wakeline,snowplow` runs some only. Prints tables in Markdown:
+//! the SDK's WebAssembly, which has its own profile). `PEERS=wakeline,snowplow` runs some only, `-- main-thread shop` some
+//! of the parts. Prints tables in Markdown:
 //!
-//! 1. Bytes: script; a page view and twenty events of five properties, 100 ms apart, at a server on another origin:
+//! 1. `bytes`: script; a page view and twenty events of five properties, 100 ms apart, at a server on another origin:
 //!    requests, preflights, bodies, paths with queries, headers. The same in one task, the page left right after it.
-//! 2. Losses: twenty events in one task, and what then happens to the page; how many different ones arrive, and copies.
-//! 3. Main thread, with the processor four times slower.
-//! 4. The shop with and without the SDK: largest contentful paint, layout shift.
+//! 2. `losses`: twenty events in one task, and what then happens to the page; how many different ones arrive, and copies.
+//! 3. `main-thread`, with the processor four times slower.
+//! 4. `shop`, with and without the SDK: largest contentful paint, layout shift.
 
 mod clients;
 mod server;
@@ -66,6 +67,11 @@ const ENDS: [(&str, End); 7] = [
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    let parts: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-')) // cargo's own
+        .collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     let only = std::env::var("PEERS").unwrap_or_default();
     let pages = Pages::build()?;
     let chosen: Vec<&Client> = pages
@@ -74,13 +80,34 @@ async fn main() -> anyhow::Result<()> {
         .filter(|client| only.is_empty() || only.split(',').any(|name| name == client.name))
         .collect();
 
+    if wanted("bytes") {
+        bytes_of(&pages, &chosen).await?;
+    }
+    if wanted("losses") {
+        losses_of(&pages, &chosen).await?;
+    }
+    if wanted("main-thread") {
+        println!("\n| client | init ms | call ms | all tasks ms | longest task ms |");
+        println!("|---|--:|--:|--:|--:|");
+        for client in &chosen {
+            let row = main_thread(&pages, client).await?;
+            println!("| {} | {row} |", client.name);
+        }
+    }
+    if wanted("shop") {
+        shop::with_and_without().await?;
+    }
+    Ok(())
+}
+
+async fn bytes_of(pages: &Pages, clients: &[&Client]) -> anyhow::Result<()> {
     println!(
         "| client | script br | requests | preflights | body | path | body + path | headers | all | body + path when left |"
     );
     println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
-    for client in &chosen {
-        let spread = wire(&pages, client).await?;
-        let left = left(&pages, client).await?;
+    for client in clients {
+        let spread = wire(pages, client).await?;
+        let left = left(pages, client).await?;
         println!(
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             client.name,
@@ -95,14 +122,17 @@ async fn main() -> anyhow::Result<()> {
             left.body + left.path,
         );
     }
+    Ok(())
+}
 
+async fn losses_of(pages: &Pages, clients: &[&Client]) -> anyhow::Result<()> {
     let names: Vec<&str> = ENDS.iter().map(|(name, _)| *name).collect();
     println!("\n| client | {} |", names.join(" | "));
     println!("|---|{}", "--:|".repeat(ENDS.len()));
-    for client in &chosen {
+    for client in clients {
         let mut cells = Vec::new();
         for (_, end) in ENDS {
-            let (arrived, copies) = losses(&pages, client, end).await?;
+            let (arrived, copies) = losses(pages, client, end).await?;
             cells.push(match copies {
                 0 => arrived.to_string(),
                 copies => format!("{arrived} ({copies} d)"),
@@ -110,18 +140,7 @@ async fn main() -> anyhow::Result<()> {
         }
         println!("| {} | {} |", client.name, cells.join(" | "));
     }
-
-    println!("\n| client | init ms | call ms | all tasks ms | longest task ms |");
-    println!("|---|--:|--:|--:|--:|");
-    for client in &chosen {
-        println!(
-            "| {} | {} |",
-            client.name,
-            main_thread(&pages, client).await?
-        );
-    }
-
-    shop::with_and_without().await
+    Ok(())
 }
 
 /// A browser as a person's, on the client's page.
