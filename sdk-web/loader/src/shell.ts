@@ -45,6 +45,12 @@ const compressed = async (body: Uint8Array<ArrayBuffer>) => {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 };
 
+/** What browsers without `Temporal` have loads all that formats dates: by far the longest task of the page. */
+const timeZone = (): string => {
+  const { Temporal } = globalThis as { Temporal?: { Now: { timeZoneId(): string } } };
+  return Temporal?.Now.timeZoneId() ?? Intl.DateTimeFormat().resolvedOptions().timeZone ?? "";
+};
+
 /** `heard` takes what a reply says besides fates; `failed` hears that another one has to take over. */
 export const start = async (
   setup: Setup,
@@ -56,7 +62,7 @@ export const start = async (
     new URL(WASM_FILE, import.meta.url),
     setup.key,
     setup.stream,
-    [navigator.language, Intl.DateTimeFormat().resolvedOptions().timeZone ?? ""],
+    [navigator.language, timeZone()],
     (globalThis as { screen?: Screen }).screen,
   );
   const journal = setup.durable ? openJournal(setup) : undefined;

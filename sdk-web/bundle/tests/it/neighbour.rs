@@ -83,8 +83,10 @@ async fn a_strict_policy_is_enough_and_one_global_is_all_that_is_left() -> anyho
         const known = new Set(Object.getOwnPropertyNames(frame.contentWindow)); frame.remove();
         return Object.getOwnPropertyNames(window).filter((name) => !known.has(name) && !/^(cdc_|\\d+$|ret_)/.test(name))";
     browser.run("wakeline.track('strict')").await?;
-    site.event("strict").await?;
+    let strict = site.event("strict").await?;
     assert_eq!(site.json_requests(), 0);
+    let zone = browser.run("return Intl.DateTimeFormat().resolvedOptions().timeZone");
+    assert_eq!(zone.await?, strict.time_zone.as_str());
     assert_eq!(browser.run(globals).await?, serde_json::json!(["wakeline"]));
     browser.page.goto(&format!("{}/plain", site.origin)).await?;
     browser

@@ -55,15 +55,25 @@ async fn routers_of_both_kinds_are_followed_once_and_hashes_by_option() -> anyho
     browser.close().await
 }
 
-#[tokio::test]
-async fn a_sandboxed_frame_records_the_page_that_it_is_told() -> anyhow::Result<()> {
-    let frame = "<iframe sandbox=allow-scripts srcdoc=\"<script type=module>
+/// A page with the package in a sandbox.
+const FRAME: &str = "<iframe sandbox=allow-scripts srcdoc=\"<script type=module>
         import { init } from 'ORIGIN/npm/wakeline.mjs';
         const wakeline = init({ key: 'wk_test', collector: 'ORIGIN/w' });
         wakeline.page({ url: 'https://shop.example/p/mug', title: 'Mug', referrer: 'https://search.example/' });
         wakeline.track('in_sandbox');
     </script>\"></iframe>";
-    let site = Site::start(&[("/", frame)]).await?;
+
+/// A page with the package in a worker.
+const WORKER: &str = "<script type=module>
+        const code = `import { init } from 'ORIGIN/npm/wakeline.mjs';
+            const wakeline = init({ key: 'wk_test', collector: 'ORIGIN/w' });
+            wakeline.track('in_worker', { n: 1 });`;
+        new Worker(URL.createObjectURL(new Blob([code], { type: 'text/javascript' })), { type: 'module' });
+    </script>";
+
+#[tokio::test]
+async fn a_sandboxed_frame_records_the_page_that_it_is_told() -> anyhow::Result<()> {
+    let site = Site::start(&[("/", FRAME)]).await?;
     let browser = site.open("/").await?;
     let event = site.event("in_sandbox").await?;
     assert_eq!(event.url, "https://shop.example/p/mug");
@@ -75,17 +85,30 @@ async fn a_sandboxed_frame_records_the_page_that_it_is_told() -> anyhow::Result<
 
 #[tokio::test]
 async fn a_worker_records_events_of_its_own() -> anyhow::Result<()> {
-    let page = "<script type=module>
-        const code = `import { init } from 'ORIGIN/npm/wakeline.mjs';
-            const wakeline = init({ key: 'wk_test', collector: 'ORIGIN/w' });
-            wakeline.track('in_worker', { n: 1 });`;
-        new Worker(URL.createObjectURL(new Blob([code], { type: 'text/javascript' })), { type: 'module' });
-    </script>";
-    let site = Site::start(&[("/", page)]).await?;
+    let site = Site::start(&[("/", WORKER)]).await?;
     let browser = site.open("/").await?;
     let event = site.event("in_worker").await?;
     assert_eq!((event.url.as_str(), event.property("n")), ("", "1"));
     assert_eq!(site.labels(), ["in_worker"]);
+    browser.close().await
+}
+
+#[tokio::test]
+async fn where_a_policy_refuses_web_assembly_sandboxes_and_workers_send_json() -> anyhow::Result<()>
+{
+    let policy = "default-src 'none'; script-src ORIGIN 'unsafe-inline'; worker-src ORIGIN blob:; connect-src ORIGIN";
+    let site = Site::with_policies(&[("/", FRAME, policy), ("/worker", WORKER, policy)]).await?;
+    let browser = site.open("/").await?;
+    let event = site.event("in_sandbox").await?;
+    assert_eq!(event.url, "https://shop.example/p/mug");
+    let known = site.json_requests();
+    assert!(known > 0);
+    browser
+        .page
+        .goto(&format!("{}/worker", site.origin))
+        .await?;
+    assert_eq!(site.event("in_worker").await?.property("n"), "1");
+    assert!(site.json_requests() > known);
     browser.close().await
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Event {
     pub(crate) visitor: String,
     pub(crate) user: String,
     pub(crate) granted: bool,
+    /// Of the browser, of a batch only.
+    pub(crate) time_zone: String,
     pub(crate) passive: bool,
     pub(crate) properties: BTreeMap<String, String>,
 }
@@ -233,6 +235,7 @@ async fn batch(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
                 url: event.url.to_owned(),
                 referrer: event.referrer.to_owned(),
                 visitor: batch.visitor.clone(),
+                time_zone: batch.device.clone().unwrap_or_default().timezone,
                 user: batch.user.clone(),
                 granted: batch.consent() == v1::Consent::Granted,
                 passive: event.passive,
@@ -283,6 +286,7 @@ async fn events(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
             url: said("url"),
             referrer: said("referrer"),
             visitor: said("visitor"),
+            time_zone: String::new(),
             user: said("user"),
             granted: said("consent") == "granted",
             passive: event["interactive"] == false,
