@@ -8,10 +8,12 @@
 //!    and the collector's memory.
 //! 5. `idle`: its memory with 10,000 idle connections.
 //!
-//! The aggregator is away, so nothing is forwarded.
+//! The aggregator is away, so nothing is forwarded. `WAKELINE_BENCH_COLLECTOR` names another executable to measure than the one
+//! that was built with the bench: an earlier one, say. Files are where `TMPDIR` says.
 
 mod load;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
@@ -215,7 +217,7 @@ impl Data {
         let mut command = Command::new("taskset");
         command
             .args(["-c", SERVER_CORE])
-            .arg(env!("CARGO_BIN_EXE_wakeline-collector"))
+            .arg(executable())
             .args(["serve", "--http-listen", "127.0.0.1:0", "--data"])
             .arg(self.0.path())
             .args(["--upstream", "http://127.0.0.1:1"])
@@ -252,6 +254,12 @@ impl Data {
 struct Collector {
     url: String,
     process: Process,
+}
+
+/// The collector that is measured.
+fn executable() -> OsString {
+    let named = std::env::var_os("WAKELINE_BENCH_COLLECTOR");
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_wakeline-collector").into())
 }
 
 /// The number that an environment variable has.
