@@ -2,7 +2,8 @@
  *
  *   cargo build -p wakeline-mobile --profile mobile --no-default-features
  *   cc -O2 -I sdk-mobile/include sdk-mobile/benches/record.c -L target/mobile -lwakeline_mobile -o record
- *   LD_LIBRARY_PATH=target/mobile ./record FOLDER
+ *   export LD_LIBRARY_PATH=target/mobile
+ *   ./record calls FOLDER; ./record queued FOLDER; ./record burst FOLDER
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -55,23 +56,24 @@ static wakeline *open_in(const char *folder, const char *name) {
   return sdk;
 }
 
-int main(int count, char **arguments) {
-  static double times[CALLS];
-  if (count != 2) {
-    fprintf(stderr, "usage: record FOLDER\n");
-    return 2;
-  }
+/* 10,000 events that come over days, or all at once. */
+static int memory(const char *folder, const char *name, int at_once) {
   long before = resident();
-  wakeline *sdk = open_in(arguments[1], "memory");
+  wakeline *sdk = open_in(folder, name);
   for (int call = 0; call < CALLS; call++) {
     if (!wakeline_record(sdk, EVENT)) return 1;
-    if (call % 100 == 0) wakeline_sync(sdk, 10000); /* events come over days, not at once */
+    if (!at_once && call % 100 == 0) wakeline_sync(sdk, 10000);
   }
-  wakeline_sync(sdk, 10000);
-  printf("%d events queued: %ld KiB resident more than the %ld KiB before opening\n", CALLS, resident() - before, before);
+  if (!wakeline_sync(sdk, 10000)) return 1;
+  printf("%d events queued, %s: %ld KiB resident more than the %ld KiB before opening\n", CALLS,
+         at_once ? "all at once" : "a hundred at a time", resident() - before, before);
   wakeline_close(sdk, 2000);
+  return 0;
+}
 
-  sdk = open_in(arguments[1], "calls");
+static int calls(const char *folder) {
+  static double times[CALLS];
+  wakeline *sdk = open_in(folder, "calls");
   for (int call = -500; call < CALLS; call++) {
     usleep(200); /* 5,000 a second at most */
     double start = now_us();
@@ -83,4 +85,12 @@ int main(int count, char **arguments) {
   printf("a call: median %.1f us, p99 %.1f us, p99.9 %.1f us, most %.1f us\n", times[CALLS / 2], times[CALLS / 100 * 99],
          times[CALLS / 1000 * 999], times[CALLS - 1]);
   return 0;
+}
+
+int main(int count, char **arguments) {
+  if (count == 3 && strcmp(arguments[1], "queued") == 0) return memory(arguments[2], "queued", 0);
+  if (count == 3 && strcmp(arguments[1], "burst") == 0) return memory(arguments[2], "burst", 1);
+  if (count == 3 && strcmp(arguments[1], "calls") == 0) return calls(arguments[2]);
+  fprintf(stderr, "usage: record queued|burst|calls FOLDER\n");
+  return 2;
 }

@@ -27,6 +27,8 @@ use crate::upload::{FORGOTTEN, Fates, Network, Step, Uploads};
 const ORDER_WAIT: Duration = Duration::from_millis(100);
 /// Events that wait for the worker.
 const MAX_WAITING: usize = 20_000;
+/// So many of them have room without asking for memory, and the worker gathers no more.
+const ROOM: usize = 512;
 /// Bytes of events that are kept while nothing can be written.
 const MAX_MEMORY_BYTES: u64 = 1 << 20;
 const DAY_MS: i64 = 86_400_000;
@@ -80,12 +82,20 @@ struct Front {
     obeyed: u64,
     /// Someone waits for durability.
     sync_wanted: bool,
-    /// The worker sleeps, and nobody has woken it yet.
-    asleep: bool,
-    /// It is not to wait for more to come.
+    worker: Turn,
+    /// The worker is not to wait for more to come.
     urgent: bool,
     life: Life,
     seen: Seen,
+}
+
+/// What the worker is at, as far as nobody has woken it yet: each waking is a call of the system's, which a caller pays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Busy,
+    /// It gathers what comes, but for what is urgent.
+    Gathers,
+    Sleeps,
 }
 
 /// How far the end is.
@@ -157,7 +167,7 @@ impl App {
                 asked: 0,
                 obeyed: 0,
                 sync_wanted: false,
-                asleep: false,
+                worker: Turn::Busy,
                 urgent: false,
                 life: Life::Open,
                 seen: Seen {
@@ -200,7 +210,8 @@ impl App {
         let now = self.shared.clock.now();
         let taken = front.recorder.record(said, misuse, now);
         let order = taken && front.recorder.last_is_order();
-        front.urgent |= order;
+        // Exactly then: one waking for all that come until the worker has its turn.
+        front.urgent |= order || front.recorder.waiting() == ROOM;
         self.shared.wake(&mut front);
         if order {
             let goal = front.goal();
@@ -447,9 +458,15 @@ impl Shared {
         self.sendable.notify_one(); // another thread of the host may wait
     }
 
-    /// Wakes the worker.
+    /// Wakes the worker, if need be.
     fn wake(&self, front: &mut Front) {
-        if std::mem::take(&mut front.asleep) || front.urgent {
+        let wakes = match front.worker {
+            Turn::Busy => false,
+            Turn::Gathers => front.urgent,
+            Turn::Sleeps => true,
+        };
+        if wakes {
+            front.worker = Turn::Busy;
             self.work.notify_one();
         }
     }

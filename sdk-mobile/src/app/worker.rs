@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Command, Draft, Front, Life, Shared, lock};
+use super::{Command, Draft, Front, Life, ROOM, Shared, Turn, lock};
 use crate::clock::Moment;
 use crate::queue::{Folder, Record};
 use crate::store::Store;
@@ -18,8 +18,6 @@ const RECOVER_EVERY: Duration = Duration::from_secs(2);
 const SHED_EVERY: Duration = Duration::from_secs(600);
 /// How long events are gathered after some were written, but for what is urgent.
 const LINGER: Duration = Duration::from_millis(50);
-/// Events that callers have room for without asking for memory.
-const ROOM: usize = 512;
 /// Longest sleep.
 const SLEEP: Duration = Duration::from_secs(3_600);
 
@@ -95,6 +93,7 @@ impl Worker {
         // Events come in bursts: one write, and one waking of this thread, for many.
         let linger = LINGER.min(shared.flush_interval / 4);
         if let Some(left) = linger.checked_sub(self.last_round.elapsed()) {
+            front.worker = Turn::Gathers;
             front = shared
                 .work
                 .wait_timeout_while(front, left, |front| !front.urgent)
@@ -102,6 +101,7 @@ impl Worker {
                 .0;
         }
         loop {
+            front.worker = Turn::Busy;
             front.urgent = false;
             let now = shared.clock.now();
             front.recorder.tick(now);
@@ -122,13 +122,12 @@ impl Worker {
                     now,
                 };
             }
-            front.asleep = true;
+            front.worker = Turn::Sleeps;
             front = shared
                 .work
                 .wait_timeout(front, sleep)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
-            front.asleep = false;
         }
     }
 
@@ -149,10 +148,6 @@ impl Worker {
         let mut uploads = lock(&shared.uploads);
         let urgent = work.drafts.iter().any(Draft::is_order);
         let new = work.drafts.len();
-        let records: Vec<Record> = work.drafts.iter().map(|draft| self.record(draft)).collect();
-        work.drafts.clear();
-        work.drafts.shrink_to(ROOM);
-        self.room = work.drafts;
         let obeyed = work.commands.len() as u64;
         // What is forgotten was recorded before, what is flushed may have been recorded since.
         let (before, after): (Vec<_>, Vec<_>) = work
@@ -162,12 +157,20 @@ impl Worker {
         for command in before {
             obey(&mut uploads, command, work.now);
         }
-        if !records.is_empty() {
-            uploads.queue.push(records);
+        if new > 0 {
+            let mut drafts = work.drafts.drain(..);
+            while drafts.len() > 0 {
+                // Many at once are in memory in one form each.
+                let some = drafts.by_ref().take(ROOM);
+                uploads.queue.push(some.map(|draft| self.record(&draft)));
+            }
+            drop(drafts);
             uploads.shed(work.now);
             let unsynced = uploads.queue.is_unsynced();
             self.first_unsynced = self.first_unsynced.or(unsynced.then(Instant::now));
         }
+        work.drafts.shrink_to(ROOM);
+        self.room = work.drafts;
         for command in after {
             obey(&mut uploads, command, work.now);
         }

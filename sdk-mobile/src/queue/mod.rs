@@ -149,21 +149,13 @@ impl<F: Files> Queue<F> {
     }
 
     /// Adds events, and gives each its arrival.
-    pub(crate) fn push(&mut self, mut records: Vec<Record>) {
-        for record in &mut records {
+    pub(crate) fn push(&mut self, records: impl IntoIterator<Item = Record>) {
+        for mut record in records {
             record.arrival = self.next_arrival;
             self.next_arrival += 1;
             self.last = Some(record.id);
-        }
-        let frames: Vec<Vec<u8>> = records
-            .iter()
-            .map(|record| {
-                let mut frame = Vec::with_capacity(80 + record.stored.len());
-                frame::write_event(&mut frame, record);
-                frame
-            })
-            .collect();
-        for (record, frame) in records.into_iter().zip(frames) {
+            let mut frame = Vec::with_capacity(80 + record.stored.len());
+            frame::write_event(&mut frame, &record);
             self.bytes += frame.len() as u64;
             self.memory_bytes += frame.len() as u64;
             self.entries.push_back(Entry {

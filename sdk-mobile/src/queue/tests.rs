@@ -195,7 +195,7 @@ fn loaded(queue: &mut Queue<Disk>) -> Vec<u64> {
 #[test]
 fn orders_go_first_then_the_oldest() {
     let (mut queue, _) = open(&Disk::default());
-    queue.push((0..6).map(|seq| record(seq, seq % 3 == 2, 1)).collect());
+    queue.push((0..6).map(|seq| record(seq, seq % 3 == 2, 1)));
     assert_eq!(loaded(&mut queue), [2, 5, 0, 1, 3, 4]);
     assert_eq!(loaded(&mut queue), [] as [u64; 0]);
     queue.unload();
@@ -372,7 +372,7 @@ proptest! {
                         model.waiting.insert(model.next);
                         record(model.next, *order, *bytes)
                     });
-                    queue.push(records.collect());
+                    queue.push(records);
                 }
                 Step::Settle(nth) => {
                     // A batch is some that were loaded together.
