@@ -1,5 +1,6 @@
 //! The mobile SDK's core, in this process and under C, at real servers.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -95,21 +96,16 @@ fn library() -> anyhow::Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-#[tokio::test]
-async fn the_example_of_c_compiles_and_its_visit_is_in_the_reports() -> anyhow::Result<()> {
-    let stack = Stack::start().await?;
-    let built = tempfile::tempdir()?;
-    let shop = built.path().join("shop");
-    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk-mobile");
-    let library = library()?;
+/// Compiles a program of C with the SDK's header.
+fn compile(source: &Path, program: &Path, more: &[&OsStr]) -> anyhow::Result<()> {
+    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk-mobile/include");
     let compiled = Command::new("cc")
         .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-I"])
-        .arg(sdk.join("include"))
-        .arg(sdk.join("examples/c/shop.c"))
-        .arg("-L")
-        .arg(&library)
-        .args(["-lwakeline_mobile", "-o"])
-        .arg(&shop)
+        .arg(header)
+        .arg(source)
+        .arg("-o")
+        .arg(program)
+        .args(more)
         .output()
         .context("cc is missing: apt-get install gcc")?;
     ensure!(
@@ -117,6 +113,58 @@ async fn the_example_of_c_compiles_and_its_visit_is_in_the_reports() -> anyhow::
         "{}",
         String::from_utf8_lossy(&compiled.stderr)
     );
+    Ok(())
+}
+
+/// A host of plugins, or an application server, that unloads what runs.
+const UNLOADS: &str = r#"
+#include <dlfcn.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "wakeline.h"
+
+int main(int count, char **arguments) {
+  void *library = count == 3 ? dlopen(arguments[1], RTLD_NOW) : NULL;
+  if (library == NULL) return 2;
+  wakeline *(*open)(const char *, char *, size_t) = (wakeline * (*)(const char *, char *, size_t)) dlsym(library, "wakeline_open");
+  bool (*record)(const wakeline *, const char *) = (bool (*)(const wakeline *, const char *))dlsym(library, "wakeline_record");
+  wakeline *sdk = open(arguments[2], NULL, 0);
+  if (sdk == NULL || !record(sdk, "{\"name\":\"before\"}")) return 3;
+  dlclose(library);
+  usleep(300000); /* its thread writes meanwhile */
+  return record(sdk, "{\"name\":\"after\"}") ? 0 : 4;
+}
+"#;
+
+#[test]
+fn a_host_that_unloads_the_library_does_not_crash() -> anyhow::Result<()> {
+    let built = tempfile::tempdir()?;
+    let (source, host) = (built.path().join("host.c"), built.path().join("host"));
+    std::fs::write(&source, UNLOADS)?;
+    compile(&source, &host, &["-ldl".as_ref()])?;
+    let settings =
+        json!({"key": "wk_1", "url": "http://127.0.0.1:9", "data_dir": built.path().join("data")});
+    let run = Command::new(&host)
+        .arg(library()?.join("libwakeline_mobile.so"))
+        .arg(settings.to_string())
+        .status()?;
+    ensure!(run.success(), "{run}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_of_c_compiles_and_its_visit_is_in_the_reports() -> anyhow::Result<()> {
+    let stack = Stack::start().await?;
+    let built = tempfile::tempdir()?;
+    let shop = built.path().join("shop");
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk-mobile");
+    let library = library()?;
+    let link: [&OsStr; 3] = [
+        "-L".as_ref(),
+        library.as_os_str(),
+        "-lwakeline_mobile".as_ref(),
+    ];
+    compile(&sdk.join("examples/c/shop.c"), &shop, &link)?;
     let run = tokio::process::Command::new(&shop)
         .arg(&stack.collector_url)
         .arg(&stack.write_key)
