@@ -383,7 +383,13 @@ impl App {
         let Some(mut front) = self.front() else {
             return T::default();
         };
+        let forgotten = front.recorder.forgotten();
         let result = call(&mut front.recorder, self.shared.clock.now());
+        // What was erased is waited for no longer.
+        let erased = front.recorder.forgotten() - forgotten;
+        front.taken += erased;
+        front.written += erased;
+        front.durable += erased;
         self.shared.wake(&mut front);
         result
     }

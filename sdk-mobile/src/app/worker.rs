@@ -218,7 +218,7 @@ impl Worker {
         let mut front = lock(&shared.front);
         front.obeyed += obeyed;
         if durable {
-            front.durable = written;
+            front.durable = front.durable.max(written);
         }
         front.see(&uploads);
         drop(front);

@@ -13,8 +13,9 @@ use crate::input::{self, Misuse};
 
 /// A link that comes before the app is seen opened it if that is so within this time, in ms.
 const ARRIVAL_MS: i64 = 60_000;
-/// An app is opened before it is seen. What tells the visit's source has to be its first event, although what follows may
-/// come by another batch, whose times are known by another answer's way.
+/// An app is opened before it is seen. What tells the visit's source has to be its first event; but a batch is of one person,
+/// an event's time is its batch's arrival less its age, and the first request of a process, which connects, arrives later
+/// after its sending than the next one: of who signs in within moments of the opening, what follows seemed to come before it.
 const OPENED_BEFORE_MS: u64 = 100;
 
 #[derive(Clone, Debug)]
