@@ -261,8 +261,9 @@ export const start = (options: Options & { collector: string }, load: () => Prom
 
   // Who comes back was only sent a copy.
   for (const type of ["pagehide", "visibilitychange"]) addEventListener(type, safely(leave));
-  // An image may hang for long: what would be sent without the main module by now, loads it.
-  addEventListener("load", begin);
+  // Not in the task in which the page does what it does at `load`. An image may hang for long: what would be sent without the
+  // main module by now, loads it.
+  addEventListener("load", () => setTimeout(begin));
   setTimeout(begin, LOAD_AFTER);
   setTimeout(open);
   return setup.client;

@@ -85,8 +85,12 @@ export const start = async (
   const write = () => {
     if (stopped) return;
     willing ??= setTimeout(safely(() => {
-      willing = undefined;
-      will(core.leave(MAX_KEEPALIVE_BYTES) ? core.beacon(0) : undefined);
+      const body = core.leave(MAX_KEEPALIVE_BYTES) ? core.beacon(0) : undefined;
+      // Both take long for a task where they are done for the first time.
+      willing = setTimeout(() => {
+        willing = undefined;
+        will(body);
+      });
     }), WILL_AFTER);
   };
 
@@ -174,7 +178,11 @@ export const start = async (
       if (setup.queue[0]) taking = setTimeout(takeQueued);
       say();
       write();
-      drive();
+      if (all) drive();
+      else {
+        clearTimeout(timer);
+        timer = setTimeout(safely(drive));
+      }
     } catch (error) {
       // What is stored stays: the next page may be able to send it, too.
       setup.queue.unshift(...some);
