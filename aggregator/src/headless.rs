@@ -108,7 +108,6 @@ impl Headless {
                 store: Arc::clone(&store),
                 metrics: figures(),
                 control: Arc::clone(&control),
-                stats: Arc::clone(&stats),
                 partitions,
                 state: 0,
                 log: "log".to_owned(),

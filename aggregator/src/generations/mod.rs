@@ -259,7 +259,6 @@ impl Generations {
             store: Arc::clone(store),
             metrics: state(),
             control: Arc::clone(&self.control),
-            stats: Arc::clone(&self.stats),
             partitions: self.partitions(),
             state: number,
             log: self.owner.log.clone(),

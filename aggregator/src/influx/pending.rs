@@ -26,12 +26,14 @@ pub(crate) struct Pending {
 struct Inner {
     windows: BTreeMap<SiteWindow, Marks>,
     marks: usize,
-    /// On their way to InfluxDB: still dirty.
-    taken: BTreeSet<SiteWindow>,
+    /// On their way to InfluxDB: still dirty. With the number of the last event before they were taken.
+    taken: BTreeMap<SiteWindow, u64>,
     /// Those whose marks were read from the state, until they are written once or refused.
     owed: BTreeSet<SiteWindow>,
     /// Partitions with marks that may not be in `windows`, and the number of the event that brought them here.
     unknown: HashMap<u16, u64>,
+    /// When what is marked in a partition was last forgotten: marks that were taken before may be of lost commits.
+    forgotten: HashMap<u16, u64>,
     events: u64,
 }
 
@@ -54,12 +56,30 @@ impl Pending {
         }
     }
 
-    /// What is marked in partitions is not known any more.
+    /// What is marked in partitions is not known any more. Marks that were known may be of commits that a store has lost, and
+    /// that it will get again: to take one back then would be to take back the new one.
     pub(crate) fn forget(&self, partitions: Range<u16>) {
         let mut inner = self.lock();
-        for partition in partitions {
+        for partition in partitions.clone() {
             inner.unknown(partition);
+            let event = inner.events;
+            inner.forgotten.insert(partition, event);
         }
+        let Inner {
+            windows,
+            marks,
+            owed,
+            ..
+        } = &mut *inner;
+        windows.retain(|window, of_window| {
+            let before = of_window.len();
+            of_window.retain(|(partition, _)| !partitions.contains(partition));
+            *marks -= before - of_window.len();
+            if of_window.is_empty() {
+                owed.remove(window); // and owed again when its mark is read
+            }
+            !of_window.is_empty()
+        });
     }
 
     /// Partitions whose marks have to be read from the state.
@@ -121,11 +141,23 @@ impl Pending {
         for window in chosen {
             if let Some(marks) = inner.windows.remove(&window) {
                 inner.marks -= marks.len();
-                inner.taken.insert(window);
+                let event = inner.events;
+                inner.taken.insert(window, event);
                 taken.push((window, marks));
             }
         }
         taken
+    }
+
+    /// Of windows that were taken, the marks that have not been forgotten since.
+    pub(crate) fn known(&self, windows: &[(SiteWindow, Marks)]) -> Vec<(SiteWindow, Marks)> {
+        let inner = self.lock();
+        let known = windows.iter().map(|(window, marks)| {
+            let since = inner.taken.get(window).copied().unwrap_or_default();
+            let marks = marks.iter().filter(|(at, _)| inner.knows(*at, since));
+            (*window, marks.copied().collect())
+        });
+        known.collect()
     }
 
     /// Windows that were taken are written, and are clean unless they were changed meanwhile; or they are not, and are
@@ -133,11 +165,13 @@ impl Pending {
     pub(crate) fn finished(&self, windows: Vec<(SiteWindow, Marks)>, written: bool) {
         let mut inner = self.lock();
         for (window, marks) in windows {
-            inner.taken.remove(&window);
+            let since = inner.taken.remove(&window).unwrap_or_default();
             if written {
                 inner.owed.remove(&window);
-            } else {
-                for (partition, offset) in marks {
+                continue;
+            }
+            for (partition, offset) in marks {
+                if inner.knows(partition, since) {
                     self.add(&mut inner, partition, window, offset);
                 }
             }
@@ -174,7 +208,7 @@ impl Pending {
         };
         let range = at(windows.start)..at(windows.end);
         let changed = inner.windows.range(range.clone()).map(|(at, _)| at.window);
-        let taken = inner.taken.range(range).map(|at| at.window);
+        let taken = inner.taken.range(range).map(|(at, _)| at.window);
         let mut dirty: Vec<i64> = changed.chain(taken).collect();
         dirty.sort_unstable();
         dirty.dedup();
@@ -202,6 +236,13 @@ impl Inner {
     fn unknown(&mut self, partition: u16) {
         self.events += 1;
         self.unknown.insert(partition, self.events);
+    }
+
+    /// Whether the marks of a partition were not forgotten after that event.
+    fn knows(&self, partition: u16, since: u64) -> bool {
+        self.forgotten
+            .get(&partition)
+            .is_none_or(|forgotten| *forgotten <= since)
     }
 }
 
@@ -283,6 +324,29 @@ mod tests {
         assert!(!pending.is_drained());
         pending.forget(0..1);
         assert!(!pending.is_filled());
+    }
+
+    #[test]
+    fn marks_of_commits_that_may_be_lost_are_neither_kept_nor_taken_back() {
+        let pending = Pending::new(0, 100);
+        pending.changed(0, &[minute(1), minute(2)], 10);
+        let taken = pending.take(1, |_| true);
+        assert_eq!(pending.known(&taken), taken);
+        pending.changed(1, &[minute(2)], 11);
+        pending.forget(0..1);
+        assert_eq!(pending.known(&taken), [(minute(1), vec![])]);
+        pending.finished(taken, false);
+        assert_eq!(pending.take(9, |_| true), [(minute(2), vec![(1, 11)])]);
+        // The state has them, as far as it fell back and as it gets them again.
+        let event = pending.unknown()[0].1;
+        pending.read(0, event, vec![(minute(1), 7)], true);
+        pending.changed(0, &[minute(3)], 10);
+        let taken = pending.take(9, |_| true);
+        assert_eq!(
+            taken,
+            [(minute(1), vec![(0, 7)]), (minute(3), vec![(0, 10)])]
+        );
+        assert_eq!(pending.known(&taken), taken);
     }
 
     #[test]

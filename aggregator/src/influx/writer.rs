@@ -26,7 +26,6 @@ use crate::causes::Causes;
 use crate::control::Control;
 use crate::metrics::{MetricError, StateMetrics};
 use crate::state::{Mark, SiteWindow, StateError, StateStore};
-use crate::stats::Stats;
 
 /// The present is looked at this often.
 const TICK: Duration = Duration::from_secs(1);
@@ -78,7 +77,6 @@ pub(crate) struct Sources<S> {
     /// The rows of `store`, with their names.
     pub(crate) metrics: StateMetrics<S>,
     pub(crate) control: Arc<Control>,
-    pub(crate) stats: Arc<Stats>,
     pub(crate) partitions: u16,
     /// The generation of state that this is.
     pub(crate) state: u32,
@@ -261,7 +259,6 @@ impl<S: StateStore> Writer<S> {
         generation: &Generation,
         taken: Vec<(SiteWindow, Marks)>,
     ) -> Result<(), WriteError> {
-        let fallbacks = self.from.stats.state_fallbacks.get();
         let work = match self.prepare(generation.number, &taken).await {
             Ok(work) => work,
             Err(error) => {
@@ -298,24 +295,20 @@ impl<S: StateStore> Writer<S> {
             }
             unwritten.push((at.window, at.marks));
         }
-        let marks = by_partition(&written);
+        // What was read while a store had fallen back is not what it has once its commits are made again: marks of these stay.
+        let marks = by_partition(&self.to.pending.known(&written));
         self.to.pending.finished(unwritten, false);
         self.to.pending.refused(&refused);
         let count = written.len() as u64;
         self.to
             .report
             .change(|report| report.windows_written += count);
-        // What was read before a store fell back may be more than it has now, or less: then marks stay.
-        if fallbacks == self.from.stats.state_fallbacks.get() {
-            let mut unmarked = Ok(());
-            for (partition, marks) in marks {
-                unmarked = unmarked.and(self.from.store.unmark(partition, &marks).await);
-            }
-            self.to.pending.finished(written, true);
-            unmarked?;
-        } else {
-            self.to.pending.finished(written, false);
+        let mut unmarked = Ok(());
+        for (partition, marks) in marks {
+            unmarked = unmarked.and(self.from.store.unmark(partition, &marks).await);
         }
+        self.to.pending.finished(written, true);
+        unmarked?;
         if let Some(error) = delivered.error {
             if matches!(error, InfluxError::NoBucket(_)) {
                 self.bucket_checked = None;
