@@ -75,7 +75,7 @@ impl Generations {
         if in_use.format == FORMAT {
             return Ok(in_use.number);
         }
-        // What can't be reached now may be later: numbers are not used up meanwhile.
+        // What can't be reached now may be later, and another log's is left alone: numbers are not used up meanwhile.
         self.open(in_use.number).await.map(drop)?;
         let number = self.control.add_generation(FORMAT)?;
         self.wipe(number).await?;
@@ -198,7 +198,7 @@ impl Generations {
     pub(super) async fn wipe(&self, number: u32) -> Result<(), StartError> {
         if self.config.redis().is_some() {
             let redis = self.redis().await?.generation(number);
-            let wiped = redis.wipe().await;
+            let wiped = redis.wipe(self.partitions()).await;
             return wiped.map_err(|error| self.failed_state(error));
         }
         match tokio::fs::remove_dir_all(self.folder(number)).await {

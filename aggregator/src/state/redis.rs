@@ -147,8 +147,8 @@ impl RedisState {
         Ok(self.server.lease.release().await?)
     }
 
-    /// Sees to it that this owner may claim this generation's partitions: whoever claimed them before is no more, since
-    /// this one holds the lease. `raise` is asked for an epoch above one that is there, if there is one as high as this
+    /// Sees to it that this owner may claim this generation's partitions, unless they are of another log: whoever claimed
+    /// them before is no more, since this one holds the lease. `raise` is asked for an epoch above one that is there, if there is one as high as this
     /// owner's, as after a start from an older copy of the data folder.
     pub(crate) async fn succeed<E: From<StateError>>(
         &self,
@@ -169,7 +169,7 @@ impl RedisState {
         Ok(())
     }
 
-    /// The highest epoch that another owner has claimed a partition of this generation in.
+    /// The highest epoch that another owner of this log has claimed a partition of this generation in.
     async fn newest_epoch(&self, partitions: u16) -> Result<Option<u64>, StateError> {
         let Server {
             links, work, owner, ..
@@ -177,9 +177,12 @@ impl RedisState {
         let asked = (0..partitions).map(|partition| async move {
             let mut command = ::redis::cmd("HMGET");
             command.arg(keys::progress(self.part(partition)));
-            command.arg("epoch").arg("owner");
-            let (epoch, name): (Option<Vec<u8>>, Option<String>) =
+            command.arg("epoch").arg("owner").arg("log");
+            let (epoch, name, log): (Option<Vec<u8>>, Option<String>, Option<String>) =
                 work.ask(links, &command).await?;
+            if log.is_some_and(|log| log != owner.log) {
+                return Err(StateError::OtherLog { partition });
+            }
             let epoch = epoch.filter(|_| name.as_ref() != Some(&owner.name));
             epoch.map(|digits| decimal(&digits)).transpose()
         });
@@ -196,8 +199,9 @@ impl RedisState {
         self.server.epoch.load(Ordering::Acquire)
     }
 
-    /// Removes this generation, of which nothing is read or written any more, whoever made it. Can be repeated if it fails.
-    pub async fn wipe(&self) -> Result<(), StateError> {
+    /// Removes this generation, of which nothing is read or written any more, whoever made it of this log. Can be repeated if
+    /// it fails.
+    pub async fn wipe(&self, partitions: u16) -> Result<(), StateError> {
         let Server {
             links,
             queries,
@@ -205,6 +209,7 @@ impl RedisState {
             ..
         } = &*self.server;
         lease.hold().await?;
+        self.newest_epoch(partitions).await?; // which finds out whose log it is of
         // Keys of one partition are in one slot, and so on one server of a cluster.
         let mut partitions: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
         for key in queries.keys(links, &keys::all_of(self.generation)).await? {

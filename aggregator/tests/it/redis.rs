@@ -211,6 +211,18 @@ async fn an_aggregator_with_another_log_is_refused_by_a_redis_in_use() {
     assert!(refused.contains("made from another log"), "{refused}");
     let aggregator = start(&config_with(first.path(), &redis)).await;
     assert_eq!(Figures::of(aggregator.metrics()).await, before);
+    aggregator.admin(rebuild()).await.unwrap();
+    aggregator.shutdown(Duration::from_secs(10)).await;
+    // Nor does it clear a place there for state of a newer format.
+    let control = rusqlite::Connection::open(second.path().join("control.sqlite")).unwrap();
+    let older = control.execute("UPDATE generations SET format = format - 1", []);
+    assert_eq!(older.unwrap(), 1);
+    drop(control);
+    let refused = refusal().await;
+    assert!(refused.contains("made from another log"), "{refused}");
+    let aggregator = start(&config_with(first.path(), &redis)).await;
+    assert_eq!(Figures::of(aggregator.metrics()).await, before);
+    assert_eq!(sample(&aggregator, "commits_total").await, 0);
 }
 
 /// A copy of a stopped server's folder.

@@ -173,6 +173,11 @@ async fn a_newer_owner_fences_out_the_older_one_and_a_stranger_gets_nothing() {
             "{refused:?}"
         );
     }
+    let refused = stranger.wipe(1).await.unwrap_err();
+    assert!(
+        matches!(refused, StateError::OtherLog { partition: 0 }),
+        "{refused:?}"
+    );
     assert_eq!(new.load(0).await.unwrap().next_offset, 2);
 }
 
@@ -355,7 +360,7 @@ async fn a_cluster_keeps_the_promises_through_moved_slots_forgotten_scripts_and_
     }
     assert_eq!(state.offsets(&[4, 5, 11]).await.unwrap(), [3, 3, 3]);
     state.persist().await.unwrap();
-    state.wipe().await.unwrap();
+    state.wipe(PARTITIONS).await.unwrap();
     assert_eq!(state.offsets(&[1, 4, 11]).await.unwrap(), [0, 0, 0]);
 }
 
