@@ -338,6 +338,14 @@ impl Stack {
             .await
     }
 
+    /// How the aggregator and its stores are.
+    ///
+    /// # Errors
+    /// If the API does not answer as documented.
+    pub async fn status(&self) -> anyhow::Result<Value> {
+        self.get("status", &[]).await
+    }
+
     /// The dead letters of the site, newest first, up to 500.
     ///
     /// # Errors

@@ -17,11 +17,25 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Days, and minutes that are over, are written once a minute; after an outage there is a pause of up to 30 s.
 const IN_INFLUX: Duration = Duration::from_secs(180);
 const VISITORS_PER_SECOND: u64 = 200;
+/// So many that hours of it are no burden.
+const FEW_VISITORS_PER_SECOND: u64 = 40;
+/// Within this, figures are fresh again after half an hour without stores.
+const FRESH_WITHIN: Duration = Duration::from_secs(3_600);
+/// Figures are fresh that have what was logged less than this ago.
+const FRESH: Duration = Duration::from_secs(2);
 
 /// How long the load lasts; `WAKELINE_FAULT_SECONDS` makes it longer.
 fn seconds() -> u64 {
-    let given = std::env::var("WAKELINE_FAULT_SECONDS").ok();
-    given.and_then(|text| text.parse().ok()).unwrap_or(16)
+    number("WAKELINE_FAULT_SECONDS").unwrap_or(16)
+}
+
+/// How long stores are away; `WAKELINE_OUTAGE_SECONDS` makes it longer.
+fn outage() -> Duration {
+    Duration::from_secs(number("WAKELINE_OUTAGE_SECONDS").unwrap_or(5))
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
 }
 
 /// Traffic whose totals are known, at a steady pace.
@@ -32,14 +46,18 @@ struct Load {
 
 impl Load {
     fn start(collector: &str, key: &str) -> Self {
+        Self::of(collector, key, seconds(), VISITORS_PER_SECOND)
+    }
+
+    fn of(collector: &str, key: &str, seconds: u64, visitors_per_second: u64) -> Self {
         let options = Options {
             collector: collector.to_owned(),
             key: key.to_owned(),
-            visitors: seconds() * VISITORS_PER_SECOND,
+            visitors: seconds * visitors_per_second,
             seed: fastrand::u64(..1 << 32),
             days: None,
             connections: 8,
-            visitors_per_second: Some(VISITORS_PER_SECOND as u32),
+            visitors_per_second: Some(visitors_per_second as u32),
             progress: false,
         };
         eprintln!("seed {}", options.seed);
@@ -161,6 +179,60 @@ async fn totals_are_exact_though_each_process_is_killed_and_stopped_in_turn() ->
     eprintln!("{strikes} faults");
     let truth = load.expect(&stack).await?;
     expect_in_influx(&influx, &truth).await
+}
+
+/// `WAKELINE_OUTAGE_SECONDS=1800` is what is promised for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_are_fresh_again_and_exact_after_both_stores_were_away_for_a_time()
+-> anyhow::Result<()> {
+    let mut redis = Redis::start(&[])?;
+    let mut influx = Influx::start().await?;
+    let stores = [
+        ("WAKELINE_STATE__URL", redis.url()),
+        ("WAKELINE_METRICS__URL", influx.url()),
+        ("WAKELINE_METRICS__TOKEN", influx.token().to_owned()),
+    ];
+    let stack = Stack::start_with(1, &stores).await?;
+    let seconds = outage().as_secs() + 10;
+    let (collector, key) = (&stack.collector_url, &stack.write_key);
+    let load = Load::of(collector, key, seconds, FEW_VISITORS_PER_SECOND);
+    until_fresh(&stack).await?;
+    redis.kill()?;
+    influx.kill()?;
+    tokio::time::sleep(outage()).await; // the fault itself
+    let behind = age_of_figures(&stack).await?;
+    ensure!(behind >= outage() - FRESH, "only {behind:?} behind");
+    ensure!(load.goes_on(), "the load did not outlast the outage");
+    redis.revive()?;
+    influx.revive()?;
+    let begun = std::time::Instant::now();
+    until_fresh(&stack).await?;
+    let fresh = begun.elapsed();
+    let truth = load.expect(&stack).await?;
+    expect_in_influx(&influx, &truth).await?;
+    let written = begun.elapsed();
+    eprintln!(
+        "{:?} without stores, {} events: figures fresh after {fresh:.1?}, all of them in InfluxDB by {written:.1?}",
+        outage(),
+        truth.events
+    );
+    Ok(())
+}
+
+/// How long ago what the figures have was logged.
+async fn age_of_figures(stack: &Stack) -> anyhow::Result<Duration> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let status = stack.status().await?;
+    let at_ms = status["watermark"]["at_ms"].as_u64();
+    let at = Duration::from_millis(at_ms.context("no watermark")?);
+    Ok(now.saturating_sub(at))
+}
+
+async fn until_fresh(stack: &Stack) -> anyhow::Result<()> {
+    eventually("fresh figures", FRESH_WITHIN, async || {
+        Ok((age_of_figures(stack).await? < FRESH).then_some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
