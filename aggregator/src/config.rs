@@ -30,6 +30,8 @@ pub struct Config {
     pub query: QueryConfig,
     /// Refused events.
     pub dead_letters: DeadLettersConfig,
+    /// What became of everything.
+    pub ledger: LedgerConfig,
     /// Figures in InfluxDB.
     pub metrics: MetricsConfig,
 }
@@ -145,6 +147,26 @@ impl Default for DeadLettersConfig {
     }
 }
 
+/// What became of everything that was received, and of what never came.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerConfig {
+    /// How long after the last event of a page load or process the ledger says how many of its events never came, in hours.
+    pub grace_hours: u32,
+}
+
+impl LedgerConfig {
+    pub(crate) fn grace_ms(&self) -> i64 {
+        i64::from(self.grace_hours) * 3_600_000
+    }
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self { grace_hours: 24 }
+    }
+}
+
 /// Figures in InfluxDB.
 #[derive(Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -174,6 +196,7 @@ impl Default for Config {
             state: StateConfig::default(),
             query: QueryConfig::default(),
             dead_letters: DeadLettersConfig::default(),
+            ledger: LedgerConfig::default(),
             metrics: MetricsConfig::default(),
         }
     }
@@ -401,6 +424,9 @@ impl Config {
         }
         if !(1..=366).contains(&self.dead_letters.max_age_days) {
             errors.push(key_error("dead_letters.max_age_days", "from 1 to 366"));
+        }
+        if self.ledger.grace_hours > 720 {
+            errors.push(key_error("ledger.grace_hours", "from 0 to 720"));
         }
         if !(1 << 20..=1 << 40).contains(&self.dead_letters.max_bytes) {
             errors.push(key_error(

@@ -186,7 +186,7 @@ impl<'a> Gathered<'a> {
                 .collect();
             let event = BatchEvent {
                 time_ms: seen.time_ms,
-                order: seen.id.hash(),
+                id: seen.id,
                 kind: seen.kind,
                 engagement_ms: seen.engagement_ms,
                 scroll,
@@ -210,13 +210,13 @@ impl<'a> Gathered<'a> {
     fn finish(self) -> (Batch, Texts) {
         let mut order: Vec<usize> = (0..self.of.len()).collect();
         let events = &self.events;
-        order.sort_unstable_by_key(|at| (self.of[*at], events.time_ms[*at], events.order[*at]));
+        order.sort_unstable_by_key(|at| (self.of[*at], events.time_ms[*at], events.id[*at]));
         let mut batch = Batch::new(self.fields.len());
         for theirs in order.chunk_by(|a, b| self.of[*a] == self.of[*b]) {
             for &at in theirs {
                 let event = BatchEvent {
                     time_ms: events.time_ms[at],
-                    order: events.order[at],
+                    id: events.id[at],
                     kind: events.kind[at],
                     engagement_ms: events.engagement_ms[at],
                     scroll: events.scroll[at],

@@ -359,6 +359,7 @@ pub(crate) fn ledger(
         letters: Arc::clone(&generations.letters),
         backlog: Arc::clone(&backlog),
         collector_url: config.http.collector_url.clone(),
+        grace_ms: config.ledger.grace_ms(),
         clock: now_ms,
     });
     Ok((Arc::new(desk.map_err(StartError::Data)?), backlog))

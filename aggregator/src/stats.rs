@@ -32,6 +32,10 @@ counters! {
     events_duplicate,
     /// Events of days that were sealed when they came.
     events_late,
+    /// Numbers that SDKs gave to events, and that were found missing: they are on their way, or lost.
+    numbers_missing,
+    /// Such numbers that came after all.
+    numbers_found,
     /// Events that collectors refused and sent for the record.
     events_rejected,
     /// Events that collectors refused, and counted without sending them.

@@ -38,6 +38,9 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 #[cfg(feature = "grpc")]
 pub const EDGES_BEFORE: &str = "wakeline-edges-before";
 
+/// What the names of visitors begin with that a collector gives, for a day, to those that tell none.
+pub const VISITOR_OF_DAY: &str = "d.";
+
 /// The reason of tallies of events that a collector acknowledged and that its damaged spool has lost: no refusal.
 pub const LOST_CORRUPT: &str = "lost_corrupt";
 

@@ -474,6 +474,11 @@ impl Recorder {
         );
         self.saved.first_day = (now.wall_ms / DAY_MS) as u32;
         self.changes += 1;
+        if let Some(seq) = self.next_seq.checked_sub(1) {
+            // Else a server would miss the numbers so far among this install's.
+            let stream = self.stream;
+            self.predecessor = Some(EventId { stream, seq });
+        }
     }
 
     fn name_person(&mut self) {

@@ -185,7 +185,7 @@ function ledger(query) {
     const counted = unknown ? 0 : Math.round(900 * (0.4 + noise("l", at)));
     const accepted = counted + duplicate;
     const received = Object.values(rejected).reduce((sum, each) => sum + each, accepted);
-    return { time: new Date(at).toISOString(), received, accepted, rejected, counted, duplicate, late: 0, unreadable: 0, lost_corrupt: 0, unsettled: 0 };
+    return { time: new Date(at).toISOString(), received, accepted, rejected, counted, duplicate, late: 0, unreadable: 0, lost_corrupt: 0, lost_by_client: unknown ? 0 : Math.round(3 * noise("c", at)), unsettled: 0 };
   };
   const lines = Array.from({ length: count }, (_, at) => line(to - (count - at) * step));
   const total = lines.reduce((sum, each) => ({

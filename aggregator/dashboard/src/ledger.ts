@@ -11,6 +11,8 @@ export interface FateLine {
   readonly late: number;
   readonly unreadable: number;
   readonly lost_corrupt: number;
+  /** Not among what was received. */
+  readonly lost_by_client: number;
   readonly unsettled: number;
 }
 
@@ -57,6 +59,12 @@ export const FATE_NAMES: Readonly<Record<Fate, readonly [name: string, meaning: 
   rejected: ["Refused", "Not counted, for the reasons below."],
 };
 
+/** What is no fate, since it never came. */
+export const LOST_BY_CLIENT: readonly [name: string, meaning: string] = [
+  "Never came",
+  "Pages and apps gave these events a number and could not deliver them: a browser without storage was closed while offline, or a queue was full. Known a day after the last event of the same page.",
+];
+
 /** Reasons in plain words, and what helps. */
 const REASONS: Readonly<Record<string, readonly [name: string, advice: string]>> = {
   malformed: ["Can't be read", "Look at the event below: a key is unknown or of the wrong kind. Mend the sender, then replay."],
@@ -99,7 +107,7 @@ export function reasons(line: FateLine): readonly (readonly [reason: string, cou
 }
 
 const nothing = (time: string): FateLine => ({
-  time, received: 0, accepted: 0, rejected: {}, counted: 0, duplicate: 0, late: 0, unreadable: 0, lost_corrupt: 0, unsettled: 0,
+  time, received: 0, accepted: 0, rejected: {}, counted: 0, duplicate: 0, late: 0, unreadable: 0, lost_corrupt: 0, lost_by_client: 0, unsettled: 0,
 });
 
 /** Every line of the time, also those in which nothing came. */

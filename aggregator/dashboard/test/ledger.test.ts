@@ -4,7 +4,7 @@ import { amount, explain, FATES, lineLabel, pending, reasons, whole, type FateLi
 
 const line: FateLine = {
   time: "2026-11-21T09:00:00Z", received: 22, accepted: 14, rejected: { no_consent: 2, too_old: 3, bot: 1 },
-  counted: 10, duplicate: 3, late: 1, unreadable: 0, lost_corrupt: 2, unsettled: 0,
+  counted: 10, duplicate: 3, late: 1, unreadable: 0, lost_corrupt: 2, lost_by_client: 5, unsettled: 0,
 };
 const ledger: Ledger = {
   site: "shop.example", interval: "hour", from: "2026-11-21T08:00:00Z", to: "2026-11-21T11:00:00Z", lines: [line], total: line,

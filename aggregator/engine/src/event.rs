@@ -3,6 +3,9 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 /// An event's identity, unique among the events of its visitor.
+///
+/// Events of one millisecond are in the order of their ids: those of a stream as they happened, those of an edge as it
+/// took them. It is the same in every copy of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Id {
     /// Given by an SDK: a page load or process, and a number in it that counts from 0.
@@ -22,21 +25,6 @@ pub enum Id {
         /// The place in its spool.
         position: u64,
     },
-}
-
-impl Id {
-    /// Settles the order of events of one millisecond, the same in every copy of the log.
-    pub fn hash(self) -> u64 {
-        let (kind, a, b) = match self {
-            Self::Stream { stream, seq } => (0, stream, seq),
-            Self::Client(fingerprint) => (1, fingerprint, 0),
-            Self::Position { edge, position } => (2, edge, position),
-        };
-        let mut bytes = [kind; 17];
-        bytes[1..9].copy_from_slice(&a.to_le_bytes());
-        bytes[9..].copy_from_slice(&b.to_le_bytes());
-        xxh3_64(&bytes)
-    }
 }
 
 /// What an event does to its visit.

@@ -26,5 +26,5 @@ pub use changes::Changes;
 pub use codec::DecodeError;
 pub use event::{Context, Event, Id, Kind, Money, country, country_code, text_id};
 pub use row::{Dimension, Grain, Row, RowKey};
-pub use visitor::Visitor;
+pub use visitor::{LOST_BY_CLIENT, Number, Visitor};
 pub use window::{day_window, hour_window, start_of_day, timezone};

@@ -55,7 +55,7 @@ pub enum Dimension {
     /// By name of the event: such events, the visits that had one, their visitors. Events without one have no row.
     EventName = 15,
     /// By what became of what was received, whoever counts that: only [`Row::events`], only per hour, and the hour is one
-    /// of UTC in which the collector had it. The engine makes no such rows.
+    /// of UTC in which the collector had it. The engine makes such rows of [`LOST_BY_CLIENT`](crate::LOST_BY_CLIENT) only.
     Fate = 16,
 }
 

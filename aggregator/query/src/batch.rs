@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
-use wakeline_engine::{Kind, Money};
+use wakeline_engine::{Id, Kind, Money};
 
 /// Texts by number: 0 is the empty one.
 #[derive(Debug)]
@@ -63,8 +63,8 @@ pub struct Batch {
     pub ends: Vec<usize>,
     /// Corrected time, in Unix milliseconds.
     pub time_ms: Vec<i64>,
-    /// [`Id::hash`](wakeline_engine::Id::hash): settles the order of events of one millisecond.
-    pub order: Vec<u64>,
+    /// Settles the order of events of one millisecond.
+    pub id: Vec<Id>,
     /// What the event does to its visit.
     pub kind: Vec<Kind>,
     /// Attention, in ms.
@@ -82,8 +82,8 @@ pub struct Batch {
 pub struct BatchEvent {
     /// As in [`Batch::time_ms`].
     pub time_ms: i64,
-    /// As in [`Batch::order`].
-    pub order: u64,
+    /// As in [`Batch::id`].
+    pub id: Id,
     /// As in [`Batch::kind`].
     pub kind: Kind,
     /// As in [`Batch::engagement_ms`].
@@ -109,7 +109,7 @@ impl Batch {
     /// Adds an event of the visitor whose events are being added.
     pub fn push(&mut self, event: &BatchEvent, texts: impl IntoIterator<Item = u32>) {
         self.time_ms.push(event.time_ms);
-        self.order.push(event.order);
+        self.id.push(event.id);
         self.kind.push(event.kind);
         self.engagement_ms.push(event.engagement_ms);
         self.scroll.push(event.scroll);

@@ -177,7 +177,7 @@ impl Scan {
             order.clear();
             order.extend(start..*end);
             start = *end;
-            let key = |at: &usize| (batch.time_ms[*at], batch.order[*at]);
+            let key = |at: &usize| (batch.time_ms[*at], batch.id[*at]);
             if !order.is_sorted_by_key(key) {
                 order.sort_unstable_by_key(key);
             }

@@ -14,7 +14,7 @@ use super::read::FateStore;
 use super::replay::{
     MAX_LETTERS, Outcome, ReplayAnswer, ReplayRequest, Replayed, SendError, Sender,
 };
-use super::report::{CollectorBacklog, LedgerQuery, LedgerReport, Span, Waiting, lines};
+use super::report::{CollectorBacklog, LedgerQuery, LedgerReport, Span, Waiting, forgive, lines};
 use super::{UNKNOWN, UNKNOWN_SITE, replay, span};
 use crate::control::{Control, KeyKind};
 use crate::metrics::{MetricError, MetricStore};
@@ -152,6 +152,7 @@ pub struct Desk {
     letters: Arc<DeadLetters>,
     backlog: Arc<Backlog>,
     collector_url: Option<String>,
+    grace_ms: i64,
     sender: Sender,
     clock: fn() -> i64,
 }
@@ -165,6 +166,8 @@ pub(crate) struct Tools {
     pub(crate) backlog: Arc<Backlog>,
     /// Where letters are replayed to, if nobody says otherwise.
     pub(crate) collector_url: Option<String>,
+    /// For how long a number that a client gave may be missing, in ms.
+    pub(crate) grace_ms: i64,
     /// Unix milliseconds.
     pub(crate) clock: fn() -> i64,
 }
@@ -179,6 +182,7 @@ impl Desk {
             letters: tools.letters,
             backlog: tools.backlog,
             collector_url: tools.collector_url,
+            grace_ms: tools.grace_ms,
             sender: Sender::new().map_err(std::io::Error::other)?,
             clock: tools.clock,
         })
@@ -191,8 +195,10 @@ impl Desk {
         } else {
             self.site(&query.site_id)?
         };
-        let span = Span::of(query, (self.clock)())?;
-        let rows = self.fates.fates(site, span.hours()).await?;
+        let now_ms = (self.clock)();
+        let span = Span::of(query, now_ms)?;
+        let mut rows = self.fates.fates(site, span.hours()).await?;
+        forgive(&mut rows, now_ms, self.grace_ms);
         let (lines, total) = lines(&rows, query.interval, span.from_ms);
         Ok(LedgerReport {
             site: name,

@@ -5,6 +5,8 @@
 //! | collector | received | = accepted + rejected, by reason, + `lost_corrupt` |
 //! | log → figures | accepted, as the log has it | = counted + duplicate + late + unreadable |
 //!
+//! What never came to a collector is `lost_by_client`, as far as it shows by the numbers that SDKs give their events.
+//!
 //! The [`book`] of a commit is rollup rows of [`Dimension::Fate`](wakeline_engine::Dimension::Fate): they change in the
 //! partition's one atomic commit, exactly once, whatever is sent again, killed or replayed, and a rebuild of the state
 //! makes them anew. Hours are of UTC, by when the collector had the event. Site 0 is nobody's: it counts *requests*

@@ -15,7 +15,8 @@ use crate::state::{StateError, StateStore};
 pub struct FateRow {
     /// The unix minute at which the hour of UTC begins.
     pub hour: i64,
-    /// `accepted`, `counted`, `duplicate`, `late`, `unreadable`, `lost_corrupt`, or `rejected:` and a reason.
+    /// `accepted`, `counted`, `duplicate`, `late`, `unreadable`, `lost_corrupt`, `lost_by_client`, or `rejected:` and a
+    /// reason.
     pub fate: String,
     /// How many.
     pub events: u64,

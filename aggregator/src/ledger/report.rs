@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use wakeline_engine::LOST_BY_CLIENT;
 use wakeline_proto::LOST_CORRUPT;
 
 use super::book::{ACCEPTED, REJECTED, UNREADABLE};
@@ -88,6 +89,9 @@ pub struct FateLine {
     /// collector's spool, and records of the log, each of which had one event at least. By the hour in which that was found,
     /// or in which the log's records were logged.
     pub lost_corrupt: u64,
+    /// Events to which SDKs gave a number and that never came: the numbers that are missing below the last one of a page load
+    /// or process, by the hour in which its last event came; known `ledger.grace_hours` after that. Not among `received`.
+    pub lost_by_client: u64,
     /// Accepted events without a fate: 0, or something is wrong.
     pub unsettled: i64,
 }
@@ -187,6 +191,7 @@ impl FateLine {
             "late" => &mut self.late,
             UNREADABLE => &mut self.unreadable,
             LOST_CORRUPT => &mut self.lost_corrupt,
+            LOST_BY_CLIENT => &mut self.lost_by_client,
             other => {
                 let reason = other.strip_prefix(REJECTED).unwrap_or(other);
                 self.rejected.entry(reason.to_owned()).or_default()
@@ -206,6 +211,15 @@ impl FateLine {
             });
         self
     }
+}
+
+/// Leaves out what clients seem to have lost in hours that are less than `grace_ms` over: it may be on its way.
+pub(super) fn forgive(rows: &mut Vec<FateRow>, now_ms: i64, grace_ms: i64) {
+    let is_over = |row: &FateRow| {
+        let end = row.hour.saturating_mul(60_000).saturating_add(HOUR_MS);
+        end.saturating_add(grace_ms) <= now_ms
+    };
+    rows.retain(|row| row.fate != LOST_BY_CLIENT || is_over(row));
 }
 
 /// The lines of rows, and their sum, which begins at `from_ms`.
@@ -234,7 +248,7 @@ pub(super) fn lines(
 
 #[cfg(test)]
 mod tests {
-    use super::{Interval, LedgerQuery, Span, lines};
+    use super::{HOUR_MS, Interval, LedgerQuery, Span, forgive, lines};
     use crate::ledger::FateRow;
 
     const NOON: i64 = 20_000 * 86_400_000 + 43_200_000;
@@ -271,6 +285,19 @@ mod tests {
         let (days, _) = lines(&rows, Interval::Day, NOON);
         let days: Vec<_> = days.iter().map(|line| line.time.as_str()).collect();
         assert_eq!(days, ["2024-10-04T00:00:00Z", "2024-10-05T00:00:00Z"]);
+    }
+
+    #[test]
+    fn what_clients_lost_is_told_when_the_grace_is_over_and_was_never_received() {
+        let all = [row(0, "accepted", 1), row(0, "lost_by_client", 3)];
+        let told = |now_ms| {
+            let mut rows = all.to_vec();
+            forgive(&mut rows, now_ms, 2 * HOUR_MS);
+            let (_, total) = lines(&rows, Interval::Hour, NOON);
+            (total.received, total.lost_by_client)
+        };
+        assert_eq!(told(NOON + 3 * HOUR_MS - 1), (1, 0));
+        assert_eq!(told(NOON + 3 * HOUR_MS), (1, 3));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod board;
 mod cache;
 mod decode;
 mod dispatch;
+mod numbers;
 mod outage;
 mod partition;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use prost::Message as _;
-use wakeline_engine::{Dimension, Grain, Row, window};
+use wakeline_engine::{Dimension, Grain, LOST_BY_CLIENT, Row, text_id, window};
 use wakeline_proto::v1::{
     Block, BlockPayload, Engagement, Event, EventType, Group, PositionedGroup,
 };
@@ -185,7 +185,10 @@ impl Outcome {
         for partition in &mut state {
             partition.progress.edges.clear();
             partition.uncounted.clear();
-            let fates = |row: &crate::state::RowAddress| row.key.dimension == Dimension::Fate;
+            let lost = text_id(LOST_BY_CLIENT);
+            let fates = |row: &crate::state::RowAddress| {
+                row.key.dimension == Dimension::Fate && row.key.value != lost
+            };
             let ids: BTreeSet<(u64, u64)> = partition
                 .rows
                 .keys()

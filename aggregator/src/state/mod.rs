@@ -26,7 +26,7 @@ pub use self::uncounted::{Uncounted, UncountedIn};
 
 /// The format of visitors and rows: raised when an older version's can't be read any more. State of another format is made
 /// anew from the log.
-pub(crate) const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 4;
 
 /// Why state could not be read or changed.
 #[derive(Debug, thiserror::Error)]

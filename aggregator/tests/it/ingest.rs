@@ -257,6 +257,7 @@ async fn watchers_see_each_event_with_its_fate() {
             reason: "invalid_name".into(),
             detail: "name: empty".into(),
             payload: br#"{"type":"custom","name":""}"#[..].into(),
+            ..Rejected::default()
         }],
         ..Group::default()
     };

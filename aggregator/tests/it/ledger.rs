@@ -22,6 +22,7 @@ fn spool(received_at: u64) -> Spool {
         reason: reason.to_owned(),
         detail: "why".to_owned(),
         payload: payload.to_string().into_bytes().into(),
+        ..Rejected::default()
     };
     let refused = Group {
         site: SITE,
@@ -80,7 +81,8 @@ async fn the_ledger_tells_every_fate_once_whatever_is_sent_again() {
     let line = json!({
         "time": "2024-10-04T12:00:00Z", "received": 9, "accepted": 4,
         "rejected": {"malformed": 1, "no_consent": 3, "too_old": 1},
-        "counted": 3, "duplicate": 1, "late": 0, "unreadable": 0, "lost_corrupt": 0, "unsettled": 0,
+        "counted": 3, "duplicate": 1, "late": 0, "unreadable": 0, "lost_corrupt": 0,
+        "lost_by_client": 0, "unsettled": 0,
     });
     assert_eq!(ledger["lines"], json!([line]));
     assert_eq!(ledger["site"], "shop.example");

@@ -187,6 +187,7 @@ fn arrived() -> Group {
             .to_string()
             .into_bytes()
             .into(),
+        ..Rejected::default()
     };
     Group {
         site: SITE,

@@ -58,7 +58,8 @@ async fn goes_on(name: &str) {
     assert_eq!(figures(&server).await, json!([20, 20, 60, 80]));
     let expected = json!({
         "received": 87, "accepted": 85, "rejected": {"too_old": 2},
-        "counted": 80, "duplicate": 5, "late": 0, "lost_corrupt": 0, "unreadable": 0, "unsettled": 0,
+        "counted": 80, "duplicate": 5, "late": 0, "lost_corrupt": 0, "lost_by_client": 0,
+        "unreadable": 0, "unsettled": 0,
     });
     assert_eq!(fates(&server).await, expected);
     let list = AdminRequest::DeadLetter(DeadLetterRequest::List(LetterQuery {

@@ -335,7 +335,7 @@ fn judge(
                     if let Some(refused) = refused {
                         let payload =
                             |context: &Context| entry::payload(&draft, context.received_at);
-                        judge.unreadable(&draft.visitor, draft.consent, refused, payload);
+                        judge.unreadable(&draft.visitor, draft.consent, refused, None, payload);
                         continue;
                     }
                     let copy = draft.clone();
@@ -347,7 +347,7 @@ fn judge(
                     payload,
                 } => {
                     let consent = wakeline_proto::v1::Consent::Unspecified;
-                    judge.unreadable(&visitor, consent, refused, |_| {
+                    judge.unreadable(&visitor, consent, refused, None, |_| {
                         payload.to_string().into_bytes()
                     });
                 }

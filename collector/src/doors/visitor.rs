@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use sha2::{Digest as _, Sha256};
+use wakeline_proto::VISITOR_OF_DAY;
 
 use crate::enrich::Sender;
 use crate::snapshot::TrackerRules;
@@ -34,8 +35,8 @@ pub(crate) fn of_day(
     }
     hash.update([0]);
     hash.update(&sender.user_agent);
-    let mut visitor = String::with_capacity(2 + KEPT * 2);
-    visitor.push_str("d.");
+    let mut visitor = String::with_capacity(VISITOR_OF_DAY.len() + KEPT * 2);
+    visitor.push_str(VISITOR_OF_DAY);
     for byte in hash.finalize().iter().take(KEPT) {
         // Writing to a String does not fail.
         let _ = write!(visitor, "{byte:02x}");

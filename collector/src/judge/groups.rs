@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
-use wakeline_proto::{Reason, limits, partition_hash, v1};
+use wakeline_proto::{EventId, Reason, limits, partition_hash, v1};
 
 use super::{Context, Refused};
 use crate::enrich::Origin;
@@ -118,6 +118,7 @@ impl Groups {
         visitor: &str,
         consent: v1::Consent,
         refused: &Refused,
+        id: Option<EventId>,
         payload: Vec<u8>,
     ) {
         let visitor = if visitor.len() > limits::MAX_VISITOR_BYTES {
@@ -129,6 +130,8 @@ impl Groups {
             reason: refused.reason.as_str().to_owned(),
             detail: refused.detail.clone().into_owned(),
             payload: self.kept(payload).into(),
+            stream: id.map_or(0, |id| id.stream),
+            seq: id.map_or(0, |id| id.seq),
         };
         let bytes = rejected.encoded_len();
         let origin = Arc::clone(&self.origin);

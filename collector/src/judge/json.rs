@@ -148,8 +148,8 @@ impl<'a> JsonBody<'a> {
                     judge.event(draft, |_| without_address(text));
                 }
                 Err(refused) => {
-                    let (visitor, consent) = glimpse(text);
-                    judge.unreadable(&visitor, consent, refused, |_| without_address(text));
+                    let (visitor, consent, id) = glimpse(text);
+                    judge.unreadable(&visitor, consent, refused, id, |_| without_address(text));
                 }
             }
         }
@@ -524,18 +524,21 @@ fn is_cookieless(text: &str) -> bool {
     serde_json::from_str(text).is_ok_and(|Glimpse { visitor }| visitor.is_some())
 }
 
-/// Visitor and consent of an event that can't be read, as far as they can. A consent that is not understood is none.
-fn glimpse(text: &str) -> (String, v1::Consent) {
+/// Visitor, consent and an SDK's id of an event that can't be read, as far as they can. A consent that is not understood
+/// is none.
+fn glimpse(text: &str) -> (String, v1::Consent, Option<EventId>) {
     #[derive(Deserialize)]
     struct Glimpse<'a> {
         #[serde(borrow, default)]
         visitor: Option<&'a RawValue>,
         #[serde(borrow, default)]
         consent: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        id: Option<&'a RawValue>,
     }
 
     let Ok(glimpse) = serde_json::from_str::<Glimpse<'_>>(text) else {
-        return (String::new(), v1::Consent::Unspecified);
+        return (String::new(), v1::Consent::Unspecified, None);
     };
     let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
     let visitor = glimpse.visitor.and_then(text).unwrap_or_default();
@@ -545,7 +548,8 @@ fn glimpse(text: &str) -> (String, v1::Consent) {
             .and_then(|text| consent_of(&text))
             .unwrap_or(v1::Consent::Denied),
     };
-    (visitor, consent)
+    let id = glimpse.id.and_then(text);
+    (visitor, consent, id.and_then(|id| EventId::parse(&id)))
 }
 
 /// The event as it came, without the visitor's address, which is never stored.

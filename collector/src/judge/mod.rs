@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wakeline_proto::{Reason, v1};
+use wakeline_proto::{EventId, Reason, v1};
 
 use groups::Groups;
 use names::{Names, Passed};
@@ -183,17 +183,25 @@ impl Judge {
                 } = self;
                 groups.accept(&draft.visitor, draft.consent, current, encoded);
             }
-            Err(refused) => self.refuse(&draft.visitor, draft.consent, refused, payload),
+            Err(refused) => {
+                let event = &draft.event;
+                let id = (event.stream != 0).then_some(EventId {
+                    stream: event.stream,
+                    seq: event.seq,
+                });
+                self.refuse(&draft.visitor, draft.consent, refused, id, payload);
+            }
         }
         draft.event
     }
 
-    /// Takes note of an event that a door could not make a [`Draft`] of.
+    /// Takes note of an event that a door could not make a [`Draft`] of; its `id` if that could be read.
     pub(crate) fn unreadable(
         &mut self,
         visitor: &str,
         consent: v1::Consent,
         refused: Refused,
+        id: Option<EventId>,
         payload: impl FnOnce(&Context) -> Vec<u8>,
     ) {
         let refused = self
@@ -201,7 +209,7 @@ impl Judge {
             .and_then(|()| steps::check_consent(&self.context, consent))
             .err()
             .unwrap_or(refused);
-        self.refuse(visitor, consent, refused, payload);
+        self.refuse(visitor, consent, refused, id, payload);
     }
 
     fn within_limits(&self) -> Result<(), Refused> {
@@ -217,6 +225,7 @@ impl Judge {
         visitor: &str,
         consent: v1::Consent,
         refused: Refused,
+        id: Option<EventId>,
         payload: impl FnOnce(&Context) -> Vec<u8>,
     ) {
         let index = self.received;
@@ -224,7 +233,7 @@ impl Judge {
         if refused.reason.is_kept() {
             let payload = steps::redacted(payload(&self.context), &self.context.rules);
             let kept = refused.redacted(&self.context.rules.redactions);
-            self.groups.reject(visitor, consent, &kept, payload);
+            self.groups.reject(visitor, consent, &kept, id, payload);
         } else {
             self.groups.tally(refused.reason);
         }

@@ -71,7 +71,7 @@ pub(crate) fn judge(mut batch: v1::Batch, arrival: Arrival) -> Result<Verdict, R
                         .to_string()
                         .into_bytes()
                 };
-                judge.unreadable(&batch.visitor, consent, refused, payload);
+                judge.unreadable(&batch.visitor, consent, refused, event.id, payload);
             }
         }
     }

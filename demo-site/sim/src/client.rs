@@ -22,6 +22,8 @@ const TOO_OLD: &str = r#""time":"2020-01-01T00:00:00Z","#;
 pub(crate) struct Known {
     /// Events that were recorded, with their sites.
     pub(crate) sent: BTreeMap<(u64, u64), u64>,
+    /// Numbers of events that their client refused, and says so.
+    pub(crate) refused: BTreeSet<(u64, u64)>,
     /// Those that a collector said to have.
     pub(crate) acked: BTreeSet<(u64, u64)>,
     /// Events without an id, by their names, of which no two are equal.
@@ -190,6 +192,7 @@ impl Visit {
                 time_ms: random.u32(..20_000),
                 scroll_percent: random.u32(..100),
             }),
+            _ if random.u32(..4) == 0 => Event::custom(""), // which has no name
             _ => Event {
                 passive: true,
                 ..Event::custom("seen")
@@ -200,11 +203,20 @@ impl Visit {
         let age = random.u64(..LONGEST_AGE_MS) * u64::from(random.bool());
         let at = now.mono_ms - age;
         let seq = self.seq;
-        if let Ok(EventId { stream, seq }) = self.client.adopt(seq, event, at, now) {
-            self.seq = seq + 1;
-            let mut known = known.borrow_mut();
-            known.sent.insert((stream, seq), self.plan.site);
+        self.seq += 1;
+        let mut known = known.borrow_mut();
+        match self.client.adopt(seq, event, at, now) {
+            Ok(EventId { stream, seq }) => {
+                known.sent.insert((stream, seq), self.plan.site);
+            }
+            Err(_) => {
+                known.refused.insert((self.stream(), seq));
+            }
         }
+    }
+
+    fn stream(&self) -> u64 {
+        stream_of(&self.plan, self.pages)
     }
 
     /// The page goes; what it did not send, the next one does, if it was stored.
@@ -291,6 +303,11 @@ impl Visit {
     }
 }
 
+/// The stream of a page.
+fn stream_of(plan: &Plan, page: u64) -> u64 {
+    plan.number * 1000 + page + 1
+}
+
 /// A page, with a stream of its own and nothing to send.
 fn open_page(plan: &Plan, page: u64, now: Now) -> Client {
     let config = Config {
@@ -304,10 +321,9 @@ fn open_page(plan: &Plan, page: u64, now: Now) -> Client {
         keep_fates: usize::MAX,
         ..Config::new(plan.key.clone())
     };
-    let stream = plan.number * 1000 + page + 1;
     let start = Start {
         now,
-        stream: NonZeroU64::new(stream).unwrap_or(NonZeroU64::MIN),
+        stream: NonZeroU64::new(stream_of(plan, page)).unwrap_or(NonZeroU64::MIN),
         install: plan.visitor.clone(),
         first_day: 0,
         seed: plan.seed ^ page,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::bail;
 use wakeline_aggregator::control::Site;
 use wakeline_aggregator::metrics::MetricStore;
-use wakeline_engine::{Grain, Row, window};
+use wakeline_engine::{Grain, LOST_BY_CLIENT, Row, window};
 use wakeline_proto::LOST_CORRUPT;
 use wakeline_proto::v1::{Event, EventType, Group};
 
@@ -21,8 +21,20 @@ type Id = (bool, u64, u64);
 #[derive(Default)]
 pub(crate) struct Model {
     visitors: BTreeMap<(u64, String), BTreeMap<Id, Seen>>,
-    /// What became of everything, by site, hour and fate.
+    /// The numbers of each stream, by site, visitor and stream.
+    numbers: BTreeMap<(u64, String, u64), Numbers>,
+    /// What became of everything that came, by site, hour and fate.
     pub(crate) fates: Fates,
+}
+
+/// What is known of the numbers of a stream.
+#[derive(Default)]
+struct Numbers {
+    came: BTreeSet<u64>,
+    /// The last one given.
+    last: u64,
+    /// When the last one came.
+    hour: i64,
 }
 
 /// Of an event what numbers depend on.
@@ -79,6 +91,9 @@ impl Model {
         if !repeated {
             for rejected in &group.rejected {
                 add(&format!("rejected:{}", rejected.reason), 1);
+                if rejected.stream != 0 {
+                    Self::hear(&mut self.numbers, group, rejected.stream, rejected.seq);
+                }
             }
             for tally in &group.tallies {
                 match tally.reason.as_str() {
@@ -96,6 +111,14 @@ impl Model {
             if repeated && event.stream == 0 {
                 continue;
             }
+            if event.stream != 0 {
+                Self::hear(&mut self.numbers, group, event.stream, event.seq);
+            }
+            if event.predecessor != 0 {
+                let of = (group.site, group.visitor.clone(), event.predecessor);
+                let numbers = self.numbers.entry(of).or_default();
+                numbers.last = numbers.last.max(event.predecessor_last_seq);
+            }
             let new = Self::count(&mut self.visitors, group, event, id);
             if new || !repeated {
                 add("accepted", 1);
@@ -109,6 +132,30 @@ impl Model {
         let hour = (stamp_ms / HOUR_MS * 60).cast_signed();
         let fate = (0, hour, LOST_CORRUPT.to_owned());
         *self.fates.entry(fate).or_default() += records.cast_signed();
+    }
+
+    /// A number came, whatever becomes of its event.
+    fn hear(all: &mut BTreeMap<(u64, String, u64), Numbers>, group: &Group, stream: u64, seq: u64) {
+        let of = (group.site, group.visitor.clone(), stream);
+        let numbers = all.entry(of).or_default();
+        numbers.came.insert(seq);
+        numbers.last = numbers.last.max(seq);
+        let hour = (group.received_at / HOUR_MS * 60).cast_signed();
+        numbers.hour = numbers.hour.max(hour);
+    }
+
+    /// What became of everything, and what never came.
+    pub(crate) fn ledger(&self) -> Fates {
+        let mut fates = self.fates.clone();
+        for ((site, ..), numbers) in &self.numbers {
+            let missing = (0..=numbers.last).filter(|seq| !numbers.came.contains(seq));
+            let missing = missing.count() as i64;
+            if missing > 0 && !numbers.came.is_empty() {
+                let fate = (*site, numbers.hour, LOST_BY_CLIENT.to_owned());
+                *fates.entry(fate).or_default() += missing;
+            }
+        }
+        fates
     }
 
     /// Whether the event is new.

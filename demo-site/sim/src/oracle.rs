@@ -93,7 +93,9 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> anyhow::Result<Judged> {
             "the log gives another state than was counted live"
         );
         Ok(Judged {
-            sent: evidence.known.sent.len() + evidence.known.named.len(),
+            sent: evidence.known.sent.len()
+                + evidence.known.refused.len()
+                + evidence.known.named.len(),
             acked: evidence.known.acked.len()
                 + evidence
                     .known
@@ -101,7 +103,7 @@ pub(crate) fn judge(evidence: &Evidence<'_>) -> anyhow::Result<Judged> {
                     .values()
                     .filter(|event| event.acked)
                     .count(),
-            logged: log.ids.len() + log.named.len() + log.refused.len(),
+            logged: log.ids.len() + log.refused_ids.len() + log.named.len() + log.refused.len(),
             records: log.records,
         })
     })
@@ -113,6 +115,8 @@ struct Logged {
     records: usize,
     /// Streams and numbers of events.
     ids: BTreeSet<(u64, u64)>,
+    /// The same of those that their clients refused.
+    refused_ids: BTreeSet<(u64, u64)>,
     /// Edges and positions of events without ids, by their names, and of those that were refused.
     named: BTreeMap<String, BTreeSet<(u64, u64)>>,
     refused: BTreeMap<String, BTreeSet<(u64, u64)>>,
@@ -181,6 +185,10 @@ impl Logged {
             }
         }
         for (rejected, place) in group.rejected.iter().zip(&mut places) {
+            if rejected.stream != 0 {
+                self.refused_ids.insert((rejected.stream, rejected.seq));
+                continue;
+            }
             let payload = String::from_utf8_lossy(&rejected.payload);
             let name = payload.split_once(r#""name":""#);
             let name = name.and_then(|(_, rest)| Some(rest.split_once('"')?.0));
@@ -195,6 +203,9 @@ impl Logged {
         let known = evidence.known;
         for id in &self.ids {
             ensure!(known.sent.contains_key(id), "{id:?} was never sent");
+        }
+        for id in &self.refused_ids {
+            ensure!(known.refused.contains(id), "{id:?} was never refused");
         }
         for (refused, at) in [(false, &self.named), (true, &self.refused)] {
             for (name, places) in at {
@@ -278,10 +289,10 @@ async fn compare_totals(
             model::compare(model, site, &**headless.answers()).await?;
         }
         let fates = store.fates()?;
+        let expected = model.ledger();
         ensure!(
-            fates == model.fates,
-            "the ledger is {fates:?}, not {:?}",
-            model.fates
+            fates == expected,
+            "the ledger is {fates:?}, not {expected:?}"
         );
     }
     headless.stop().await;

@@ -176,17 +176,27 @@ impl Client {
     /// Whose the next events are, and on what terms; `user` is empty if nobody is signed in. What is queued stays whose
     /// it was.
     pub fn set_person(&mut self, person: Person) {
-        self.identity = Arc::new(person.into());
+        self.become_person(person.into());
     }
 
     /// The same with texts as bytes of UTF-8, for shells that have no others.
     pub fn set_person_of(&mut self, install: &[u8], user: &[u8], first_day: u32, consent: Consent) {
-        self.identity = Arc::new(Identity {
+        self.become_person(Identity {
             visitor: install.to_vec(),
             first_day,
             user: user.to_vec(),
             consent,
         });
+    }
+
+    fn become_person(&mut self, identity: Identity) {
+        if identity.visitor != self.identity.visitor
+            && let Some(last) = self.next_seq.checked_sub(1)
+        {
+            // Else a server would miss the numbers so far among this install's.
+            self.predecessor = Some(self.id(last));
+        }
+        self.identity = Arc::new(identity);
     }
 
     /// What the person agreed to, for the next events. While denied or pending, events are refused.

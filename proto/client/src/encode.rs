@@ -96,7 +96,8 @@ fn stream<'a>(tables: &mut Tables<'a>, entries: &[&'a Entry], now: Now) -> Messa
     if let Some(first) = entries.first() {
         stream.fixed64(1, first.id.stream);
     }
-    if let Some(EventId { stream: id, seq }) = entries.iter().find_map(|entry| entry.predecessor) {
+    let mut newest = entries.iter().rev();
+    if let Some(EventId { stream: id, seq }) = newest.find_map(|entry| entry.predecessor) {
         stream.fixed64(2, id);
         stream.number(3, seq);
     }

@@ -105,6 +105,7 @@ fn group() -> v1::Group {
             reason: "too_old".into(),
             detail: "d".into(),
             payload: b"{}".as_slice().into(),
+            ..v1::Rejected::default()
         }],
         agent: Some(v1::Agent {
             device: 1,

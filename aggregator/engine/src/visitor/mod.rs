@@ -1,5 +1,6 @@
 //! What is remembered of a visitor.
 
+mod heard;
 mod presence;
 mod record;
 mod seen;
@@ -7,6 +8,8 @@ mod slice;
 mod visits;
 
 use crate::{Changes, Event, Kind, window::Calendar};
+use heard::Heard;
+pub use heard::{LOST_BY_CLIENT, Number};
 use seen::Seen;
 use slice::Slice;
 
@@ -14,6 +17,8 @@ use slice::Slice;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Visitor {
     seen: Seen,
+    /// By stream.
+    heard: Vec<Heard>,
     /// By time.
     slices: Vec<Slice>,
     /// Unix minutes with an event other than engagement, ascending.

@@ -3,29 +3,32 @@
 //! Varints unless said otherwise:
 //!
 //! - format byte
-//! - streams: number; of each its id (8 bytes), number of runs, and of each run its distance from the one before and
-//!   its length
+//! - streams: number; of each its id (8 bytes); number of runs, and of each run its distance from the one before and
+//!   its length; the hour in which its last number came, plus one, or 0 if nobody listens; else by how much the last number
+//!   is beyond the runs, and the runs of the numbers that came, their number plus one, or 0 if they are the runs above
 //! - foreign ids: number; fingerprints (8 bytes each)
 //! - contexts, ascending: number; of each a byte that tells which of the ids and the country follow, ids (8 bytes each),
 //!   country (2 bytes), channel, device, browser, system (a byte each)
 //! - slices: number; of each flags (a byte), time of the first event (since the last of the slice before), length, day
 //!   (against the UTC day of the first event), context (its place), counts, orders and revenue if there were any, pages
-//!   and names (number, 8 bytes each), entry and exit view, hash of the first event if the entry view is not that
+//!   and names (number, 8 bytes each), entry and exit view, the first event if the entry view is not that; an event by the
+//!   place of its run or fingerprint among all, counted from 1, and its place in the run; 0: edge (8 bytes) and position
 //! - active minutes: number; steps
 
 use super::{
     Visitor,
+    heard::Heard,
     seen::{Run, Seen},
     slice::{MAX_LISTED, Slice, View},
 };
 use crate::{
-    Context,
+    Context, Id,
     codec::{DecodeError, Reader, put_fixed, put_signed, put_varint},
     row::add_to,
     window::{DAY_MINUTES, MINUTE_MS, MINUTES, clamp, minute_window},
 };
 
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 const CONTINUES: u8 = 1;
 const HAS_VIEWS: u8 = 1 << 1;
 const ONE_VIEW: u8 = 1 << 2;
@@ -33,12 +36,15 @@ const BEGINS_WITH_VIEW: u8 = 1 << 3;
 const HAS_ORDERS: u8 = 1 << 4;
 const HAS_COUNTRY: u8 = 1 << 6;
 const DAY_MS: i64 = DAY_MINUTES * MINUTE_MS;
+/// The last hour of the year 9999.
+const MAX_HOUR: i64 = 253_402_300_799_999 / 3_600_000;
 
 impl Visitor {
     /// Appends the record as bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(FORMAT);
-        self.seen.encode(out);
+        self.encode_streams(out);
+        self.seen.encode_clients(out);
         let mut contexts: Vec<Context> = self.slices.iter().map(|slice| slice.context).collect();
         contexts.sort_unstable();
         contexts.dedup();
@@ -49,7 +55,7 @@ impl Visitor {
         put_varint(out, self.slices.len() as u64);
         let mut before = 0;
         for slice in &self.slices {
-            slice.encode(before, &contexts, out);
+            slice.encode(before, &contexts, &self.seen, out);
             before = slice.last;
         }
         put_varint(out, self.minutes.len() as u64);
@@ -63,10 +69,9 @@ impl Visitor {
     /// Reads what [`encode`](Self::encode) wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes, FORMAT)?;
-        let mut visitor = Self {
-            seen: Seen::decode(&mut reader)?,
-            ..Self::default()
-        };
+        let mut visitor = Self::default();
+        visitor.decode_streams(&mut reader)?;
+        visitor.seen.decode_clients(&mut reader)?;
         let count = reader.count(5)?;
         let mut contexts: Vec<Context> = Vec::with_capacity(count);
         for _ in 0..count {
@@ -79,7 +84,8 @@ impl Visitor {
         let slices = reader.count(11)?;
         visitor.slices.reserve(slices + 1);
         for _ in 0..slices {
-            let slice = Slice::decode(visitor.slices.last(), &contexts, &mut reader)?;
+            let before = visitor.slices.last();
+            let slice = Slice::decode(before, &contexts, &visitor.seen, &mut reader)?;
             visitor.slices.push(slice);
         }
         let minutes = reader.count(1)?;
@@ -106,60 +112,180 @@ impl Visitor {
     }
 }
 
-impl Seen {
-    fn encode(&self, out: &mut Vec<u8>) {
-        let streams = || self.runs.chunk_by(|a, b| a.stream == b.stream);
-        put_varint(out, streams().count() as u64);
-        for runs in streams() {
-            put_fixed(out, runs[0].stream);
+impl Visitor {
+    fn encode_streams(&self, out: &mut Vec<u8>) {
+        let of_seen = self.seen.runs.iter().map(|run| run.stream);
+        let mut streams: Vec<u64> = of_seen
+            .chain(self.heard.iter().map(|at| at.stream))
+            .collect();
+        streams.sort_unstable();
+        streams.dedup();
+        put_varint(out, streams.len() as u64);
+        let (mut seen, mut heard) = (&self.seen.runs[..], &self.heard[..]);
+        for stream in streams {
+            put_fixed(out, stream);
+            let end = seen.partition_point(|run| run.stream == stream);
+            let runs: Vec<_> = seen[..end]
+                .iter()
+                .map(|run| (run.first, run.last))
+                .collect();
+            seen = &seen[end..];
             put_varint(out, runs.len() as u64);
-            let mut lowest = 0;
-            for run in runs {
-                put_varint(out, run.first - lowest);
-                put_varint(out, run.last - run.first);
-                lowest = run.last.saturating_add(2);
+            encode_runs(&runs, out);
+            let Some((of_stream, later)) =
+                heard.split_first().filter(|(at, _)| at.stream == stream)
+            else {
+                put_varint(out, 0);
+                continue;
+            };
+            heard = later;
+            put_varint(out, of_stream.hour as u64 + 1);
+            put_varint(out, of_stream.last - last_of(&of_stream.runs));
+            if of_stream.runs == runs {
+                put_varint(out, 0);
+            } else {
+                put_varint(out, of_stream.runs.len() as u64 + 1);
+                encode_runs(&of_stream.runs, out);
             }
         }
+    }
+
+    fn decode_streams(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let streams = reader.count(10)?;
+        self.seen.runs.reserve(streams + 1);
+        self.heard.reserve(streams + 1);
+        let mut before = None;
+        for _ in 0..streams {
+            let stream = reader.fixed()?;
+            if before.is_some_and(|before| before >= stream) {
+                return Err(DecodeError::Invalid("stream"));
+            }
+            before = Some(stream);
+            let count = reader.count(2)?;
+            let runs = decode_runs(count, reader)?;
+            self.seen.runs.extend(runs.iter().map(|(first, last)| Run {
+                stream,
+                first: *first,
+                last: *last,
+            }));
+            let Some(hour) = reader.varint()?.checked_sub(1) else {
+                continue;
+            };
+            let hour = i64::try_from(hour).ok().filter(|hour| *hour <= MAX_HOUR);
+            let beyond = reader.varint()?;
+            let runs = match (reader.varint()? as usize).checked_sub(1) {
+                None => runs,
+                Some(count) => decode_runs(count, reader)?,
+            };
+            self.heard.push(Heard {
+                stream,
+                hour: hour.ok_or(DecodeError::Invalid("hour"))?,
+                last: last_of(&runs)
+                    .checked_add(beyond)
+                    .ok_or(DecodeError::Invalid("number"))?,
+                runs,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The last number of ascending runs.
+fn last_of(runs: &[(u64, u64)]) -> u64 {
+    runs.last().map_or(0, |(_, last)| *last)
+}
+
+/// Of each its distance from the one before, and its length.
+fn encode_runs(runs: &[(u64, u64)], out: &mut Vec<u8>) {
+    let mut lowest = 0;
+    for (first, last) in runs {
+        put_varint(out, first - lowest);
+        put_varint(out, last - first);
+        lowest = last.saturating_add(2);
+    }
+}
+
+fn decode_runs(count: usize, reader: &mut Reader<'_>) -> Result<Vec<(u64, u64)>, DecodeError> {
+    let mut runs = Vec::new(); // what a count promises may be a lie
+    let mut lowest = Some(0);
+    for _ in 0..count {
+        let (distance, length) = (reader.varint()?, reader.varint()?);
+        let run = lowest
+            .and_then(|lowest: u64| lowest.checked_add(distance))
+            .and_then(|first| Some((first, first.checked_add(length)?)));
+        let (first, last) = run.ok_or(DecodeError::Invalid("run"))?;
+        runs.push((first, last));
+        lowest = last.checked_add(2);
+    }
+    Ok(runs)
+}
+
+impl Seen {
+    fn encode_clients(&self, out: &mut Vec<u8>) {
         put_varint(out, self.clients.len() as u64);
         for client in &self.clients {
             put_fixed(out, *client);
         }
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut seen = Self::default();
-        let streams = reader.count(11)?;
-        seen.runs.reserve(streams + 1);
-        for _ in 0..streams {
-            let stream = reader.fixed()?;
-            if seen.runs.last().is_some_and(|run| run.stream >= stream) {
-                return Err(DecodeError::Invalid("stream"));
-            }
-            let mut lowest = Some(0);
-            for _ in 0..reader.count(2)? {
-                let (distance, length) = (reader.varint()?, reader.varint()?);
-                let run = lowest
-                    .and_then(|lowest: u64| lowest.checked_add(distance))
-                    .and_then(|first| Some((first, first.checked_add(length)?)));
-                let (first, last) = run.ok_or(DecodeError::Invalid("run"))?;
-                seen.runs.push(Run {
-                    stream,
-                    first,
-                    last,
-                });
-                lowest = last.checked_add(2);
-            }
-        }
+    fn decode_clients(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         let clients = reader.count(8)?;
-        seen.clients.reserve(clients);
+        self.clients.reserve(clients);
         for _ in 0..clients {
             let client = reader.fixed()?;
-            if seen.clients.last().is_some_and(|last| *last >= client) {
+            if self.clients.last().is_some_and(|last| *last >= client) {
                 return Err(DecodeError::Invalid("fingerprint"));
             }
-            seen.clients.push(client);
+            self.clients.push(client);
         }
-        Ok(seen)
+        Ok(())
+    }
+
+    /// An id that is in the set, or one that no set has.
+    fn encode_id(&self, id: Id, out: &mut Vec<u8>) {
+        match id {
+            Id::Stream { stream, seq } => {
+                let after = |run: &Run| (run.stream, run.first) <= (stream, seq);
+                let place = self.runs.partition_point(after); // it is in the run before
+                let run = self.runs.get(place.saturating_sub(1));
+                put_varint(out, place as u64);
+                put_varint(out, seq.wrapping_sub(run.map_or(0, |run| run.first)));
+            }
+            Id::Client(fingerprint) => {
+                let place = self
+                    .clients
+                    .partition_point(|client| *client <= fingerprint);
+                put_varint(out, (self.runs.len() + place) as u64);
+            }
+            Id::Position { edge, position } => {
+                put_varint(out, 0);
+                put_fixed(out, edge);
+                put_varint(out, position);
+            }
+        }
+    }
+
+    fn decode_id(&self, reader: &mut Reader<'_>) -> Result<Id, DecodeError> {
+        let Some(place) = (reader.varint()? as usize).checked_sub(1) else {
+            return Ok(Id::Position {
+                edge: reader.fixed()?,
+                position: reader.varint()?,
+            });
+        };
+        let id = match self.runs.get(place) {
+            Some(run) => {
+                let seq = run.first.checked_add(reader.varint()?);
+                seq.filter(|seq| *seq <= run.last).map(|seq| Id::Stream {
+                    stream: run.stream,
+                    seq,
+                })
+            }
+            None => self
+                .clients
+                .get(place - self.runs.len())
+                .map(|fingerprint| Id::Client(*fingerprint)),
+        };
+        id.ok_or(DecodeError::Invalid("event"))
     }
 }
 
@@ -215,8 +341,8 @@ fn decode_context(reader: &mut Reader<'_>) -> Result<Context, DecodeError> {
 }
 
 impl Slice {
-    /// `before` is the end of the slice before it.
-    fn encode(&self, before: i64, contexts: &[Context], out: &mut Vec<u8>) {
+    /// `before` is the end of the slice before it; `seen` has its events.
+    fn encode(&self, before: i64, contexts: &[Context], seen: &Seen, out: &mut Vec<u8>) {
         let mut flags = 0;
         if self.continues {
             flags |= CONTINUES;
@@ -226,7 +352,7 @@ impl Slice {
             if entry == exit {
                 flags |= ONE_VIEW;
             }
-            if (entry.time, entry.hash) == (self.first, self.first_hash) {
+            if (entry.time, entry.id) == (self.first, self.first_id) {
                 flags |= BEGINS_WITH_VIEW;
             }
         }
@@ -258,13 +384,13 @@ impl Slice {
             }
         }
         if let Some((entry, exit)) = self.views {
-            self.encode_view(entry, out);
+            self.encode_view(entry, seen, out);
             if entry != exit {
-                self.encode_view(exit, out);
+                self.encode_view(exit, seen, out);
             }
         }
         if flags & BEGINS_WITH_VIEW == 0 {
-            put_fixed(out, self.first_hash);
+            seen.encode_id(self.first_id, out);
         }
     }
 
@@ -274,9 +400,9 @@ impl Slice {
         self.events.wrapping_sub(active)
     }
 
-    fn encode_view(&self, view: View, out: &mut Vec<u8>) {
+    fn encode_view(&self, view: View, seen: &Seen, out: &mut Vec<u8>) {
         put_varint(out, (view.time - self.first) as u64);
-        put_fixed(out, view.hash);
+        seen.encode_id(view.id, out);
         // By its place in the set, or whole if the set has no room for it.
         let [pages, _] = &self.lists;
         if let Ok(at) = pages.binary_search(&view.page) {
@@ -290,18 +416,19 @@ impl Slice {
     fn decode(
         before: Option<&Self>,
         contexts: &[Context],
+        seen: &Seen,
         reader: &mut Reader<'_>,
     ) -> Result<Self, DecodeError> {
         let flags = reader.byte()?;
-        let mut slice = Self {
-            continues: flags & CONTINUES != 0,
-            ..Self::default()
-        };
-        slice.first = before
+        let first = before
             .map_or(0, |before| before.last)
             .checked_add(reader.signed()?)
             .filter(|first| before.is_none_or(|before| before.last < *first))
             .ok_or(DecodeError::Invalid("time"))?;
+        let mut slice = Self {
+            continues: flags & CONTINUES != 0,
+            ..Self::empty(first, Id::Client(0)) // which event that is comes last
+        };
         slice.last = slice
             .first
             .checked_add_unsigned(reader.varint()?)
@@ -336,36 +463,36 @@ impl Slice {
             *list = decode_list(reader)?;
         }
         if flags & HAS_VIEWS != 0 {
-            let entry = slice.decode_view(reader)?;
+            let entry = slice.decode_view(seen, reader)?;
             let exit = if flags & ONE_VIEW != 0 {
                 entry
             } else {
-                slice.decode_view(reader)?
+                slice.decode_view(seen, reader)?
             };
             if entry > exit {
                 return Err(DecodeError::Invalid("view"));
             }
             slice.views = Some((entry, exit));
         }
-        slice.first_hash = match slice.views {
-            Some((entry, _)) if flags & BEGINS_WITH_VIEW != 0 => entry.hash,
-            _ => reader.fixed()?,
+        slice.first_id = match slice.views {
+            Some((entry, _)) if flags & BEGINS_WITH_VIEW != 0 => entry.id,
+            _ => seen.decode_id(reader)?,
         };
         Ok(slice)
     }
 
-    fn decode_view(&self, reader: &mut Reader<'_>) -> Result<View, DecodeError> {
+    fn decode_view(&self, seen: &Seen, reader: &mut Reader<'_>) -> Result<View, DecodeError> {
         let time = self
             .first
             .checked_add_unsigned(reader.varint()?)
             .filter(|time| *time <= self.last)
             .ok_or(DecodeError::Invalid("view"))?;
-        let hash = reader.fixed()?;
+        let id = seen.decode_id(reader)?;
         let page = match self.lists[0].get(reader.varint()? as usize) {
             Some(page) => *page,
             None => reader.fixed()?,
         };
-        Ok(View { time, hash, page })
+        Ok(View { time, id, page })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The part of a visit that lies in one local day.
 
-use crate::{Context, Dimension, Event, Kind, Row, row::add_to};
+use crate::{Context, Dimension, Event, Id, Kind, Row, row::add_to};
 
 /// Pages, and names, that a slice remembers; of more, those of the smallest ids, whatever came first.
 pub(super) const MAX_LISTED: usize = 512;
@@ -8,14 +8,14 @@ pub(super) const MAX_LISTED: usize = 512;
 pub(super) const LISTED: [Dimension; 2] = [Dimension::Page, Dimension::EventName];
 
 /// What the events of one visit on one local day add up to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Slice {
     pub(super) day: i64,
     /// Time of the first event, in ms.
     pub(super) first: i64,
     pub(super) last: i64,
-    /// Hash of the first event's id.
-    pub(super) first_hash: u64,
+    /// The first event.
+    pub(super) first_id: Id,
     /// Of the first event.
     pub(super) context: Context,
     /// It belongs to the visit of the slice before it.
@@ -36,11 +36,11 @@ pub(super) struct Slice {
     pub(super) lists: [Vec<u64>; LISTED.len()],
 }
 
-/// A pageview. Ordered as events are: by time, then by hash of the id.
+/// A pageview. Ordered as events are: by time, then by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct View {
     pub(super) time: i64,
-    pub(super) hash: u64,
+    pub(super) id: Id,
     pub(super) page: u64,
 }
 
@@ -56,24 +56,41 @@ impl Slice {
     pub(super) fn new(event: &Event, day: i64, continues: bool) -> Self {
         let mut slice = Self {
             day,
-            first: event.time_ms,
-            last: event.time_ms,
-            first_hash: event.id.hash(),
             context: event.context,
             continues,
             open: true,
-            ..Self::default()
+            ..Self::empty(event.time_ms, event.id)
         };
         slice.add(event);
         slice
     }
 
+    /// Begins and ends with an event that is not counted yet.
+    pub(super) fn empty(time: i64, id: Id) -> Self {
+        Self {
+            day: 0,
+            first: time,
+            last: time,
+            first_id: id,
+            context: Context::default(),
+            continues: false,
+            open: false,
+            views: None,
+            pageviews: 0,
+            interactive: 0,
+            events: 0,
+            engagement_ms: 0,
+            orders: 0,
+            revenue: Vec::new(),
+            lists: Default::default(),
+        }
+    }
+
     /// Takes in an event, but for what it lists.
     pub(super) fn add(&mut self, event: &Event) {
-        let hash = event.id.hash();
-        let first = (self.first, self.first_hash, self.context);
-        (self.first, self.first_hash, self.context) =
-            first.min((event.time_ms, hash, event.context));
+        let first = (self.first, self.first_id, self.context);
+        (self.first, self.first_id, self.context) =
+            first.min((event.time_ms, event.id, event.context));
         self.last = self.last.max(event.time_ms);
         self.events = self
             .events
@@ -91,7 +108,7 @@ impl Slice {
         if let (Kind::Pageview, Some(page)) = (event.kind, event.page) {
             let view = View {
                 time: event.time_ms,
-                hash,
+                id: event.id,
                 page,
             };
             self.add_views((view, view));

@@ -35,6 +35,7 @@ pub(crate) fn history(gap_ms: i64) -> impl Strategy<Value = Vec<Event>> {
     let start = prop_oneof![6 => 0..7 * DAY, 1 => -60 * DAY..0, 1 => Just(2 * DAY)];
     let pause = prop_oneof![
         3 => 0..3 * MINUTE,
+        1 => Just(0),
         2 => 0..=gap_ms,
         1 => Just(gap_ms),
         1 => Just(gap_ms + 1),

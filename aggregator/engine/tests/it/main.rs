@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod heard;
 mod history;
 mod laws;
 mod model;

@@ -18,7 +18,7 @@ impl Model {
     /// Counts the events of a visitor, no two of which have the same id.
     pub(crate) fn count(&mut self, visitor: usize, rules: &SiteRules, events: &[Event]) {
         let mut events = events.to_vec();
-        events.sort_by_key(|event| event.time_ms);
+        events.sort_by_key(|event| (event.time_ms, event.id));
         for event in &events {
             self.count_event(visitor, rules, event);
         }

@@ -43,6 +43,30 @@ fn a_visit_has_what_its_first_event_tells_whenever_that_comes() {
 }
 
 #[test]
+fn of_events_of_one_instant_those_of_a_stream_are_in_the_order_of_their_numbers() {
+    let rules = rules("UTC", 30);
+    let noon = "2026-05-01T12:00:00Z";
+    for stream in 0..20 {
+        let mut events = views(&[noon; 12]);
+        for (page, event) in (0..).zip(&mut events) {
+            event.id = Id::Stream { stream, seq: page };
+            event.page = Some(page);
+            event.context = from(if page == 0 { "first" } else { "later" });
+        }
+        events.reverse();
+        let (_, rows) = run(&rules, &events, &[5]);
+        let visits = |by, value| of_day(&rows, &rules, noon, by, value).visits;
+        assert_eq!(visits(Dimension::EntryPage, 0), 1, "stream {stream}");
+        assert_eq!(visits(Dimension::ExitPage, 11), 1, "stream {stream}");
+        assert_eq!(
+            visits(Dimension::Source, text_id("first")),
+            1,
+            "stream {stream}"
+        );
+    }
+}
+
+#[test]
 fn of_two_events_of_one_instant_the_ids_settle_whose_context_a_visit_has() {
     let rules = rules("UTC", 30);
     let mut events = views(&["2026-05-01T12:00:00Z", "2026-05-01T12:00:00Z"]);

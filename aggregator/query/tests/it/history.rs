@@ -207,7 +207,7 @@ pub(crate) fn batches(
                     .collect();
                 let event = BatchEvent {
                     time_ms: event.time_ms,
-                    order: event.id().hash(),
+                    id: event.id(),
                     kind: event.kind,
                     engagement_ms: event.engagement_ms,
                     scroll: event.scroll,

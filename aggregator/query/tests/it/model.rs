@@ -78,7 +78,7 @@ impl<'a> Model<'a> {
                 .iter()
                 .filter(|event| event.visitor == visitor)
                 .collect();
-            events.sort_by_key(|event| (event.time_ms, event.id().hash()));
+            events.sort_by_key(|event| (event.time_ms, event.id()));
             let mut sessions: Vec<Vec<&Event>> = Vec::new();
             for event in events {
                 match sessions.last_mut() {

@@ -87,7 +87,7 @@ pub(crate) fn judge(
         );
     } else {
         let refused = Refused::new(Reason::InvalidType, "there is no such type");
-        judge.unreadable(&visitor, v1::Consent::Unspecified, refused, payload);
+        judge.unreadable(&visitor, v1::Consent::Unspecified, refused, None, payload);
     }
     Ok(judge.finish())
 }

@@ -119,6 +119,22 @@ fn a_stream_names_its_predecessor_even_if_that_left_no_event_and_one_in_between_
 }
 
 #[test]
+fn another_install_names_the_last_number_that_was_not_its_own() {
+    let mut client = start(1, config(), at(0));
+    client.follow(Some(EventId { stream: 9, seq: 4 }), 0, at(0));
+    let install = |client: &mut wakeline_client::Client, install: &[u8]| {
+        client.set_person_of(install, b"", 0, v1::Consent::Unspecified);
+        record(client, Event::custom("seen"), at(0));
+        record(client, Event::custom("seen"), at(0));
+        deliver(client, at(4_000))[0].predecessor
+    };
+    let before = |stream, seq| Some(EventId { stream, seq });
+    assert_eq!(install(&mut client, b"one"), before(9, 4));
+    assert_eq!(install(&mut client, b"one"), before(9, 4));
+    assert_eq!(install(&mut client, b"other"), before(1, 3));
+}
+
+#[test]
 fn snapshots_of_several_pages_are_restored_each_event_once() {
     let snapshot = left_behind().snapshot(at(2_000));
     let mut other = start(7, config(), at(0));

@@ -1,5 +1,5 @@
 import { fullNumber } from "../../format";
-import { amount, FATE_NAMES, FATES, lineLabel, whole, type Ledger } from "../../ledger";
+import { amount, FATE_NAMES, FATES, lineLabel, LOST_BY_CLIENT, whole, type Ledger } from "../../ledger";
 
 const WIDTH = 960;
 const HEIGHT = 200;
@@ -45,6 +45,7 @@ export function FateChart({ ledger }: { ledger: Ledger }) {
                 <th scope="col">{ledger.interval === "hour" ? "Hour" : "Day"}</th>
                 <th scope="col" class="number">Received</th>
                 {FATES.map((fate) => <th scope="col" class="number" key={fate}>{FATE_NAMES[fate][0]}</th>)}
+                <th scope="col" class="number">{LOST_BY_CLIENT[0]}</th>
               </tr>
             </thead>
             <tbody>
@@ -53,6 +54,7 @@ export function FateChart({ ledger }: { ledger: Ledger }) {
                   <th scope="row">{lineLabel(line.time, ledger.interval)}</th>
                   <td class="number">{fullNumber(line.received)}</td>
                   {FATES.map((fate) => <td class="number" key={fate}>{fullNumber(amount(line, fate))}</td>)}
+                  <td class="number">{fullNumber(line.lost_by_client)}</td>
                 </tr>
               ))}
             </tbody>

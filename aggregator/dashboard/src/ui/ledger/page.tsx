@@ -2,7 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import * as api from "../../api";
 import { ApiError } from "../../api";
 import { fullNumber } from "../../format";
-import { amount, explain, FATE_NAMES, FATES, pending, reasons, UNKNOWN, type Ledger, type Step } from "../../ledger";
+import { amount, explain, FATE_NAMES, FATES, LOST_BY_CLIENT, pending, reasons, UNKNOWN, type Ledger, type Step } from "../../ledger";
 import { site } from "../../state";
 import { FateChart } from "./chart";
 import { DeadLetters } from "./letters";
@@ -101,6 +101,10 @@ function Fates({ ledger }: { ledger: Ledger }) {
             </div>
           );
         })}
+        <div class="fate-total" title={LOST_BY_CLIENT[1]}>
+          <dt>{LOST_BY_CLIENT[0]}</dt>
+          <dd>{fullNumber(total.lost_by_client)}</dd>
+        </div>
       </dl>
       <FateChart ledger={ledger} />
     </>
