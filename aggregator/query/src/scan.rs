@@ -235,19 +235,20 @@ impl Scan {
         let anchor = if self.wants.exits { last } else { first };
         let anchor = visit.counts.then(|| self.time.bucket(anchor)).flatten();
         let compiled = &self.compiled;
-        let deeds = compiled.deeds.iter().map(|deed| {
-            let mut counted = visit.counted(batch);
-            counted.any(|at| {
+        let mut deeds: Vec<bool> = Vec::with_capacity(compiled.deeds.len());
+        for deed in &compiled.deeds {
+            // One that asks for others, as a goal may, comes after them.
+            let done = visit.counted(batch).any(|at| {
                 let moment = Moment {
                     batch,
                     visit,
-                    deeds: &[],
+                    deeds: &deeds,
                     at,
                 };
                 compiled.holds(Some(deed), &moment)
-            })
-        });
-        let deeds: Vec<bool> = deeds.collect();
+            });
+            deeds.push(done);
+        }
         let mut keys = Keys::default();
         for &at in visit.events {
             let bucket = self.time.bucket(batch.time_ms[at]);

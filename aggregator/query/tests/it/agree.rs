@@ -159,6 +159,21 @@ fn check(history: &History, questions: &[Value], tally: &mut Tally) -> Result<()
     Ok(())
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+
+    #[test]
+    fn a_visit_may_be_asked_for_a_goal_that_asks_what_the_visit_has_done(history in histories()) {
+        let question = json!({
+            "site_id": 1,
+            "metrics": ["visits", "events"],
+            "date_range": ["2026-11-01", "2026-11-30"],
+            "filters": [["has_done", ["is", "event:goal", ["Paid"]]]],
+        });
+        check(&history, &[question], &mut Tally::default())?;
+    }
+}
+
 #[test]
 fn rollups_events_and_the_model_agree() {
     let mut tally = Tally::default();
