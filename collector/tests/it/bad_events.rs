@@ -1,7 +1,7 @@
 //! One bad event never sinks others, and what is wrong with it is said.
 
 use serde_json::json;
-use wakeline_proto::v1;
+use wakeline_proto::{EventId, v1};
 
 use crate::bad_input::assert_alive;
 use crate::harness::{Edge, SERVER_KEY, WRITE_KEY, batch};
@@ -287,8 +287,35 @@ async fn one_bad_event_of_a_batch_does_not_sink_the_others() {
     assert_eq!(kept.len(), 8);
     for one in kept {
         let payload: serde_json::Value = serde_json::from_slice(&one.payload).unwrap();
-        assert!(payload["id"].as_str().is_some(), "{payload}");
+        let id = EventId {
+            stream: one.stream,
+            seq: one.seq,
+        };
+        assert_eq!(payload["id"], id.to_string(), "{payload}");
     }
+}
+
+#[tokio::test]
+async fn the_number_of_a_refused_event_is_kept_also_if_nothing_else_of_it_can_be_read() {
+    let edge = Edge::start().await;
+    let (stream, seq) = (0x00c0_ffee_00c0_ffee, 17);
+    let id = EventId { stream, seq }.to_string();
+    let events = [
+        json!({"type": "custom", "name": "", "visitor": "v", "id": id}),
+        json!({"type": "click", "visitor": "v", "id": id, "colour": 1}),
+        json!({"type": "click", "visitor": "v", "id": "another's", "colour": 1}),
+    ];
+    let response = edge
+        .post(
+            &format!("/w/1/events?k={WRITE_KEY}"),
+            json!(events).to_string(),
+        )
+        .send();
+    assert_eq!(response.await.unwrap().status(), 202);
+    let groups = edge.groups().await;
+    let refused = groups.iter().flat_map(|group| &group.rejected);
+    let numbers: Vec<_> = refused.map(|one| (one.stream, one.seq)).collect();
+    assert_eq!(numbers, [(stream, seq), (stream, seq), (0, 0)]);
 }
 
 #[tokio::test]
