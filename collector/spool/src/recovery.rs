@@ -106,12 +106,20 @@ pub(crate) fn recover(dir: &Path, disk: &Arc<dyn Disk>) -> io::Result<Recovered>
     // What is read from now on must be durable, also if the last process died between write and sync.
     let mut file = disk.open(&newest.path)?;
     let torn = newest.bytes - walk.end;
+    let next = walk.durable.max(newest.first);
     if torn > 0 {
         report_cut(newest, walk.end)?;
+        if recovered.void.is_empty() {
+            // Else nothing would tell that positions may have been used, should there be no next segment this time.
+            let free = if next > newest.first { next } else { next + 1 };
+            let marker = dir.join(file_name(free));
+            drop(disk.create(&marker)?);
+            disk.sync_dir(dir)?;
+            recovered.void.push(marker);
+        }
         file.truncate(walk.end)?;
     }
     file.sync_data()?;
-    let next = walk.durable.max(newest.first);
     if torn > 0 || !sound {
         report.next_position = report.next_position.max(next + GAP);
     } else if recovered.void.is_empty() {

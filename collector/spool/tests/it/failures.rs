@@ -174,3 +174,39 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn positions_are_left_out_for_a_damaged_end_also_if_the_disk_fails_while_it_is_cut() {
+    for (creates, writes, syncs) in [(1, 0, 0), (2, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 2)] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = open(dir.path(), Options::default());
+        let mut expected = append_some(&log, 6, 0).await;
+        log.close().await;
+        let path = &segments(dir.path())[0];
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+        drop(file);
+
+        let flaky = Arc::new(Flaky::default());
+        flaky.creates.store(creates, Ordering::SeqCst);
+        flaky.writes.store(writes, Ordering::SeqCst);
+        flaky.syncs.store(syncs, Ordering::SeqCst);
+        let mut opened = false;
+        for _ in 0..3 {
+            let disk = Arc::new(FlakyDisk(Arc::clone(&flaky)));
+            opened = SegmentLog::open_on(disk, dir.path(), Options::default()).is_ok();
+        }
+        assert!(opened, "what failed once works again");
+        let torn = expected.pop().unwrap();
+        let log = open(dir.path(), Options::default());
+        let new = append_some(&log, 3, 9).await;
+        assert!(
+            new[0].position >= torn.position + u64::from(torn.span),
+            "{creates} {writes} {syncs}: {} was given before",
+            new[0].position
+        );
+        expected.extend(new);
+        assert_same(&read_all(&log, 0), &expected);
+        assert_eq!(log.stats().lost_corrupt, 0);
+    }
+}
