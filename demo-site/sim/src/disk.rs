@@ -171,8 +171,9 @@ impl Disk {
             if was != is && self.random.bool() {
                 let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
                 if let Some(was) = was {
+                    // What was deleted is back as it was, and not like something new.
                     let bytes = self.durable.get(was).cloned().unwrap_or_default();
-                    let _ = fs::write(&path, bytes);
+                    self.put(&path, bytes);
                 }
             }
             let Ok(metadata) = fs::metadata(&path) else {
