@@ -252,7 +252,8 @@ impl Answer for Entrance {
         let entry = Arc::clone(&self.0);
         async move {
             if request.method() == Method::POST && request.uri().path() == entry.batches {
-                batch::direct(&entry.doors, request, peer.ip()).await
+                // A connection has room for its answer also while it waits: this one's is some kilobytes.
+                Box::pin(batch::direct(&entry.doors, request, peer.ip())).await
             } else {
                 entry.router.answer(request, peer).await
             }
