@@ -6,7 +6,7 @@ import wakeline.ffi.Core
 
 /**
  * Records by C's call. A generated call makes three native ones, and a dozen structures of JNA with a cleaner each, which
- * costs many times what recording does.
+ * costs several times what recording does.
  *
  * The native call is this object's own, and so keeps it from being collected until it returns; it keeps the core.
  */
