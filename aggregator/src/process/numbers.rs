@@ -1,8 +1,45 @@
 //! The numbers that clients gave to what a group holds, so that those show that never came.
 
-use wakeline_engine::Number;
+use wakeline_engine::{LOST_BY_CLIENT, Number, text_id};
 use wakeline_proto::VISITOR_OF_DAY;
 use wakeline_proto::v1::Group;
+
+use crate::stats::Stats;
+
+/// What numbers told that was not known before.
+#[derive(Default)]
+pub(super) struct News {
+    sites: Vec<u64>,
+    missing: u64,
+    found: u64,
+}
+
+impl News {
+    /// Of a visitor of that site so many more numbers are missing; `None`: nothing is new.
+    pub(super) fn note(&mut self, site: u64, more: Option<i64>) {
+        let Some(more) = more else {
+            return;
+        };
+        self.missing += more.max(0).unsigned_abs();
+        self.found += more.min(0).unsigned_abs();
+        if !self.sites.contains(&site) {
+            self.sites.push(site);
+        }
+    }
+
+    /// What the rows of missing numbers are called, by site and id.
+    pub(super) fn texts<'a>(&self) -> impl Iterator<Item = ((u64, u64), &'a str)> {
+        let id = text_id(LOST_BY_CLIENT);
+        self.sites
+            .iter()
+            .map(move |site| ((*site, id), LOST_BY_CLIENT))
+    }
+
+    pub(super) fn count(&self, stats: &Stats) {
+        stats.numbers_missing.add(self.missing);
+        stats.numbers_found.add(self.found);
+    }
+}
 
 /// Of all events, refused ones included. None if the collector named the visitor, since the next event of the same page may
 /// come by another address, and then it has another visitor.

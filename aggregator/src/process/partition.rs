@@ -5,16 +5,15 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use wakeline_engine::{
-    Dimension, Event, Fate, LOST_BY_CLIENT, Number, Row, SiteRules, Visitor, apply, text_id,
-};
+use wakeline_engine::{Dimension, Event, Fate, Number, Row, SiteRules, Visitor, apply};
 use wakeline_proto::LOST_CORRUPT;
 use wakeline_proto::v1::LogRecord;
 
 use super::Shared;
 use super::cache::{Cache, FastMap};
 use super::decode::{Decoded, Decoder, Origin, Positioned, texts};
-use super::{numbers, rules, tell};
+use super::numbers::{self, News};
+use super::{rules, tell};
 use crate::causes::Causes;
 use crate::config::StateConfig;
 use crate::ledger::book::Book;
@@ -154,8 +153,7 @@ pub(super) async fn process<S: StateStore>(
     let new_rules = find_rules(shared, owned, &arrivals);
     let mut rows: FastMap<u64, wakeline_engine::Changes> = FastMap::default();
     let (mut counted, mut duplicate, mut late) = (0, 0, 0);
-    let (mut missing, mut found) = (0, 0);
-    let mut named: Vec<u64> = Vec::new();
+    let mut news = News::default();
     for (key, arrivals) in &mut arrivals {
         let Some(rules) = owned.rules.get(&key.site) else {
             continue; // found above for every site
@@ -170,23 +168,16 @@ pub(super) async fn process<S: StateStore>(
         counted += new;
         duplicate += of(Fate::Duplicate);
         late += of(Fate::Late);
-        let heard = arrivals.visitor.hear(&arrivals.numbers, site);
-        if let Some(more) = heard {
-            missing += more.max(0).unsigned_abs();
-            found += more.min(0).unsigned_abs();
-            if !named.contains(&key.site) {
-                named.push(key.site);
-            }
-        }
-        if new > 0 || heard.is_some() {
+        let more = arrivals.visitor.hear(&arrivals.numbers, site);
+        news.note(key.site, more);
+        if new > 0 || more.is_some() {
             let mut encoded = Vec::new();
             arrivals.visitor.encode(&mut encoded);
             changes.visitors.push((*key, encoded));
         }
     }
     let mut texts = texts_of(&arrivals);
-    let lost = |site| ((site, text_id(LOST_BY_CLIENT)), LOST_BY_CLIENT);
-    texts.extend(named.into_iter().map(lost));
+    texts.extend(news.texts());
     book.post(
         |site, key, row| rows.entry(site).or_default().add(key, row),
         |site, id, name| {
@@ -226,8 +217,7 @@ pub(super) async fn process<S: StateStore>(
     shared.stats.events_counted.add(counted);
     shared.stats.events_duplicate.add(duplicate);
     shared.stats.events_late.add(late);
-    shared.stats.numbers_missing.add(missing);
-    shared.stats.numbers_found.add(found);
+    news.count(&shared.stats);
     owned.progress.next_offset = last + 1;
     owned.progress.stamp_ms = stamp_ms;
     owned.progress.edges.extend(edges);
