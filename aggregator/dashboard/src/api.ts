@@ -1,5 +1,6 @@
 /** The aggregator's HTTP API, as far as the dashboard uses it. The session is a cookie that scripts can't read. */
 import type { ExportStatus } from "./export";
+import type { ApiFilter } from "./filters";
 import type { Goal, GoalRule } from "./goals";
 import type { Ledger, Letter, Step } from "./ledger";
 import type { DateRange } from "./period";
@@ -22,13 +23,55 @@ export interface Query {
   readonly metrics: readonly string[];
   readonly date_range: DateRange;
   readonly dimensions?: readonly string[];
-  readonly include?: Readonly<Record<string, boolean>>;
+  readonly filters?: readonly ApiFilter[];
+  readonly order_by?: readonly (readonly [string, "asc" | "desc"])[];
+  readonly include?: {
+    readonly time_labels?: boolean;
+    readonly total_rows?: boolean;
+    readonly source?: boolean;
+    readonly freshness?: boolean;
+    readonly generation?: boolean;
+    readonly comparisons?: { readonly mode: "custom"; readonly date_range: DateRange };
+  };
   readonly pagination?: { readonly limit: number; readonly offset: number };
 }
 
+/** A figure: a number, money, or nothing. */
+export type Cell = number | null | { readonly value: number; readonly currency: string };
+
+export interface Row {
+  readonly dimensions: readonly string[];
+  readonly metrics: readonly Cell[];
+  readonly comparison?: { readonly metrics: readonly Cell[]; readonly change: readonly (number | null)[] };
+}
+
+/** What an answer was read from. */
+export interface Source {
+  readonly read: "rollups" | "events";
+  readonly exact: boolean;
+  readonly why?: string;
+}
+
 export interface Answer {
-  readonly results: readonly { readonly dimensions: readonly string[]; readonly metrics: readonly (number | null)[] }[];
-  readonly meta: { readonly time_labels?: readonly string[]; readonly total_rows?: number };
+  readonly results: readonly Row[];
+  readonly meta: {
+    readonly time_labels?: readonly string[];
+    readonly total_rows?: number;
+    readonly source?: Source;
+    readonly generation?: number;
+    readonly freshness?: { readonly log_end: number; readonly applied: number; readonly at_ms: number };
+    readonly metric_warnings?: Readonly<Record<string, { readonly warning: string }>>;
+  };
+  readonly query?: { readonly date_range: readonly [string, string] };
+}
+
+/** The number of a figure; of money in major units. */
+export const amount = (cell: Cell | undefined): number | null => (typeof cell === "object" ? (cell?.value ?? null) : (cell ?? null));
+
+/** The currency of an answer's money, if it has any. */
+export function currencyOf({ results }: Answer): string | undefined {
+  for (const { metrics } of results) for (const cell of metrics) if (typeof cell === "object" && cell) return cell.currency;
+  return undefined;
 }
 
 /** The server said no, or nothing (`status` 0). */
@@ -81,6 +124,61 @@ export const goals = (site: number): Promise<Goal[]> => call("GET", `/api/v1/sit
 export const createGoal = (site: number, name: string, rule: GoalRule): Promise<Goal> =>
   call("POST", `/api/v1/sites/${site}/goals`, { name, rule });
 export const deleteGoal = (site: number, id: number): Promise<void> => call("DELETE", `/api/v1/sites/${site}/goals/${id}`);
+export interface Segment {
+  readonly id: number;
+  readonly name: string;
+  readonly filters: readonly ApiFilter[];
+}
+
+export const segments = (site: number): Promise<Segment[]> => call("GET", `/api/v1/sites/${site}/segments`);
+export const createSegment = (site: number, name: string, filters: readonly ApiFilter[]): Promise<Segment> =>
+  call("POST", `/api/v1/sites/${site}/segments`, { name, filters });
+export const deleteSegment = (site: number, id: number): Promise<void> => call("DELETE", `/api/v1/sites/${site}/segments/${id}`);
+
+/** An event as a sample shows it; texts are empty where there is none. */
+export interface SampleEvent {
+  readonly time: string;
+  readonly name: string;
+  readonly page: string;
+  readonly hostname: string;
+  readonly source: string;
+  readonly country: string;
+  readonly device: string;
+  readonly browser: string;
+  readonly order?: { readonly long: string };
+}
+
+/** The latest events that filters let through. */
+export const sample = (
+  body: { readonly site_id: number; readonly date_range: DateRange; readonly filters: readonly ApiFilter[]; readonly limit: number },
+  signal: AbortSignal,
+): Promise<{ readonly events: readonly SampleEvent[]; readonly matching: number }> => call("POST", "/api/v1/events/sample", body, signal);
+
+/** A public link: who has it may read the reports of one site. */
+export interface Link {
+  readonly id: number;
+  readonly name: string;
+  readonly secret: string;
+  /** Origins whose pages may show it in a frame. */
+  readonly embed: readonly string[];
+  readonly created_at: number;
+}
+
+export const links = (site: number): Promise<Link[]> => call("GET", `/api/v1/sites/${site}/links`);
+export const createLink = (site: number, name: string, embed: readonly string[]): Promise<Link> =>
+  call("POST", `/api/v1/sites/${site}/links`, { name, embed });
+export const deleteLink = (site: number, id: number): Promise<void> => call("DELETE", `/api/v1/sites/${site}/links/${id}`);
+
+let link: string | undefined;
+
+/** From now on what is asked is asked as who has this public link. */
+export function useLink(secret: string): void {
+  link = secret;
+}
+
+/** What says who is asking, where no cookie does. */
+export const credentials = (): Record<string, string> => (link === undefined ? {} : { authorization: `Bearer ${link}` });
+
 export const liveUrl = (site: number): string => `/api/v1/live?site=${site}`;
 
 async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
@@ -88,7 +186,7 @@ async function call<T>(method: string, path: string, body?: unknown, signal?: Ab
   try {
     response = await fetch(path, {
       method,
-      headers: body === undefined ? {} : { "content-type": "application/json" },
+      headers: { ...credentials(), ...(body !== undefined && { "content-type": "application/json" }) },
       body: body === undefined ? null : JSON.stringify(body),
       signal: signal ?? null,
       cache: "no-store",

@@ -31,6 +31,12 @@ export function addMonths(day: Day, count: number): Day {
   return fromMs(at.getTime());
 }
 
+/** The same day so many years later; 29 February becomes the 28th where there is none. */
+export function addYears(day: Day, count: number): Day {
+  const moved = `${String(Number(day.slice(0, 4)) + count).padStart(4, "0")}${day.slice(4)}`;
+  return isDay(moved) ? moved : `${moved.slice(0, 8)}28`;
+}
+
 export function endOfMonth(day: Day): Day {
   return addDays(addMonths(day, 1), -1);
 }

@@ -1,6 +1,7 @@
 /** How numbers, durations and times are written. Everything here is in English and depends on no clock. */
 
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
+const tenths = new Intl.NumberFormat("en-US", { maximumFractionDigits: 1 });
 
 /** All digits: `12,345`. */
 export function fullNumber(value: number): string {
@@ -31,9 +32,39 @@ export function duration(seconds: number): string {
   return `${Math.floor(total / 3600)}h ${two(Math.floor((total % 3600) / 60))}m`;
 }
 
+/** Whole percent, with one decimal below ten: `3.4%`, `57%`. */
 export function percent(value: number): string {
-  return `${Math.round(value)}%`;
+  return `${Math.abs(value) < 9.95 ? Math.round(value * 10) / 10 : Math.round(value)}%`;
 }
+
+/** A change by so many percent, or points: `+12%`, `−3%`, `0%`, `+2 pt`. */
+export function changeText(value: number, points: boolean): string {
+  const size = points ? tenths.format(Math.abs(value)) : shortNumber(Math.abs(value));
+  const sign = size === "0" ? "" : value > 0 ? "+" : "−";
+  return `${sign}${size}${points ? " pt" : "%"}`;
+}
+
+const currencies = new Map<string, Intl.NumberFormat>();
+
+function inCurrency(value: number, currency: string, compact: boolean): string {
+  const id = `${currency} ${compact}`;
+  let found = currencies.get(id);
+  if (!found) {
+    const options: Intl.NumberFormatOptions = compact ? { notation: "compact", maximumSignificantDigits: 3 } : {};
+    try {
+      found = new Intl.NumberFormat("en-US", { ...options, style: "currency", currency, currencyDisplay: "narrowSymbol" });
+    } catch {
+      found = new Intl.NumberFormat("en-US", options); // no currency's code
+    }
+    currencies.set(id, found);
+  }
+  return found.format(value);
+}
+
+/** `€1.23K`; of small amounts all digits. */
+export const moneyShort = (value: number, currency: string): string => inCurrency(value, currency, Math.abs(value) >= 1000);
+/** `€1,234.50` */
+export const moneyFull = (value: number, currency: string): string => inCurrency(value, currency, false);
 
 const clocks = new Map<string, Intl.DateTimeFormat>();
 

@@ -1,12 +1,20 @@
 /** Shortcuts: one letter each, off while somebody types or a modifier is held. */
+import { chooseSite, choosePeriod, clearFilters, nextInterval, shiftPeriod, toggleComparison } from "./navigate";
 import { PERIODS } from "./period";
-import { choosePeriod, chooseSite, customRangeOpen, helpOpen, nextInterval, screen, shiftPeriod, sites } from "./state";
+import { customRangeOpen, filterOpen, helpOpen, isPublic, page, screen, sites } from "./state";
 
 export function listen(): void {
   addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || screen.value !== "site") return;
     const target = event.target as HTMLElement | null;
-    if (target?.closest("input, textarea, select, dialog, [role=menu], [role=listbox], [contenteditable]")) return;
+    if (target?.closest("input, textarea, select, [role=menu], [role=listbox], [contenteditable]")) return;
+    const dialog = document.querySelector<HTMLDialogElement>("dialog[open]");
+    if (dialog) {
+      const search = event.key === "/" ? dialog.querySelector<HTMLInputElement>("input[type=search]") : undefined;
+      search?.focus();
+      if (search) event.preventDefault();
+      return;
+    }
     // Arrows scroll tables and move in groups of choices.
     if (event.key.startsWith("Arrow") && target?.closest("[data-own-arrows]")) return;
     if (act(event.key)) event.preventDefault();
@@ -14,23 +22,41 @@ export function listen(): void {
 }
 
 function act(key: string): boolean {
-  if (key === "ArrowLeft" || key === "ArrowRight") {
-    shiftPeriod(key === "ArrowLeft" ? -1 : 1);
-    return true;
-  }
   if (key === "?") return (helpOpen.value = true);
-  if (/^[1-9]$/.test(key)) {
+  if (/^[1-9]$/.test(key) && !isPublic) {
     const site = sites.value[Number(key) - 1];
     if (site) chooseSite(site.domain);
     return site !== undefined;
   }
-  const letter = key.toUpperCase();
-  if (letter === "I") {
-    nextInterval();
-    return true;
+  return page.value === "report" && actOnReport(key);
+}
+
+function actOnReport(key: string): boolean {
+  switch (key.length === 1 ? key.toUpperCase() : key) {
+    case "ArrowLeft":
+      shiftPeriod(-1);
+      return true;
+    case "ArrowRight":
+      shiftPeriod(1);
+      return true;
+    case "Escape":
+      clearFilters();
+      return true;
+    case "/":
+      filterOpen.value = -1;
+      return true;
+    case "I":
+      nextInterval();
+      return true;
+    case "X":
+      toggleComparison();
+      return true;
+    case "C":
+      return (customRangeOpen.value = true);
+    default: {
+      const period = PERIODS.find(({ shortcut }) => shortcut === key.toUpperCase());
+      if (period) choosePeriod({ key: period.key });
+      return period !== undefined;
+    }
   }
-  if (letter === "C") return (customRangeOpen.value = true);
-  const period = PERIODS.find(({ shortcut }) => shortcut === letter);
-  if (period) choosePeriod({ key: period.key });
-  return period !== undefined;
 }

@@ -3,6 +3,7 @@ import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/layout.css";
 import "./styles/report.css";
+import "./styles/filters.css";
 import "./styles/ledger.css";
 import "./styles/rules.css";
 import "./styles/goals.css";

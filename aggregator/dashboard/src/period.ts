@@ -79,11 +79,6 @@ export function dateRange(period: Period, now: number, today: Day): DateRange {
   return explicitDays(period, today) ?? period.key;
 }
 
-/** Lists are counted by the day, so for periods that don't consist of days they are those of another: today. */
-export function listsPeriod(period: Period): Period {
-  return period.key === "realtime" || period.key === "24h" ? { key: "day" } : period;
-}
-
 /** Steps that make sense for the period, the usual one first. */
 export function intervals(period: Period): readonly Interval[] {
   switch (period.key) {
@@ -148,6 +143,10 @@ export function days(period: Period, today: Day): readonly [Day, Day] | undefine
       return [startOfMonth(today), endOfMonth(today)];
     case "year":
       return [`${today.slice(0, 4)}-01-01`, `${today.slice(0, 4)}-12-31`];
+    case "6mo":
+      return [addMonths(today, -6), addDays(startOfMonth(today), -1)];
+    case "12mo":
+      return [addMonths(today, -12), addDays(startOfMonth(today), -1)];
     default:
       return explicitDays(period, today);
   }
@@ -155,27 +154,28 @@ export function days(period: Period, today: Day): readonly [Day, Day] | undefine
 
 /** A range of days under the name it has, if it has one. */
 function named(from: Day, to: Day, today: Day): Period {
-  for (const key of ["day", "yesterday", "month", "lastmonth", "year", "7d", "28d", "30d", "91d"] as const) {
+  for (const key of ["day", "yesterday", "month", "lastmonth", "year", "7d", "28d", "30d", "91d", "6mo", "12mo"] as const) {
     const range = days({ key }, today);
     if (range && range[0] === from && range[1] === to) return { key };
   }
   return { key: "custom", from, to };
 }
 
+/** The days before (−1) or after (1): as many whole months, where it is made of these, else as many days. */
+export function shiftDays([from, to]: readonly [Day, Day], by: -1 | 1): readonly [Day, Day] {
+  if (from === startOfMonth(from) && to === endOfMonth(to)) {
+    const months = (Number(to.slice(0, 4)) - Number(from.slice(0, 4))) * 12 + Number(to.slice(5, 7)) - Number(from.slice(5, 7)) + 1;
+    return [addMonths(from, by * months), endOfMonth(addMonths(to, by * months))];
+  }
+  const count = spanDays(from, to);
+  return [addDays(from, by * count), addDays(to, by * count)];
+}
+
 /** The stretch before (−1) or after (1) of the same kind; `undefined` where there is none. */
 export function shift(period: Period, by: -1 | 1, today: Day): Period | undefined {
   const range = days(period, today);
   if (!range) return undefined;
-  let [from, to] = range;
-  if (from === startOfMonth(from) && to === endOfMonth(to) && from !== to) {
-    const months = (Number(to.slice(0, 4)) - Number(from.slice(0, 4))) * 12 + Number(to.slice(5, 7)) - Number(from.slice(5, 7)) + 1;
-    from = addMonths(from, by * months);
-    to = endOfMonth(addMonths(to, by * months));
-  } else {
-    const count = spanDays(from, to);
-    from = addDays(from, by * count);
-    to = addDays(to, by * count);
-  }
+  const [from, to] = shiftDays(range, by);
   return from > today ? undefined : named(from, to, today);
 }
 

@@ -1,21 +1,22 @@
 /**
- * What the dashboard knows, and what it does about it. Components read signals and call the functions here;
- * the view (site, period, metric, interval) also stands in the address.
+ * What the dashboard knows, and what it does about it. Components read signals and call the functions here and in
+ * `navigate`; the view also stands in the address.
  */
 import { batch, computed, signal } from "@preact/signals";
 import * as api from "./api";
-import { ApiError, type Site } from "./api";
+import { ApiError, type Segment, type Site } from "./api";
 import { Coalescer } from "./coalesce";
 import { localStamp } from "./format";
+import { FetchSource } from "./fetch-source";
 import { LiveConnection, type Connection, type LiveEvent } from "./live";
+import { includesNow } from "./period";
+import { everSeen, fetchReport, questionOf, type Report, type ReportRequest } from "./report";
 import type { Metric } from "./metrics";
-import { includesNow, intervals, shift, type Interval, type Period } from "./period";
-import { everSeen, fetchReport, type Report } from "./report";
 import { arrive, EMPTY_STREAM, MAX_EVENTS, pause, resume, type StreamItem } from "./stream";
 import { storedTheme, storeTheme, type Theme } from "./theme";
-import { pageFrom, pathOf, searchOf, tokenFrom, viewFrom, type Page, type View } from "./url";
+import { linkFrom, pageFrom, searchOf, tokenFrom, viewFrom, type Page, type View } from "./url";
 
-export type Screen = "starting" | "signed-out" | "no-sites" | "site";
+export type Screen = "starting" | "signed-out" | "no-sites" | "no-link" | "site";
 
 export const screen = signal<Screen>("starting");
 export const signInError = signal("");
@@ -36,8 +37,19 @@ export const firstEvent = signal<LiveEvent | undefined>(undefined);
 /** Grows whenever figures may have changed. */
 export const changes = signal(0);
 export const theme = signal<Theme>(storedTheme());
+export const segments = signal<readonly Segment[]>([]);
 export const helpOpen = signal(false);
 export const customRangeOpen = signal(false);
+/** The place of the filter that is being written; −1: a new one. */
+export const filterOpen = signal<number | undefined>(undefined);
+export const segmentsOpen = signal(false);
+/** The figure that is being explained. */
+export const explained = signal<Metric | undefined>(undefined);
+
+/** The secret of the public link that this page is, if it is one. */
+const link = linkFrom(location.pathname);
+/** Whether this is a public link: reports only, and nothing can be changed. */
+export const isPublic = link !== undefined;
 
 export const site = computed<Site | undefined>(() => {
   const wanted = view.value.site;
@@ -53,7 +65,11 @@ const PAST_GAP_MS = 5_000;
 /** A page that nobody sees for so long lets go of its connection: a browser has few for one server. */
 const HIDDEN_MS = 5 * 60_000;
 
-const refresh = new Coalescer(load, () => (includesNow(view.value.period, today()) ? LIVE_GAP_MS : PAST_GAP_MS));
+/** Answers that take long are read from events: a dashboard must not keep the server busy with nothing else. */
+const REST = 4;
+let took = 0;
+
+const refresh = new Coalescer(load, () => Math.max(includesNow(view.value.period, today()) ? LIVE_GAP_MS : PAST_GAP_MS, REST * took));
 let live: LiveConnection | undefined;
 
 function changed(): void {
@@ -61,14 +77,22 @@ function changed(): void {
   refresh.request();
 }
 
-async function load(signal: AbortSignal): Promise<void> {
+/** What is asked for the view. */
+export function reportRequest(): ReportRequest | undefined {
   const current = site.value;
-  if (!current) return;
-  const { period, interval } = view.value;
+  const { period, interval, metric, filters, compare, weekdays } = view.value;
+  return current && { site: current, period, interval, metric, filters, compare, weekdays };
+}
+
+async function load(signal: AbortSignal): Promise<void> {
+  const request = reportRequest();
+  if (!request) return;
+  const began = performance.now();
   try {
-    const next = await fetchReport({ site: current, period, interval }, signal);
-    const known = seen.value || (next.totals.events ?? 0) > 0 || (await everSeen(current, signal));
+    const next = await fetchReport(request, signal);
+    const known = seen.value || (next.totals.visitors?.value ?? 0) > 0 || (await everSeen(request.site, signal));
     if (signal.aborted) return;
+    took = performance.now() - began;
     batch(() => {
       report.value = next;
       seen.value = known;
@@ -95,11 +119,12 @@ export async function start(): Promise<void> {
   addEventListener("hashchange", () => void enter());
   watchVisibility();
   followMinutes();
+  if (link !== undefined) api.useLink(link);
   await enter();
 }
 
 async function enter(): Promise<void> {
-  const token = tokenFrom(location.hash);
+  const token = isPublic ? undefined : tokenFrom(location.hash);
   if (token) {
     // Out of the address bar and of the history before anything else.
     history.replaceState(null, "", location.pathname + location.search);
@@ -153,13 +178,27 @@ function enterSite(): void {
     loading.value = true;
   });
   arrived = [];
+  void loadSegments();
   document.title = `${current.domain} · Wakeline`;
   refresh.restart();
   connect(current);
 }
 
+/** The site's saved segments; without them their ids are shown. */
+export async function loadSegments(): Promise<void> {
+  const current = site.value;
+  if (!current) return;
+  try {
+    const found = await api.segments(current.id);
+    if (site.value?.id === current.id) segments.value = found;
+  } catch {
+    segments.value = [];
+  }
+}
+
 function connect(to: Site): void {
   live?.close();
+  const source = isPublic ? (url: string) => new FetchSource(url, api.credentials()) : undefined;
   live = new LiveConnection(api.liveUrl(to.id), {
     onEvent: (event) => {
       arrived.push({ ...event, id: ++lastItem });
@@ -173,7 +212,7 @@ function connect(to: Site): void {
     onNow: (visitors) => (visitorsNow.value = visitors),
     onState: (state) => (connection.value = state),
     onLost: () => void checkSession(),
-  });
+  }, source);
   live.connect();
 }
 
@@ -187,7 +226,7 @@ async function checkSession(): Promise<void> {
 
 /** The server does not know the session any more. */
 export function sessionEnded(): void {
-  if (screen.value === "site") signedOut("Your session has ended.");
+  if (screen.value === "site") signedOut(isPublic ? "" : "Your session has ended.");
 }
 
 /** Events are shown a few times a second at most, however many come. */
@@ -228,7 +267,7 @@ function signedOut(why = ""): void {
   live = undefined;
   refresh.stop();
   batch(() => {
-    screen.value = "signed-out";
+    screen.value = isPublic ? "no-link" : "signed-out";
     signInError.value = why;
     report.value = undefined;
     sites.value = [];
@@ -237,7 +276,7 @@ function signedOut(why = ""): void {
 }
 
 /** Shows another view; `push` makes a step of the browser's history, `keep` leaves the address alone. */
-function show(next: View, address: "push" | "replace" | "keep"): void {
+export function show(next: View, address: "push" | "replace" | "keep"): void {
   const before = view.value;
   const siteBefore = site.value?.id;
   view.value = next;
@@ -248,46 +287,18 @@ function show(next: View, address: "push" | "replace" | "keep"): void {
   }
   if (screen.value !== "site") return;
   if (site.value?.id !== siteBefore) enterSite();
-  else if (before.period !== next.period || before.interval !== next.interval) {
+  else if (asksElse(before, next)) {
     loading.value = true;
     refresh.restart();
   }
 }
 
-/** Shows another page of the same site. */
-export function choosePage(next: Page): void {
-  if (next === page.value) return;
-  history.pushState(null, "", pathOf(next) + searchOf(view.value));
-  page.value = next;
-}
-
-export function chooseSite(domain: string): void {
-  if (domain !== site.value?.domain) show({ ...view.value, site: domain }, "push");
-}
-
-export function choosePeriod(period: Period): void {
-  show({ ...view.value, period, interval: "" }, "push");
-}
-
-export function shiftPeriod(by: -1 | 1): void {
-  const next = shift(view.value.period, by, today());
-  if (next) show({ ...view.value, period: next }, "push");
-}
-
-export function chooseMetric(metric: Metric): void {
-  show({ ...view.value, metric }, "replace");
-}
-
-/** The next of the steps that the period can be shown in. */
-export function nextInterval(): void {
-  const choices = intervals(view.value.period);
-  const at = choices.findIndex((each) => each === (report.value?.series.interval ?? view.value.interval));
-  const next = choices[(at + 1) % choices.length];
-  if (next && choices.length > 1) chooseInterval(next);
-}
-
-export function chooseInterval(interval: Interval): void {
-  show({ ...view.value, interval }, "replace");
+/** Whether another view needs other figures. */
+function asksElse(before: View, next: View): boolean {
+  const request = reportRequest();
+  const figures = report.value;
+  const sameQuestion = request && figures && figures.question === questionOf(request) && before.period === next.period;
+  return !sameQuestion || before.interval !== next.interval || !(next.metric in figures.series.values);
 }
 
 export function chooseTheme(next: Theme): void {

@@ -3,7 +3,10 @@ export type Theme = "auto" | "light" | "dark";
 
 const KEY = "wakeline.theme";
 
+/** The one that the address asks for, as a page does that embeds this one, else the one chosen before. */
 export function storedTheme(): Theme {
+  const asked = new URLSearchParams(location.search).get("theme");
+  if (asked === "light" || asked === "dark") return asked;
   try {
     const value = localStorage.getItem(KEY);
     return value === "light" || value === "dark" ? value : "auto";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clock, duration, eventTypeName, fullNumber, localStamp, roughly, shortNumber } from "../src/format";
+import { changeText, clock, duration, eventTypeName, fullNumber, localStamp, moneyFull, moneyShort, percent, roughly, shortNumber } from "../src/format";
 
 const table = <T>(write: (value: T) => string, rows: readonly (readonly [T, string])[]) => {
   for (const [value, text] of rows) assert.equal(write(value), text, `of ${String(value)}`);
@@ -30,3 +30,17 @@ test("ages are rough", () => table(roughly, [[-5, "0s"], [12_400, "12s"], [240_0
 
 test("event types are words, however they are written", () =>
   table(eventTypeName, [["page_view", "Page view"], ["EVENT_TYPE_PAGE_VIEW", "Page view"], ["", "Unreadable"]]));
+
+test("small shares have a decimal", () => table(percent, [[0, "0%"], [3.44, "3.4%"], [9.96, "10%"], [57.3, "57%"]]));
+
+test("changes have a sign, and shares change by points", () => {
+  table((value: number) => changeText(value, false), [[12, "+12%"], [-3, "−3%"], [0, "0%"], [1250, "+1.3k%"]]);
+  table((value: number) => changeText(value, true), [[2.5, "+2.5 pt"], [-0.4, "−0.4 pt"]]);
+});
+
+test("money is short where it is much, and of any currency", () => {
+  assert.deepEqual([12.5, 999, 1234, 2_500_000].map((value) => moneyShort(value, "EUR")), ["€12.50", "€999.00", "€1.23K", "€2.5M"]);
+  assert.equal(moneyFull(1234.5, "USD"), "$1,234.50");
+  assert.equal(moneyFull(1234, "JPY"), "¥1,234");
+  assert.equal(moneyFull(5, "no code"), "5");
+});

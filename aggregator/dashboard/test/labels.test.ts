@@ -29,14 +29,16 @@ test("labels are short on the axis and complete elsewhere", () => {
   assert.equal(fullLabel("2026-03-01", "month"), "March 2026");
 });
 
+const METRICS = ["visitors", "visits", "pageviews", "events", "bounce_rate", "visit_duration"] as const;
+
 test("buckets without rows are zero up to now, and nothing after", () => {
   const answer = {
     results: [{ dimensions: [HOURS[0] ?? ""], metrics: [3, 4, 9, 12, 50, 61] }],
     meta: { time_labels: HOURS },
   };
-  const series = readSeries(answer, "2026-03-14 01:30:00", "hour");
+  const series = readSeries(answer, METRICS, "2026-03-14 01:30:00", "hour");
   assert.deepEqual(series.values.visitors, [3, 0, null]);
   assert.deepEqual(series.values.bounce_rate, [50, null, null], "an average of no visits is nothing");
   assert.equal(series.current, 1);
-  assert.equal(readSeries(answer, "2026-03-15 09:00:00", "hour").current, -1, "yesterday is complete");
+  assert.equal(readSeries(answer, METRICS, "2026-03-15 09:00:00", "hour").current, -1, "yesterday is complete");
 });

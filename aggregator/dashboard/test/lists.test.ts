@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
-import { countryName, fetchList, PANELS, readList } from "../src/lists";
+import type { Filter } from "../src/filters";
+import { fetchList, listQuery, listUnder, PANELS, readList, type ListRequest } from "../src/lists";
 
 const site = { id: 7, domain: "shop.example", timezone: "UTC", currency: "EUR" };
+const request = (change: Partial<ListRequest> = {}): ListRequest =>
+  ({ site, period: { key: "28d" }, filters: [], compare: "", weekdays: false, property: "", ...change });
+const is = (dimension: string, ...values: string[]): Filter => ({ operator: "is", dimension, values });
 const fetched = globalThis.fetch;
 let asked: Record<string, unknown>[] = [];
 
@@ -20,31 +24,52 @@ afterEach(() => {
 const lists = PANELS.flatMap((panel) => panel.lists);
 const named = (key: string) => lists.find((list) => list.key === key)!;
 
-test("a list asks for its own dimension, and for whole days where the period has none", async () => {
-  const answer = await fetchList(site, { key: "24h" }, named("source"), 9, new AbortController().signal);
+test("a list asks for its own dimension, under the view's filters", async () => {
+  const answer = await fetchList(request({ period: { key: "24h" }, filters: [is("visit:country", "DE")] }), named("source"), 9, new AbortController().signal);
   assert.deepEqual(asked, [
     {
-      site_id: 7, metrics: ["visitors", "visits", "bounce_rate"], date_range: "day", dimensions: ["visit:source"],
-      include: { total_rows: true }, pagination: { limit: 9, offset: 0 },
+      site_id: 7, metrics: ["visitors", "visits", "bounce_rate"], date_range: "24h", dimensions: ["visit:source"],
+      filters: [["is", "visit:country", ["DE"]]], include: { total_rows: true }, pagination: { limit: 9, offset: 0 },
     },
   ]);
   assert.deepEqual(answer, {
-    site: 7, list: "source", period: { key: "24h" }, rowsPeriod: { key: "day" }, rows: [{ label: "Google", figures: [4, 5, 50] }], total: 12,
+    site: 7, list: "source", dimension: "visit:source", columns: named("source").columns, currency: "EUR",
+    rows: [{ value: "Google", label: "Google", figures: [4, 5, 50] }], total: 12,
   });
 });
 
-test("values that are missing are said in words", () => {
-  const label = (key: string) => readList({ results: [{ dimensions: ["(not set)"], metrics: [1] }], meta: {} }, named(key)).rows[0]?.label;
-  assert.deepEqual(["country", "utm_campaign", "entry_page", "os"].map(label), ["Unknown", "No campaign", "No page viewed", "Unknown"]);
+test("a list of some events asks for these, and a search for what has the text in it", () => {
+  const { columns } = named("outbound");
+  const query = listQuery(request(), named("outbound"), { columns, search: "a.ex", order: ["events", "asc"], limit: 100, offset: 100 });
+  assert.deepEqual(query.filters, [
+    ["is", "event:name", ["outbound_click", "Outbound Link: Click"]], ["contains", "event:props:url", ["a.ex"], { case_sensitive: false }],
+  ]);
+  assert.deepEqual([query.order_by, query.pagination], [[["events", "asc"]], { limit: 100, offset: 100 }]);
 });
 
-test("countries are written out, and what is none stays as it is", () =>
-  assert.deepEqual(["DE", "JP", "(other)", "(not set)"].map(countryName), ["Germany", "Japan", "(other)", "Unknown"]));
+test("once there is one browser its versions are told", () => {
+  const one = listUnder(named("browser"), [is("visit:browser", "Firefox")], "");
+  assert.equal(one.dimension, "visit:browser_version");
+  assert.equal(listUnder(named("browser"), [is("visit:browser", "Firefox", "Chrome")], "").dimension, "visit:browser");
+});
 
-test("keys are unique, and of visits are asked only what their rows tell", () => {
+test("among goals lists tell of conversions, and the list of properties of the property chosen", () => {
+  const goals = listUnder(named("source"), [is("event:goal", "order")], "");
+  assert.deepEqual(goals.columns.map(({ metric }) => metric), ["visitors", "group_conversion_rate"]);
+  assert.equal(listUnder(named("property"), [], "plan").dimension, "event:props:plan");
+  assert.equal(listUnder(named("property"), [], "").dimension, "");
+});
+
+test("rows keep what to filter by and tell their change", () => {
+  const { rows } = readList({ results: [{ dimensions: ["DE"], metrics: [4, { value: 2.5, currency: "EUR" }, null], comparison: { metrics: [2, 0, null], change: [100, 100, null] } }], meta: {} }, "visit:country");
+  assert.deepEqual(rows, [{ value: "DE", label: "Germany", figures: [4, 2.5, null], change: [100, null, null] }]);
+});
+
+test("keys are unique, and figures of visits are not asked by what visits have several of", () => {
   assert.equal(new Set(lists.map(({ key }) => key)).size, lists.length);
-  for (const { dimension, columns } of lists) {
+  for (const { dimension, columns, further = [] } of lists) {
     assert.equal(columns[0]?.metric, "visitors", dimension);
-    if (dimension === "event:name") assert.ok(columns.every(({ metric }) => metric !== "bounce_rate"));
+    const ofVisits = [...columns, ...further].filter(({ metric }) => ["bounce_rate", "visit_duration", "views_per_visit"].includes(metric));
+    if (dimension.startsWith("event:") && dimension !== "event:page") assert.deepEqual(ofVisits, [], dimension);
   }
 });

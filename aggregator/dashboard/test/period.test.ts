@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { dateRange, includesNow, intervals, listsPeriod, periodFrom, periodName, PERIODS, shift, type Period } from "../src/period";
+import { dateRange, days, includesNow, intervals, periodFrom, periodName, PERIODS, shift, type Period } from "../src/period";
 
 const TODAY = "2026-03-14";
 const NOW = Date.parse("2026-03-14T10:20:30Z");
@@ -56,9 +56,10 @@ test("only a range that reaches today changes by what happens now", () => {
   assert.equal(includesNow(custom("2026-03-01", "2026-03-13"), TODAY), false);
 });
 
-test("pages are shown of whole days", () => {
-  assert.deepEqual(listsPeriod({ key: "realtime" }), { key: "day" });
-  assert.deepEqual(listsPeriod({ key: "28d" }), { key: "28d" });
+test("the last months are whole ones, and step by as many", () => {
+  assert.deepEqual(days({ key: "6mo" }, TODAY), ["2025-09-01", "2026-02-28"]);
+  assert.deepEqual(shift({ key: "12mo" }, -1, TODAY), custom("2024-03-01", "2025-02-28"));
+  assert.deepEqual(shift(custom("2024-03-01", "2025-02-28"), 1, TODAY), { key: "12mo" });
 });
 
 test("every period has steps, and its own letter", () => {

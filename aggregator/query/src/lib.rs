@@ -2,7 +2,7 @@
 //!
 //! A [`Request`] becomes a [`Question`] that makes sense, or an error that says which key is wrong, why, and what to do
 //! instead. With the [`Time`] it is about, [`rollup::plan`] says which rollup rows answer it exactly; every question is
-//! answered by a [`Scan`] over events. Both give [`Rows`], of which an [`Answer`] is made; the same question gets the same
+//! answered by a [`Scan`] over events, some of which a [`Sample`] shows. Both give [`Rows`], of which an [`Answer`] is made; the same question gets the same
 //! answer either way.
 //!
 //! No I/O, no clock, no async: rows and events in, figures out. The shape is that of Plausible's Stats API v2, and more;
@@ -34,7 +34,7 @@ pub use question::{
     Pagination, Question, Request,
 };
 pub use range::{Bucket, Comparison, DateRange, Step};
-pub use scan::{Scan, SiteRules};
+pub use scan::{Sample, SampledEvent, Scan, SiteRules};
 pub use time::Time;
 
 /// What is wrong with a question, beginning with the key that is.

@@ -356,7 +356,12 @@ fn time_label(zone: &TimeZone, ms: i64) -> String {
 
 /// A range as two ISO 8601 times with the offsets that held: its first and its last second.
 pub(crate) fn iso(zone: &TimeZone, range: &Range<i64>) -> [String; 2] {
-    [range.start, range.end - 1000].map(|ms| format(zone, ms, "%Y-%m-%dT%H:%M:%S%:z"))
+    [range.start, range.end - 1000].map(|ms| iso_instant(zone, ms))
+}
+
+/// An instant as ISO 8601, to the second.
+pub(crate) fn iso_instant(zone: &TimeZone, ms: i64) -> String {
+    format(zone, ms, "%Y-%m-%dT%H:%M:%S%:z")
 }
 
 fn format(zone: &TimeZone, ms: i64, format: &str) -> String {

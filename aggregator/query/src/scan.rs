@@ -4,6 +4,7 @@
 //! and memory grows with the rows of the answer, not with the visitors.
 
 mod compile;
+mod sample;
 mod visits;
 
 use std::ops::Range;
@@ -30,6 +31,8 @@ use self::{
     compile::{Compiled, Keys, Moment},
     visits::{Days, Visit},
 };
+
+pub use self::sample::{Sample, SampledEvent};
 
 /// Midnights that a visit may cross, and one: so far around a range events decide what its visits are.
 const DAYS_AROUND: i64 = 3;
@@ -156,15 +159,13 @@ impl Scan {
 
     /// From when to when events are needed, in Unix milliseconds.
     pub fn reads(&self) -> Range<i64> {
-        let (zone, range) = (&self.time.zone, &self.time.range);
-        let first = day_window(zone, range.start) - DAYS_AROUND;
-        let end = day_window(zone, range.end - 1) + DAYS_AROUND + 1;
+        let around = around(&self.time);
         let start = if self.wants.history {
             i64::MIN
         } else {
-            start_of_day(zone, first)
+            around.start
         };
-        start..start_of_day(zone, end)
+        start..around.end
     }
 
     /// Counts the visitors of a batch, all of whose events in [`reads`](Self::reads) are in it; `texts` are those that it
@@ -235,20 +236,7 @@ impl Scan {
         let anchor = if self.wants.exits { last } else { first };
         let anchor = visit.counts.then(|| self.time.bucket(anchor)).flatten();
         let compiled = &self.compiled;
-        let mut deeds: Vec<bool> = Vec::with_capacity(compiled.deeds.len());
-        for deed in &compiled.deeds {
-            // One that asks for others, as a goal may, comes after them.
-            let done = visit.counted(batch).any(|at| {
-                let moment = Moment {
-                    batch,
-                    visit,
-                    deeds: &deeds,
-                    at,
-                };
-                compiled.holds(Some(deed), &moment)
-            });
-            deeds.push(done);
-        }
+        let deeds = compiled.deeds_of(batch, visit);
         let mut keys = Keys::default();
         for &at in visit.events {
             let bucket = self.time.bucket(batch.time_ms[at]);
@@ -377,6 +365,13 @@ impl Scan {
         }
         Rows::new(question, rows)
     }
+}
+
+/// A time with the days around it whose events decide what its visits are, in Unix milliseconds.
+fn around(Time { zone, range, .. }: &Time) -> Range<i64> {
+    let first = day_window(zone, range.start) - DAYS_AROUND;
+    let end = day_window(zone, range.end - 1) + DAYS_AROUND + 1;
+    start_of_day(zone, first)..start_of_day(zone, end)
 }
 
 /// What is known of the visitor whose visits are counted.

@@ -60,7 +60,32 @@ impl Member {
     }
 }
 
+/// Somebody who may read the reports of some sites, or of all: members, and who has a public link.
+pub(super) struct Viewer(pub(super) Member);
+
+impl Viewer {
+    /// Whether this is somebody unknown, with a public link.
+    pub(super) fn is_public(&self) -> bool {
+        self.0.0.link.is_some()
+    }
+}
+
 impl FromRequestParts<Shared> for Member {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {
+        let viewer = Viewer::from_request_parts(parts, state).await?;
+        if viewer.is_public() {
+            return Err(Problem::with(
+                Code::Forbidden,
+                "a public link reads reports, and nothing else",
+            ));
+        }
+        Ok(viewer.0)
+    }
+}
+
+impl FromRequestParts<Shared> for Viewer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {
@@ -69,7 +94,7 @@ impl FromRequestParts<Shared> for Member {
         if !parts.method.is_safe() && bearer(&parts.headers).is_none() {
             own_origin(&parts.headers)?;
         }
-        Ok(Self(caller))
+        Ok(Self(Member(caller)))
     }
 }
 
@@ -81,6 +106,9 @@ pub(super) fn caller(
 ) -> Result<Caller, Problem> {
     let now = (state.clock)();
     if let Some(token) = bearer(headers) {
+        if let Some(caller) = state.control.caller_by_link(token) {
+            return Ok(caller);
+        }
         return check_token(token, peer(extensions), state, now);
     }
     session(headers)

@@ -12,7 +12,7 @@ use wakeline_query::GoalRule;
 
 use super::{
     Shared,
-    auth::Member,
+    auth::{Member, Viewer},
     body::Body,
     manage::blocking,
     problem::{Problem, ProblemBody},
@@ -111,7 +111,7 @@ pub(super) async fn delete_goal(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A site's segments.
+/// A site's segments; by a public link without their filters.
 #[utoipa::path(
     get,
     path = "/api/v1/sites/{site}/segments",
@@ -122,17 +122,24 @@ pub(super) async fn delete_goal(
     )
 )]
 pub(super) async fn list_segments(
-    member: Member,
+    viewer: Viewer,
     State(state): State<Shared>,
     Path(site): Path<String>,
 ) -> Result<Json<Vec<SavedSegment>>, Problem> {
-    let site = member.site(&state, &site)?;
+    let site = viewer.0.site(&state, &site)?;
     let snapshot = state.control.snapshot();
     let segments = snapshot
         .segments
         .iter()
         .filter(|segment| segment.site == site);
-    Ok(Json(segments.cloned().collect()))
+    let mut segments: Vec<SavedSegment> = segments.cloned().collect();
+    if viewer.is_public() {
+        // Whoever has a link sees what a segment is called; what it is made of may be the site's own business.
+        segments
+            .iter_mut()
+            .for_each(|segment| segment.filters.clear());
+    }
+    Ok(Json(segments))
 }
 
 /// Makes a segment: filters that questions name by its id, as `["is", "segment", [id]]`.

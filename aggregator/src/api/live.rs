@@ -1,6 +1,6 @@
 //! `GET /api/v1/live?site=`: what happens on a site, as Server-Sent Events.
 //!
-//! - `event`: an event and its fate ([`LiveEvent`](crate::live::LiveEvent)).
+//! - `event`: an event and its fate ([`LiveEvent`](crate::live::LiveEvent)); not by a public link.
 //! - `changed`: figures changed, or messages were missed: ask again.
 //! - `now`: `{"visitors": n}`, those of the last five minutes: at first, after each `changed`, and every 10 s.
 //!
@@ -25,7 +25,7 @@ use tokio::{
 
 use super::{
     Shared,
-    auth::{self, Member},
+    auth::{self, Viewer},
     manage::OfSite,
     problem::{Code, Problem, ProblemBody},
     query,
@@ -51,14 +51,14 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
     )
 )]
 pub(super) async fn live(
-    member: Member,
+    viewer: Viewer,
     State(state): State<Shared>,
     headers: HeaderMap,
     extensions: Extensions,
     of: Result<Query<OfSite>, QueryRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let Query(of) = of.map_err(|_| OfSite::missing())?;
-    let site = member.site(&state, &of.site)?;
+    let site = viewer.0.site(&state, &of.site)?;
     let permit = state.streams.clone().try_acquire_owned().map_err(|_| {
         Problem::with(
             Code::Unavailable,
@@ -77,6 +77,7 @@ pub(super) async fn live(
         state,
         headers,
         extensions,
+        is_public: viewer.is_public(),
         _permit: permit,
     };
     listener.push_now().await;
@@ -99,6 +100,8 @@ struct Listener {
     /// What the caller showed when connecting.
     headers: HeaderMap,
     extensions: Extensions,
+    /// Single events are not for who has a public link.
+    is_public: bool,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -127,6 +130,7 @@ impl Listener {
                 biased;
                 () = shutdown.cancelled() => return None,
                 message = self.messages.recv() => match message.as_deref() {
+                    Ok(LiveMessage::Event(_)) if self.is_public => {}
                     Ok(LiveMessage::Event(event)) => self.push("event", event),
                     Ok(LiveMessage::Changed) | Err(broadcast::error::RecvError::Lagged(_)) => {
                         self.push("changed", &json!({}));

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::{
     Shared,
-    auth::{self, Admin, COOKIE, Member},
+    auth::{self, Admin, COOKIE, Member, Viewer},
     body::Body,
     problem::{Code, Problem, ProblemBody},
 };
@@ -104,8 +104,12 @@ pub(super) struct SessionInfo {
         (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn who(Member(caller): Member, State(state): State<Shared>) -> Json<SessionInfo> {
+pub(super) async fn who(
+    Viewer(Member(caller)): Viewer,
+    State(state): State<Shared>,
+) -> Json<SessionInfo> {
     let url = state.collector_url.as_deref();
+    let url = url.filter(|_| caller.link.is_none());
     Json(SessionInfo {
         caller,
         collector_url: url.map(|url| url.trim_end_matches('/').to_owned()),
@@ -130,8 +134,13 @@ fn cookie(value: &str, max_age_s: i64, headers: &HeaderMap) -> String {
         (status = "4XX", description = "What is wrong", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn list_sites(member: Member, State(state): State<Shared>) -> Json<Vec<Site>> {
-    Json(member.snapshot(&state).sites.clone())
+pub(super) async fn list_sites(viewer: Viewer, State(state): State<Shared>) -> Json<Vec<Site>> {
+    let mut sites = viewer.0.snapshot(&state).sites.clone();
+    if viewer.is_public() {
+        // Some are what other trackers take for keys.
+        sites.iter_mut().for_each(|site| site.aliases.clear());
+    }
+    Json(sites)
 }
 
 /// Makes a site with its keys.

@@ -6,6 +6,7 @@ mod body;
 mod definitions;
 mod document;
 mod ledger;
+mod links;
 mod live;
 mod manage;
 mod problem;
@@ -19,7 +20,7 @@ use axum::{
     Json, Router,
     extract::{Request, State},
     http::{HeaderName, HeaderValue, header},
-    middleware::{Next, from_fn},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use self::{
-    auth::{Member, Throttle},
+    auth::{Throttle, Viewer},
     body::JsonBytes,
     problem::{Code, Problem, ProblemBody},
 };
@@ -115,7 +116,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/api/v1/openapi.json", get(async || Json(document)))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
         .fallback(assets::assets)
-        .layer(from_fn(add_headers))
+        .layer(from_fn_with_state(shared.clone(), add_headers))
         .with_state(shared)
 }
 
@@ -134,6 +135,9 @@ fn routes() -> OpenApiRouter<Shared> {
             definitions::create_segment
         ))
         .routes(routes!(definitions::delete_segment))
+        .routes(routes!(links::list_links, links::create_link))
+        .routes(routes!(links::revoke_link))
+        .routes(routes!(query::sample::sample))
         .routes(routes!(manage::who, manage::sign_in, manage::sign_out))
         .routes(routes!(manage::list_sites, manage::create_site))
         .routes(routes!(manage::change_site))
@@ -163,7 +167,7 @@ fn routes() -> OpenApiRouter<Shared> {
     )
 )]
 async fn ask(
-    member: Member,
+    Viewer(member): Viewer,
     State(state): State<Shared>,
     JsonBytes(body): JsonBytes,
 ) -> Result<impl IntoResponse, Problem> {
@@ -179,7 +183,7 @@ async fn ask(
     Ok(Json(answer))
 }
 
-/// Nothing from elsewhere runs in the dashboard, and nobody frames it.
+/// Nothing from elsewhere runs in the dashboard, and nobody frames it but who a public link names.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     img-src 'self' data:; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
@@ -199,11 +203,16 @@ const HEADERS: [(HeaderName, &str); 6] = [
     ),
 ];
 
-async fn add_headers(request: Request, next: Next) -> Response {
+async fn add_headers(State(state): State<Shared>, request: Request, next: Next) -> Response {
+    let framed = links::framed(&state.control.snapshot(), request.uri().path());
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Some(policy) = framed {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        headers.remove(header::X_FRAME_OPTIONS);
     }
     // Figures and errors are not for caches; files say for themselves.
     headers

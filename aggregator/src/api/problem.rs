@@ -260,6 +260,7 @@ impl From<ControlError> for Problem {
             | ControlError::NoToken(_)
             | ControlError::NoGoal(_)
             | ControlError::NoSegment(_)
+            | ControlError::NoLink(_)
             | ControlError::NoRules(_) => Code::NotFound,
             ControlError::File(_)
             | ControlError::Store(_)

@@ -43,6 +43,9 @@ pub struct Caller {
     /// Ids of the sites that it is for; none: it may do everything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sites: Option<Vec<u64>>,
+    /// Id of the public link that was shown in the place of a token: it may read reports, and nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<u64>,
 }
 
 impl Caller {
@@ -51,6 +54,7 @@ impl Caller {
             token: token.id,
             name: token.name.clone(),
             sites: token.sites.clone(),
+            link: None,
         }
     }
 

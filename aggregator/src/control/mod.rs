@@ -8,6 +8,7 @@
 mod auth;
 mod definitions;
 mod generations;
+mod links;
 mod rules;
 mod schema;
 mod schemas;
@@ -32,6 +33,7 @@ use utoipa::ToSchema;
 pub use self::auth::{Caller, SESSION_LIFETIME_MS, Token};
 pub use self::definitions::{SavedGoal, SavedSegment};
 pub use self::generations::Generations;
+pub use self::links::Link;
 pub use self::rules::{AppId, Currency, Domain, InvalidSetting, SessionGap, Zone};
 pub use self::schemas::SchemaVersion;
 pub use self::site_rules::{
@@ -137,6 +139,8 @@ pub struct ControlSnapshot {
     pub goals: Vec<SavedGoal>,
     /// Ascending by id.
     pub segments: Vec<SavedSegment>,
+    /// Ascending by id.
+    pub links: Vec<Link>,
 }
 
 impl ControlSnapshot {
@@ -189,6 +193,12 @@ impl ControlSnapshot {
                 .segments
                 .iter()
                 .filter(|segment| sees(&segment.site))
+                .cloned()
+                .collect(),
+            links: self
+                .links
+                .iter()
+                .filter(|link| sees(&link.site))
                 .cloned()
                 .collect(),
         })
@@ -304,6 +314,9 @@ pub enum ControlError {
     /// No such goal.
     #[error("the site has no goal {0}")]
     NoGoal(u64),
+    /// No such public link.
+    #[error("the site has no link {0}")]
+    NoLink(u64),
     /// No such segment.
     #[error("the site has no segment {0}")]
     NoSegment(u64),
@@ -580,6 +593,7 @@ fn load_snapshot(db: &Connection) -> Result<ControlSnapshot, ControlError> {
         rules: site_rules::load(db)?,
         goals: definitions::load_goals(db)?,
         segments: definitions::load_segments(db)?,
+        links: links::load(db)?,
     })
 }
 

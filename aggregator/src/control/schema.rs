@@ -128,6 +128,18 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (key, app)
     ) STRICT;
 ",
+    "
+    CREATE TABLE links (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        site INTEGER NOT NULL REFERENCES sites (id),
+        name TEXT NOT NULL,
+        secret TEXT NOT NULL UNIQUE,
+        -- Origins with spaces between.
+        embed TEXT NOT NULL,
+        created_at INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER)),
+        UNIQUE (site, name)
+    ) STRICT;
+",
 ];
 
 /// Sets the connection up and runs the migrations that are due.

@@ -484,3 +484,51 @@ async fn every_example_of_the_documentation_is_answered() {
     }
     assert!(examples > 5, "{examples} examples");
 }
+
+#[tokio::test]
+async fn a_sample_shows_the_latest_of_the_events_that_a_figure_is_of() {
+    let server = Server::start("Europe/Berlin").await;
+    let channel = connect(server.aggregator.grpc_addr()).await;
+    push(&channel, 5, Spool::of(traffic()).blocks())
+        .await
+        .unwrap();
+    server.applied().await;
+    let filters = json!([
+        ["is", "event:name", ["order"]],
+        ["is", "visit:country", ["DE"]]
+    ]);
+    let counted = server
+        .query(json!({"metrics": ["events"], "date_range": "all", "filters": filters}))
+        .await;
+    let asked =
+        json!({"site_id": "shop.example", "date_range": "all", "filters": filters, "limit": 2});
+    let answer = server.post("/api/v1/events/sample", &asked).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let sample: Value = answer.json().await.unwrap();
+    assert_eq!(sample["matching"], counted["results"][0]["metrics"][0]);
+    let events = sample["events"].as_array().unwrap();
+    assert_eq!(events.len(), 2, "{sample}");
+    for event in events {
+        assert_eq!(
+            (&event["name"], &event["country"]),
+            (&json!("order"), &json!("DE"))
+        );
+        assert!(event["order"]["value"].is_number(), "{event}");
+    }
+    let time = |at: usize| events[at]["time"].as_str().unwrap();
+    assert!(
+        time(0) >= time(1) && time(0).ends_with("+02:00"),
+        "{sample}"
+    );
+
+    for wrong in [
+        json!({"site_id": 1, "date_range": "all", "limit": 0}),
+        json!({"site_id": 1, "date_range": "all", "limit": 101}),
+        json!({"site_id": 1, "date_range": "soon"}),
+        json!({"site_id": 1, "date_range": "all", "filters": [["is"]]}),
+        json!({"site_id": 1, "date_range": "all", "surprise": true}),
+    ] {
+        let refused = server.post("/api/v1/events/sample", &wrong).await;
+        problem(refused, StatusCode::BAD_REQUEST).await;
+    }
+}

@@ -11,7 +11,7 @@ use super::edge::{Spool, connect, push, visit};
 use super::http::Server;
 
 /// The next message of that name; how long it may take is bounded.
-async fn next(stream: &mut (impl Stream<Item = String> + Unpin), name: &str) -> Value {
+pub(crate) async fn next(stream: &mut (impl Stream<Item = String> + Unpin), name: &str) -> Value {
     let find = async {
         loop {
             let message = stream.next().await.expect("the stream goes on");
@@ -27,7 +27,7 @@ async fn next(stream: &mut (impl Stream<Item = String> + Unpin), name: &str) -> 
 }
 
 /// The messages of a stream of Server-Sent Events.
-fn messages(response: reqwest::Response) -> impl Stream<Item = String> + Unpin {
+pub(crate) fn messages(response: reqwest::Response) -> impl Stream<Item = String> + Unpin {
     let state = (Box::pin(response.bytes_stream()), String::new());
     Box::pin(futures_util::stream::unfold(
         state,

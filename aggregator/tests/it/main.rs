@@ -17,6 +17,7 @@ mod http;
 mod influx;
 mod ingest;
 mod ledger;
+mod links;
 mod live;
 mod query;
 mod rebuild;

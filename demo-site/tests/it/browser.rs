@@ -10,7 +10,7 @@ use wakeline_testbed::{Browser, Demo, eventually};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The six figures as the dashboard shows them: exact values are in the titles.
+/// The figures as the dashboard shows them: exact values are in the titles.
 async fn figures(dashboard: &Browser) -> anyhow::Result<BTreeMap<String, String>> {
     let shown = dashboard
         .run(
@@ -22,7 +22,7 @@ async fn figures(dashboard: &Browser) -> anyhow::Result<BTreeMap<String, String>
     Ok(serde_json::from_value(shown)?)
 }
 
-async fn shows(dashboard: &Browser, wanted: &[(&str, &str)]) -> anyhow::Result<()> {
+pub(super) async fn shows(dashboard: &Browser, wanted: &[(&str, &str)]) -> anyhow::Result<()> {
     let seen = std::cell::RefCell::new(BTreeMap::new());
     eventually("the dashboard's figures", LIMIT, || async {
         *seen.borrow_mut() = figures(dashboard).await?;

@@ -9,5 +9,6 @@ mod ledger;
 mod mobile;
 mod pages;
 mod real;
+mod reports;
 mod stores;
 mod tls;

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use wakeline_testbed::{Browser, Demo, eventually, npm_project};
 
-const LIMIT: Duration = Duration::from_secs(30);
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
 
 /// Sends an event of the site with the public key, and gives what was refused.
-async fn send(demo: &Demo, event: &Value) -> anyhow::Result<Vec<Value>> {
+pub(super) async fn send(demo: &Demo, event: &Value) -> anyhow::Result<Vec<Value>> {
     let answer = reqwest::Client::new()
         .post(format!("{}w/1/events", demo.shop))
         .bearer_auth(&demo.write_key)
@@ -25,7 +25,7 @@ async fn send(demo: &Demo, event: &Value) -> anyhow::Result<Vec<Value>> {
 }
 
 /// A dashboard, signed in, on the page that the top bar's link of that name leads to.
-async fn open(demo: &Demo, name: &str) -> anyhow::Result<Browser> {
+pub(super) async fn open(demo: &Demo, name: &str) -> anyhow::Result<Browser> {
     let dashboard = Browser::start(1280, 900).await?;
     dashboard.page.goto(&demo.dashboard).await?;
     let link = dashboard
@@ -38,7 +38,7 @@ async fn open(demo: &Demo, name: &str) -> anyhow::Result<Browser> {
     Ok(dashboard)
 }
 
-async fn says(dashboard: &Browser, wanted: &str) -> anyhow::Result<()> {
+pub(super) async fn says(dashboard: &Browser, wanted: &str) -> anyhow::Result<()> {
     let seen = std::cell::RefCell::new(String::new());
     eventually(wanted, LIMIT, || async {
         *seen.borrow_mut() = dashboard.text().await?;
@@ -49,7 +49,7 @@ async fn says(dashboard: &Browser, wanted: &str) -> anyhow::Result<()> {
 }
 
 /// Clicks the button that reads so, once it is there and can be clicked.
-async fn press(dashboard: &Browser, text: &str) -> anyhow::Result<()> {
+pub(super) async fn press(dashboard: &Browser, text: &str) -> anyhow::Result<()> {
     let script = format!(
         "const button = [...document.querySelectorAll('button')].find((each) => each.innerText.trim() === {} && !each.disabled);
         button?.click(); return Boolean(button)",
@@ -62,7 +62,7 @@ async fn press(dashboard: &Browser, text: &str) -> anyhow::Result<()> {
 }
 
 /// No violation of WCAG 2.2 A and AA that axe can find.
-async fn has_no_barriers(dashboard: &Browser) -> anyhow::Result<()> {
+pub(super) async fn has_no_barriers(dashboard: &Browser) -> anyhow::Result<()> {
     let axe = npm_project(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/axe"))?;
     let script = std::fs::read_to_string(axe.path().join("node_modules/axe-core/axe.min.js"))?;
     dashboard.run(&script).await?;

@@ -1,6 +1,6 @@
 import { screen } from "../state";
 import { Dashboard } from "./dashboard";
-import { NoSites } from "./install";
+import { NoLink, NoSites } from "./install";
 import { Mark } from "./icons";
 import { SignIn } from "./sign-in";
 
@@ -16,6 +16,8 @@ export function App() {
       return <SignIn />;
     case "no-sites":
       return <NoSites />;
+    case "no-link":
+      return <NoLink />;
     case "site":
       return <Dashboard />;
   }

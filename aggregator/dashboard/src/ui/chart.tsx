@@ -4,16 +4,18 @@ import uPlot from "uplot";
 import { axisLabel, fullLabel } from "../labels";
 import { METRIC_INFO, type Metric } from "../metrics";
 import type { Interval } from "../period";
-import type { Series } from "../report";
+import { changeText } from "../format";
+import type { Report, Series } from "../report";
 import { useDark } from "./topbar";
 
 interface ChartProps {
-  readonly series: Series;
+  readonly report: Report;
   readonly metric: Metric;
   readonly description: string;
 }
 
-export function Chart({ series, metric, description }: ChartProps) {
+export function Chart({ report, metric, description }: ChartProps) {
+  const { series, currency } = report;
   const host = useRef<HTMLDivElement>(null);
   const drawing = useRef<Drawing | undefined>(undefined);
   const dark = useDark();
@@ -26,7 +28,7 @@ export function Chart({ series, metric, description }: ChartProps) {
     drawing.current = made;
     return () => made.destroy();
   }, [dark, bars]);
-  useEffect(() => drawing.current?.show(series, metric), [series, metric, dark, bars]);
+  useEffect(() => drawing.current?.show(series, metric, currency), [series, metric, currency, dark, bars]);
 
   return <div ref={host} class="chart-space chart" role="img" aria-label={description} />;
 }
@@ -41,6 +43,7 @@ class Drawing {
   readonly #resize: ResizeObserver;
   #series: Series | undefined;
   #metric: Metric = "visitors";
+  #currency = "";
 
   constructor(
     private readonly host: HTMLElement,
@@ -48,7 +51,7 @@ class Drawing {
   ) {
     this.#tip.className = "chart-tip";
     this.#now.className = "chart-now";
-        // A canvas knows no variables: the value is read from an element that has the colour.
+    // A canvas knows no variables: the value is read from an element that has the colour.
     const colour = (name: string) => {
       host.style.color = `var(${name})`;
       const value = getComputedStyle(host).color;
@@ -56,7 +59,8 @@ class Drawing {
       return value;
     };
     const line = colour("--accent");
-    const [from, to, surface, muted, grid] = ["--chart-fill", "--chart-fill-end", "--surface", "--muted", "--grid"].map(colour) as [string, string, string, string, string];
+    const [from, to, surface, muted, grid, other] = ["--chart-fill", "--chart-fill-end", "--surface", "--muted", "--grid", "--chart-other"]
+      .map(colour) as [string, string, string, string, string, string];
     const fill = (plot: uPlot) => {
       const gradient = plot.ctx.createLinearGradient(0, plot.bbox.top, 0, plot.bbox.top + plot.bbox.height);
       gradient.addColorStop(0, from);
@@ -82,7 +86,7 @@ class Drawing {
           x: { time: false, range: (_, first, last) => (bars ? [first - 0.5, last + 0.5] : first === last ? [first - 1, last + 1] : [first, last]) },
           y: { range: (_, __, highest) => [0, niceTop(highest, this.#metric)] },
         },
-        series: [{}, { ...common, ...paths }, { ...common, fill, dash: [4, 5] }],
+        series: [{}, { ...common, ...paths }, { ...common, fill, dash: [4, 5] }, { ...common, stroke: other, width: 1.5 }],
         axes: [
           {
             font, stroke: muted, size: 30, gap: 8,
@@ -95,12 +99,12 @@ class Drawing {
             gap: 8,
             grid: { stroke: grid, width: 1 }, ticks: { show: false },
             splits: (plot) => ySplits(plot.scales.y?.max ?? 1),
-            values: (_, splits) => splits.map((value) => METRIC_INFO[this.#metric].short(value).replace(/ 00[sm]$/, "")),
+            values: (_, splits) => splits.map((value) => METRIC_INFO[this.#metric].short(value, this.#currency).replace(/ 00[sm]$/, "")),
           },
         ],
         hooks: { setCursor: [(plot) => this.#point(plot)], draw: [(plot) => this.#mark(plot)] },
       },
-      [[], [], []],
+      [[], [], [], []],
       host,
     );
     this.#plot.over.append(this.#now, this.#tip);
@@ -108,10 +112,11 @@ class Drawing {
     this.#resize.observe(host);
   }
 
-  show(series: Series, metric: Metric): void {
+  show(series: Series, metric: Metric, currency: string): void {
     this.#series = series;
     this.#metric = metric;
-    const values = series.values[metric];
+    this.#currency = currency;
+    const values = series.values[metric] ?? series.labels.map(() => null);
     const whole: Column = [...values];
     const open: Column = values.map(() => null);
     // What is still filling is dashed, from the last complete bucket on.
@@ -122,7 +127,9 @@ class Drawing {
       const last = values.slice(0, current).findLastIndex((value) => value !== null);
       if (last >= 0) open[last] = values[last] ?? null;
     }
-    this.#plot.setData([values.map((_, at) => at), whole, open]);
+    // The other time may have fewer buckets, or more: what is beyond the end is left out.
+    const before = values.map((_, at) => series.before?.values[metric]?.[at] ?? null);
+    this.#plot.setData([values.map((_, at) => at), whole, open, before]);
   }
 
   destroy(): void {
@@ -156,7 +163,7 @@ class Drawing {
   /** The pulsing point of the bucket that is still filling. */
   #mark(plot: uPlot): void {
     const at = this.#series?.current ?? -1;
-    const value = this.#series?.values[this.#metric][at];
+    const value = this.#series?.values[this.#metric]?.[at];
     const shown = value !== null && value !== undefined && this.#series?.interval !== "minute";
     this.#now.hidden = !shown;
     if (shown) this.#now.style.transform = `translate(${plot.valToPos(at, "x")}px, ${plot.valToPos(value, "y")}px)`;
@@ -164,16 +171,27 @@ class Drawing {
 
   #point(plot: uPlot): void {
     const at = plot.cursor.idx;
-    const value = typeof at === "number" ? this.#series?.values[this.#metric][at] : undefined;
-    const label = typeof at === "number" ? this.#series?.labels[at] : undefined;
-    this.#tip.hidden = value === undefined || value === null || !label;
-    if (this.#tip.hidden || !this.#series || !label || typeof at !== "number") return;
-    const { name, full } = METRIC_INFO[this.#metric];
-    const strong = document.createElement("strong");
-    strong.textContent = `${full(value ?? 0)} ${name.toLowerCase()}`;
-    const when = document.createElement("span");
-    when.textContent = fullLabel(label, this.#series.interval) + (at === this.#series.current ? " · so far" : "");
-    this.#tip.replaceChildren(strong, when);
+    const series = this.#series;
+    const label = typeof at === "number" ? series?.labels[at] : undefined;
+    const value = typeof at === "number" ? (series?.values[this.#metric]?.[at] ?? null) : null;
+    const other = typeof at === "number" ? (series?.before?.values[this.#metric]?.[at] ?? null) : null;
+    this.#tip.hidden = !label || (value === null && other === null);
+    if (this.#tip.hidden || !series || !label || typeof at !== "number") return;
+    const line = (kind: "strong" | "span", text: string) => Object.assign(document.createElement(kind), { textContent: text });
+    const { full, share } = METRIC_INFO[this.#metric];
+    const lines: HTMLElement[] = [];
+    const open = at === series.current;
+    if (value !== null) {
+      lines.push(line("strong", full(value, this.#currency)));
+      lines.push(line("span", fullLabel(label, series.interval) + (open ? " · so far" : "")));
+    }
+    const otherLabel = series.before?.labels[at];
+    if (other !== null && otherLabel) {
+      // A bucket that is not over has nothing fair to be compared with.
+      const change = value === null || open || other === 0 ? "" : ` (${changeText(share ? value - other : (100 * (value - other)) / other, share === true)})`;
+      lines.push(line("span", `${fullLabel(otherLabel, series.interval)}: ${full(other, this.#currency)}${change}`));
+    }
+    this.#tip.replaceChildren(...lines);
     const x = plot.valToPos(at, "x");
     const width = this.#tip.offsetWidth;
     const left = x + 14 + width > plot.over.clientWidth ? x - 14 - width : x + 14;
@@ -184,8 +202,8 @@ class Drawing {
 /** The top of the scale: a round number a little above the highest value, in four equal steps. */
 function niceTop(highest: number | null, metric: Metric): number {
   const value = highest ?? 0;
-  if (metric === "bounce_rate") return 100;
-  if (metric === "visit_duration") {
+  if (metric === "bounce_rate" || metric === "scroll_depth") return 100;
+  if (metric === "visit_duration" || metric === "time_on_page") {
     const step = [1, 5, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200].find((each) => each * 4 >= value);
     return 4 * (step ?? Math.ceil(value / 4 / 3600) * 3600);
   }

@@ -3,8 +3,9 @@ import * as api from "../api";
 import { exportNotice } from "../export";
 import { fullNumber } from "../format";
 import { panels } from "../panels";
-import { page, report, reportError, retry, seen, site, visitorsNow } from "../state";
+import { explained, filterOpen, isPublic, page, report, reportError, retry, seen, segmentsOpen, site, view, visitorsNow } from "../state";
 import { ChartPanel } from "./chart-panel";
+import { ComparisonMenu, FilterButton, Pills, SegmentsMenu } from "./filter-bar";
 import { Help } from "./help";
 import { FirstEvent, Install } from "./install";
 import { lazy } from "./lazy";
@@ -12,43 +13,63 @@ import { ListPanel } from "./list-panel";
 import { CustomRange, PeriodPicker } from "./period-picker";
 import { EventStream } from "./stream";
 import { TopBar } from "./topbar";
+import { Trending } from "./trending";
 
 const LedgerPage = lazy(() => import("./ledger/page"));
 const GoalsPage = lazy(() => import("./goals/page"));
 const RulesPage = lazy(() => import("./rules/page"));
+const SharingPage = lazy(() => import("./sharing/page"));
+const Details = lazy(() => import("./details"), true);
+const FilterDialog = lazy(() => import("./filter-dialog"), true);
+const SegmentsDialog = lazy(() => import("./segments-dialog"), true);
+const Explanation = lazy(() => import("./explanation"), true);
+
+const PAGES = { ledger: LedgerPage, goals: GoalsPage, rules: RulesPage, sharing: SharingPage, report: Report } as const;
 
 export function Dashboard() {
+  const Page = isPublic ? Report : PAGES[page.value];
   return (
     <>
       <a class="skip" href="#main">Skip to the figures</a>
       <TopBar />
-      <main id="main" class="page" tabIndex={-1}>
-        {page.value === "ledger" ? <LedgerPage /> : page.value === "rules" ? <RulesPage /> : page.value === "goals" ? <GoalsPage /> : <Report />}
-      </main>
+      <main id="main" class="page" tabIndex={-1}><Page /></main>
       <Help />
       <CustomRange />
+      {filterOpen.value !== undefined && <FilterDialog key={filterOpen.value} />}
+      {segmentsOpen.value && <SegmentsDialog />}
+      {explained.value && <Explanation key={explained.value} />}
+      {page.value === "report" && view.value.details && <Details key={view.value.details} />}
     </>
   );
 }
 
 function Report() {
   const current = site.value;
+  const realtime = view.value.period.key === "realtime";
   return (
     <>
       <div class="toolbar">
         <VisitorsNow />
-        {seen.value !== false && <PeriodPicker />}
+        {seen.value !== false && (
+          <div class="tools">
+            <FilterButton />
+            <SegmentsMenu />
+            <ComparisonMenu />
+            <PeriodPicker />
+          </div>
+        )}
       </div>
+      <Pills />
       {reportError.value && (
         <div class="banner" role="alert">
           <p><strong>The figures are not up to date.</strong> {reportError.value}</p>
           <button type="button" class="button" onClick={retry}>Try again</button>
         </div>
       )}
-      <Export />
+      {!isPublic && <Export />}
       <FirstEvent />
       {current && seen.value === false && report.value ? (
-        <Install site={current} />
+        isPublic ? <p class="nothing">Nothing has happened on {current.domain} yet.</p> : <Install site={current} />
       ) : (
         <>
           <h1 class="visually-hidden">{current?.domain}</h1>
@@ -56,8 +77,10 @@ function Report() {
         </>
       )}
       <div class="columns">
+        {realtime && seen.value !== false && <Trending />}
+        {realtime && !isPublic && <EventStream />}
         {seen.value !== false && panels.map((panel) => <ListPanel key={panel.panel.key} state={panel} />)}
-        <EventStream />
+        {!realtime && !isPublic && <EventStream />}
       </div>
     </>
   );

@@ -4,10 +4,12 @@ import { Dialog } from "./dialog";
 
 const OTHERS = [
   ["← →", "Earlier or later period"],
+  ["X", "Compare, or no more"],
   ["I", "Steps of the chart"],
+  ["/", "Filter; in a dialog, search"],
+  ["Esc", "Close a dialog, else clear the filters"],
   ["1 – 9", "Switch site"],
   ["?", "This help"],
-  ["Esc", "Close a menu or dialog"],
 ] as const;
 
 export function Help() {

@@ -29,3 +29,9 @@ export const TableIcon = () => <Icon><rect x="2" y="3" width="12" height="10" rx
 export const ChartIcon = () => <Icon><path d="M2 12.5 6 7.8l3 2.4 5-6.2" /></Icon>;
 export const Copy = () => <Icon><rect x="5.5" y="5.5" width="8" height="8" rx="1.8" /><path d="M10.5 5.2V4A1.5 1.5 0 0 0 9 2.5H4A1.5 1.5 0 0 0 2.5 4v5A1.5 1.5 0 0 0 4 10.5h1.2" /></Icon>;
 export const Pause = () => <Icon><path d="M5.5 3.5v9M10.5 3.5v9" /></Icon>;
+export const FilterIcon = () => <Icon><path d="M2 3.5h12L9.5 8.8v3.7l-3 1.2V8.8Z" /></Icon>;
+export const Close = () => <Icon><path d="m4.5 4.5 7 7M11.5 4.5l-7 7" /></Icon>;
+export const Info = () => <Icon><circle cx="8" cy="8" r="6" /><path d="M8 7.3v3.4M8 5.2v.01" /></Icon>;
+export const Download = () => <Icon><path d="M8 2.5v7.3M4.8 6.9 8 10l3.2-3.1M2.8 13.3h10.4" /></Icon>;
+export const Bookmark = () => <Icon><path d="M4 2.5h8v11L8 10.8l-4 2.7Z" /></Icon>;
+export const Compare = () => <Icon><path d="M2 11.5 5.5 8 8 9.8l6-6.3" /><path d="M2 13.5h12" stroke-dasharray="1.5 2.5" /></Icon>;

@@ -2,7 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { keys, session, type Site } from "../api";
 import { eventTypeName, roughly } from "../format";
-import { firstEvent, leave, stream } from "../state";
+import { firstEvent, leave, signInError, stream } from "../state";
 import { Copy, Mark } from "./icons";
 
 export function NoSites() {
@@ -17,6 +17,20 @@ export function NoSites() {
           <button type="button" class="button primary" onClick={() => location.reload()}>Reload</button>
           <button type="button" class="button" onClick={() => void leave()}>Sign out</button>
         </div>
+      </div>
+    </main>
+  );
+}
+
+/** Shown to who has a public link that was revoked, or never was, or can't be asked for. */
+export function NoLink() {
+  const error = signInError.value;
+  return (
+    <main class="gate">
+      <div class="gate-card">
+        <Mark />
+        <h1>{error ? "The report can’t be shown" : "This link does not work any more"}</h1>
+        <p class="muted">{error || "It was revoked, or is not complete. Ask whoever gave it to you for another one."}</p>
       </div>
     </main>
   );

@@ -9,6 +9,8 @@ export interface Choice<T> {
   readonly shortcut?: string;
   /** Choices of different groups are set apart. */
   readonly group?: number;
+  /** Chosen or not, whatever else is chosen. */
+  readonly checked?: boolean;
 }
 
 interface MenuProps<T> {
@@ -77,11 +79,11 @@ export function Menu<T>({ label, choices, chosen, choose, children, align = "sta
       </button>
       {open && (
         <div ref={list} class={`menu-list menu-${align}`} role="menu" aria-label={label} onKeyDown={onKeyDown}>
-          {choices.map(({ value, name, shortcut, group }, index) => (
-            <button key={name} type="button" role="menuitemradio" aria-checked={value === chosen} tabIndex={-1}
+          {choices.map(({ value, name, shortcut, group, checked = value === chosen }, index) => (
+            <button key={String(value)} type="button" role="menuitemradio" aria-checked={checked} tabIndex={-1}
               class={index > 0 && group !== choices[index - 1]?.group ? "menu-item menu-next-group" : "menu-item"}
               onClick={() => pick(value)}>
-              <span class="menu-check">{value === chosen && <Check />}</span>
+              <span class="menu-check">{checked && <Check />}</span>
               <span class="menu-name">{name}</span>
               {shortcut && <kbd aria-hidden="true">{shortcut}</kbd>}
             </button>

@@ -1,6 +1,7 @@
 import { useRef } from "preact/hooks";
 import { days, PERIODS, periodName, shift } from "../period";
-import { choosePeriod, customRangeOpen, shiftPeriod, today, view } from "../state";
+import { choosePeriod, shiftPeriod } from "../navigate";
+import { customRangeOpen, today, view } from "../state";
 import { Dialog } from "./dialog";
 import { Calendar, Left, Right } from "./icons";
 import { Menu } from "./menu";

@@ -1,5 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
-import { choosePage, chooseSite, chooseTheme, connection, helpOpen, leave, page, site, sites, theme, view } from "../state";
+import { choosePage, choosePeriod, chooseSite } from "../navigate";
+import { chooseTheme, connection, helpOpen, isPublic, leave, page, site, sites, theme, view } from "../state";
 import { pathOf, searchOf, type Page } from "../url";
 import { Keyboard, Mark, Moon, SignOutIcon, Sun } from "./icons";
 import { Menu } from "./menu";
@@ -10,11 +11,15 @@ export function TopBar() {
     <header class="topbar">
       <div class="topbar-inner">
         <span class="brand"><Mark /><span class="brand-name">Wakeline</span></span>
-        <Menu label={`Site: ${current?.domain ?? ""}`} chosen={current?.domain ?? ""} choose={chooseSite}
-          choices={sites.value.map(({ domain }, index) => ({ value: domain, name: domain, ...(index < 9 && { shortcut: String(index + 1) }) }))}>
-          <span class="site-name">{current?.domain}</span>
-        </Menu>
-        <Pages />
+        {isPublic ? <span class="site-name">{current?.domain}</span> : (
+          <>
+            <Menu label={`Site: ${current?.domain ?? ""}`} chosen={current?.domain ?? ""} choose={chooseSite}
+              choices={sites.value.map(({ domain }, index) => ({ value: domain, name: domain, ...(index < 9 && { shortcut: String(index + 1) }) }))}>
+              <span class="site-name">{current?.domain}</span>
+            </Menu>
+            <Pages />
+          </>
+        )}
         <span class="spacer" />
         <ConnectionState />
         <ThemeButton />
@@ -22,25 +27,42 @@ export function TopBar() {
           onClick={() => (helpOpen.value = true)}>
           <Keyboard />
         </button>
-        <button type="button" class="button icon-only" aria-label="Sign out" title="Sign out" onClick={() => void leave()}>
-          <SignOutIcon />
-        </button>
+        {!isPublic && (
+          <button type="button" class="button icon-only" aria-label="Sign out" title="Sign out" onClick={() => void leave()}>
+            <SignOutIcon />
+          </button>
+        )}
       </div>
     </header>
   );
 }
 
+/** Others open a tab or a window, as ever. */
+const isPlain = (event: MouseEvent): boolean => event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey;
+
 function Pages() {
-  const link = (to: Page, name: string) => (
-    <a href={pathOf(to) + searchOf(view.value)} aria-current={page.value === to ? "page" : undefined}
+  const now = page.value === "report" && view.value.period.key === "realtime";
+  const link = (name: string, url: string, current: boolean, go: () => void) => (
+    <a href={url} aria-current={current ? "page" : undefined}
       onClick={(event) => {
-        // Others open a tab or a window, as ever.
-        if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return;
+        if (!isPlain(event)) return;
         event.preventDefault();
-        choosePage(to);
+        go();
       }}>{name}</a>
   );
-  return <nav class="nav" aria-label="Pages">{link("report", "Report")}{link("goals", "Goals")}{link("ledger", "Ledger")}{link("rules", "Rules")}</nav>;
+  const to = (target: Page, name: string) => link(name, pathOf(target) + searchOf(view.value), page.value === target, () => choosePage(target));
+  const period = (key: "day" | "realtime") => () => {
+    choosePage("report");
+    if ((view.value.period.key === "realtime") !== (key === "realtime")) choosePeriod({ key });
+  };
+  const report = (key: "day" | "realtime") => pathOf("report") + searchOf({ ...view.value, period: { key }, interval: "" });
+  return (
+    <nav class="nav" aria-label="Pages">
+      {link("Report", now ? report("day") : pathOf("report") + searchOf(view.value), page.value === "report" && !now, period("day"))}
+      {link("Realtime", report("realtime"), now, period("realtime"))}
+      {to("goals", "Goals")}{to("ledger", "Ledger")}{to("rules", "Rules")}{to("sharing", "Sharing")}
+    </nav>
+  );
 }
 
 const STATES = {

@@ -157,7 +157,7 @@ impl Compiled {
         let shared = question.dimensions.iter().filter(|by| is_shared(by));
         let base_rows = words.columns(shared, &allowed);
         if question.asks(crate::metric::Metric::is_of_visits) {
-            words.column(&Field::Page);
+            words.compiled.column(&Field::Page);
         }
         compiled.page = compiled
             .fields
@@ -192,6 +192,34 @@ impl Compiled {
         for column in all.into_iter().flat_map(|columns| &mut columns.all) {
             column.learn(new, &mut self.labels);
         }
+    }
+
+    /// The column of a field, a new one if need be.
+    pub(super) fn column(&mut self, field: &Field) -> usize {
+        let known = self.fields.iter().position(|known| known == field);
+        known.unwrap_or_else(|| {
+            self.fields.push(field.clone());
+            self.fields.len() - 1
+        })
+    }
+
+    /// Which deeds a visit has done.
+    pub(super) fn deeds_of(&self, batch: &Batch, visit: &Visit<'_>) -> Vec<bool> {
+        let mut deeds: Vec<bool> = Vec::with_capacity(self.deeds.len());
+        for deed in &self.deeds {
+            // One that asks for others, as a goal may, comes after them.
+            let done = visit.counted(batch).any(|at| {
+                let moment = Moment {
+                    batch,
+                    visit,
+                    deeds: &deeds,
+                    at,
+                };
+                self.holds(Some(deed), &moment)
+            });
+            deeds.push(done);
+        }
+        deeds
     }
 
     /// Whether a condition holds; without one, it does.
@@ -373,23 +401,12 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn column(&mut self, field: &Field) -> usize {
-        let fields = &mut self.compiled.fields;
-        fields
-            .iter()
-            .position(|known| known == field)
-            .unwrap_or_else(|| {
-                fields.push(field.clone());
-                fields.len() - 1
-            })
-    }
-
     fn place(&mut self, property: &Property) -> Option<Place> {
         let (field, of) = property.field()?;
         if matches!(of, Of::Entry | Of::Exit) {
-            self.column(&Field::Page);
+            self.compiled.column(&Field::Page);
         }
-        let column = self.column(&field);
+        let column = self.compiled.column(&field);
         Some(Place { column, of })
     }
 
@@ -514,7 +531,7 @@ impl Compiler<'_> {
         }
         Goals {
             configured,
-            names: self.column(&Field::Name),
+            names: self.compiled.column(&Field::Name),
             labels: Vec::new(),
             taken: self.taken(),
             allowed: allowed.to_vec(),

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use wakeline_query::{
-    Answer, Circumstances, Definitions, Goal, GoalRule, Question, Rows, Scan, SiteRules, Time,
+    Answer, Circumstances, Definitions, Goal, GoalRule, Question, Rows, Sample, SampledEvent, Scan,
+    SiteRules, Time,
     rollup::{self, Plan},
 };
 
@@ -58,6 +59,28 @@ fn from_events(
         scan.add(batch, &texts).unwrap();
     }
     results(question, time, scan.finish(question))
+}
+
+/// The latest events of a question, at most so many, and how many there are.
+fn sampled(
+    question: &Question,
+    time: &Time,
+    history: &History,
+    definitions: &Definitions,
+    limit: usize,
+) -> (Vec<SampledEvent>, u64) {
+    let rules = SiteRules {
+        timezone: history.timezone(),
+        gap_ms: history.gap_ms,
+    };
+    let filters = definitions.filters(&question.filters).unwrap();
+    let time = time.clone();
+    let mut sample = Sample::new(question, definitions, &filters, time, rules, limit);
+    let (batches, texts) = batches(history, sample.fields(), &sample.reads());
+    for batch in &batches {
+        sample.add(batch, &texts);
+    }
+    sample.finish()
 }
 
 fn from_rollups(
@@ -171,6 +194,30 @@ proptest! {
             "filters": [["has_done", ["is", "event:goal", ["Paid"]]]],
         });
         check(&history, &[question], &mut Tally::default())?;
+    }
+
+    #[test]
+    fn a_sample_has_the_latest_of_the_events_that_are_counted(history in histories(), asked in question()) {
+        let mut events = json!({"site_id": 1, "metrics": ["events"]});
+        for key in ["date_range", "filters"] {
+            if let Some(value) = asked.get(key) {
+                events[key] = value.clone();
+            }
+        }
+        let Ok(question) = parse(&events, &history) else {
+            return Ok(());
+        };
+        let time = Time::of(&question, &history.timezone(), 0, None).unwrap();
+        let (goals, definitions) = (goals(), definitions());
+        let counted = Model::of(&history, &goals).results(&events);
+        let (all, matching) = sampled(&question, &time, &history, &definitions, usize::MAX);
+        prop_assert_eq!(&counted[&Vec::new()], &vec![json!(matching)], "{}", events);
+        prop_assert_eq!(all.len() as u64, matching);
+        let (some, matching_still) = sampled(&question, &time, &history, &definitions, 3);
+        prop_assert_eq!(matching_still, matching);
+        prop_assert_eq!(&some, &all[..all.len().min(3)]);
+        let times = all.iter().map(|event| json!(event)["time"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap());
+        prop_assert!(times.rev().is_sorted(), "the latest come first");
     }
 }
 

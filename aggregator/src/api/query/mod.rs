@@ -4,15 +4,18 @@
 //! is which, and how. `now` is a parameter: the same question, rows, events and `now` give the same answer.
 
 pub(super) mod older;
+pub(super) mod sample;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
+use tokio::sync::Semaphore;
 use wakeline_engine::{
     Dimension, Grain,
     window::{day_window, minute_window},
 };
 use wakeline_query::{
-    Circumstances, Definitions, Filter, QueryError, Question, Rows, Scan, SiteRules, Source, Time,
+    Batch, Circumstances, Definitions, Field, Filter, QueryError, Question, Rows, Scan, SiteRules,
+    Source, Texts, Time,
     rollup::{self, Plan},
 };
 
@@ -30,6 +33,9 @@ pub(super) type Answer = wakeline_query::Answer<Watermark>;
 
 /// Minutes that count as "now", this one included.
 const NOW_MINUTES: i64 = 5;
+/// Questions that read events at a time. The others wait where whoever goes away also leaves the queue: a dashboard that is
+/// asked for another view gives up what it asked for the last one.
+static READERS: Semaphore = Semaphore::const_new(2);
 /// Before the first day that anything can have happened on.
 const FIRST_DAY: i64 = -50_000;
 
@@ -203,36 +209,55 @@ impl Asked<'_> {
     }
 
     async fn of_events(&self, time: &Time) -> Result<Rows, AskError> {
-        // Where there is no state, there is no telling how far events count.
-        self.stores
-            .metrics
-            .totals(self.site.id, Grain::Minute, 0..0)
-            .await?;
-        let rules = SiteRules {
-            timezone: self.site.tz.clone(),
-            gap_ms: i64::from(self.site.session_gap_minutes) * 60_000,
-        };
         let scan = Scan::new(
             self.question,
             self.definitions,
             self.filters,
             time.clone(),
-            rules,
+            rules_of(self.site),
         );
-        let (events, site) = (Arc::clone(self.stores.events), self.site.id);
-        // Reading blocks, and counting takes a while.
-        let done = tokio::task::spawn_blocking(move || {
-            let mut scan = scan;
-            let (reads, fields) = (scan.reads(), scan.fields().to_vec());
-            events.read(site, &reads, &fields, &mut |batch, texts| {
-                scan.add(batch, texts)
-                    .map_err(|error| EventError::Limit(error.to_string()))
-            })?;
-            Ok::<_, EventError>(scan)
-        });
-        let scan = done.await.map_err(|_| EventError::Stopped)??;
+        let (reads, fields) = (scan.reads(), scan.fields().to_vec());
+        let scan = read_events(
+            self.stores,
+            self.site.id,
+            (reads, fields),
+            scan,
+            |scan, batch, texts| scan.add(batch, texts),
+        )
+        .await?;
         Ok(scan.finish(self.question))
     }
+}
+
+/// How a site cuts visits.
+fn rules_of(site: &Site) -> SiteRules {
+    SiteRules {
+        timezone: site.tz.clone(),
+        gap_ms: i64::from(site.session_gap_minutes) * 60_000,
+    }
+}
+
+/// Has `add` take the events of a time and fields into `reader`, and gives it back.
+async fn read_events<R: Send + 'static>(
+    stores: Stores<'_>,
+    site: u64,
+    (reads, fields): (Range<i64>, Vec<Field>),
+    mut reader: R,
+    add: fn(&mut R, &Batch, &Texts) -> Result<(), QueryError>,
+) -> Result<R, AskError> {
+    // Where there is no state, there is no telling how far events count.
+    stores.metrics.totals(site, Grain::Minute, 0..0).await?;
+    let turn = READERS.acquire().await.map_err(|_| EventError::Stopped)?;
+    let events = Arc::clone(stores.events);
+    // Reading blocks, and counting takes a while.
+    let done = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        events.read(site, &reads, &fields, &mut |batch, texts| {
+            add(&mut reader, batch, texts).map_err(|error| EventError::Limit(error.to_string()))
+        })?;
+        Ok::<_, EventError>(reader)
+    });
+    Ok(done.await.map_err(|_| EventError::Stopped)??)
 }
 
 #[cfg(test)]

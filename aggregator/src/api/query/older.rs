@@ -14,7 +14,7 @@ use self::words::{date_range, filters};
 use super::{AskError, Request, Stores, ask_parsed, visitors_now};
 use crate::api::{
     Shared,
-    auth::Member,
+    auth::{Member, Viewer},
     problem::{Code, Problem, ProblemBody},
 };
 
@@ -73,7 +73,7 @@ type Params = Result<Query<OlderQuery>, QueryRejection>;
     )
 )]
 pub(crate) async fn realtime_visitors(
-    member: Member,
+    Viewer(member): Viewer,
     State(state): State<Shared>,
     params: Params,
 ) -> Result<Json<i64>, Problem> {
@@ -95,7 +95,7 @@ pub(crate) async fn realtime_visitors(
     )
 )]
 pub(crate) async fn aggregate(
-    member: Member,
+    Viewer(member): Viewer,
     State(state): State<Shared>,
     params: Params,
 ) -> Result<Json<OlderAnswer>, Problem> {
@@ -131,7 +131,7 @@ pub(crate) async fn aggregate(
     )
 )]
 pub(crate) async fn timeseries(
-    member: Member,
+    Viewer(member): Viewer,
     State(state): State<Shared>,
     params: Params,
 ) -> Result<Json<OlderAnswer>, Problem> {
@@ -182,7 +182,7 @@ pub(crate) async fn timeseries(
     )
 )]
 pub(crate) async fn breakdown(
-    member: Member,
+    Viewer(member): Viewer,
     State(state): State<Shared>,
     params: Params,
 ) -> Result<Json<OlderAnswer>, Problem> {

@@ -28,7 +28,7 @@ function OfSite({ site: id }: { readonly site: number }) {
         { site_id: id, metrics: METRICS, date_range: "28d", dimensions: ["event:goal"], pagination: { limit: 500, offset: 0 } },
         new AbortController().signal,
       );
-      setFigures(new Map(results.map(({ dimensions, metrics }) => [dimensions[0] ?? "", metrics])));
+      setFigures(new Map(results.map(({ dimensions, metrics }) => [dimensions[0] ?? "", metrics.map(api.amount)])));
     } catch (error) {
       fail(error);
     }
