@@ -118,6 +118,7 @@ export async function start(): Promise<void> {
   // A token put into the address of a page that is open already.
   addEventListener("hashchange", () => void enter());
   watchVisibility();
+  watchLeaving();
   followMinutes();
   if (link !== undefined) api.useLink(link);
   await enter();
@@ -328,6 +329,12 @@ function watchVisibility(): void {
       released = false;
     }
   });
+}
+
+/** A page that the browser keeps to go back to would keep its connection, too, and a browser has few for one server. */
+function watchLeaving(): void {
+  addEventListener("pagehide", () => live?.close());
+  addEventListener("pageshow", ({ persisted }) => persisted && screen.value === "site" && live?.connect());
 }
 
 /** Time passes without events, too: buckets begin and days turn. */

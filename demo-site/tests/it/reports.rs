@@ -92,11 +92,11 @@ async fn list(dashboard: &Browser, panel: &str) -> anyhow::Result<Value> {
     dashboard.run(&script).await
 }
 
-async fn lists(dashboard: &Browser, panel: &str, wanted: Value) -> anyhow::Result<()> {
+async fn lists(dashboard: &Browser, panel: &str, wanted: &Value) -> anyhow::Result<()> {
     let seen = std::cell::RefCell::new(Value::Null);
     eventually("a list", LIMIT, || async {
         *seen.borrow_mut() = list(dashboard, panel).await?;
-        Ok((*seen.borrow() == wanted).then_some(()))
+        Ok((*seen.borrow() == *wanted).then_some(()))
     })
     .await
     .map_err(|error| error.context(format!("wanted {wanted}, seen {}", seen.borrow())))
@@ -122,7 +122,7 @@ async fn a_click_on_a_row_filters_everything_and_the_address_says_so() -> anyhow
     lists(
         &dashboard,
         "pages",
-        json!([["/sale", "2"], ["/p/lamp", "1"]]),
+        &json!([["/sale", "2"], ["/p/lamp", "1"]]),
     )
     .await?;
     is_whole_and_has_no_barriers(&dashboard).await?;
@@ -135,7 +135,7 @@ async fn a_click_on_a_row_filters_everything_and_the_address_says_so() -> anyhow
     lists(
         &dashboard,
         "behaviour",
-        json!([["pageview", "2"], ["order", "1"]]),
+        &json!([["pageview", "2"], ["order", "1"]]),
     )
     .await?;
     click(
@@ -308,13 +308,13 @@ async fn a_list_is_searched_and_a_figure_tells_where_it_comes_from() -> anyhow::
     lists(
         &dashboard,
         "behaviour",
-        json!([["(none)", "3"], ["pro", "1"]]),
+        &json!([["(none)", "3"], ["pro", "1"]]),
     )
     .await?;
     dashboard
         .run("history.replaceState(null, '', '?behaviour=not_found'); location.reload()")
         .await?;
-    lists(&dashboard, "behaviour", json!([["/attic", "1"]])).await?;
+    lists(&dashboard, "behaviour", &json!([["/attic", "1"]])).await?;
     dashboard.close().await
 }
 
@@ -431,7 +431,6 @@ async fn a_public_link_shows_the_report_as_it_happens_until_it_is_revoked() -> a
     says(&guest, "This link does not work any more").await?;
     guest.page.refresh().await?;
     says(&guest, "This link does not work any more").await?;
-    is_whole_and_has_no_barriers(&guest).await?;
     guest.close().await?;
     dashboard.close().await
 }
