@@ -3,6 +3,7 @@
 //! A running server answers on `DATA/admin.sock` (mode 0600): a line of JSON in, a line of JSON out. Without a server
 //! the command opens the folder itself.
 
+mod lake;
 mod request;
 mod socket;
 
@@ -19,14 +20,16 @@ use crate::control::{
     SiteRules, Zone,
 };
 use crate::generations::{Generations, Listed, RebuildError, Step};
+use crate::lake::LakeUnavailable;
 use crate::ledger::{Desk, LedgerError};
 use crate::metrics::MetricStore;
 use crate::preview::{PreviewError, PreviewRequest, Previewer};
 use crate::server::{StartError, now_ms};
 
 pub use self::request::{
-    AdminRequest, CreateGoal, CreateSite, DeadLetterRequest, GenerationRequest, GoalRequest,
-    KeyRequest, MadeSite, RebuildRequest, Replay, SetSite, SiteRequest, TokenRequest,
+    AdminRequest, CreateGoal, CreateSite, DeadLetterRequest, EraseVisitor, GenerationRequest,
+    GoalRequest, KeyRequest, LakeRequest, MadeSite, RebuildRequest, Replay, SetSite, SiteRequest,
+    TokenRequest,
 };
 pub(crate) use self::socket::AdminSocket;
 pub use self::socket::ask;
@@ -83,6 +86,9 @@ pub enum AdminError {
     /// Fates or dead letters could not be had.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The lake said no.
+    #[error(transparent)]
+    Lake(#[from] LakeUnavailable),
     /// There is nothing to ask about.
     #[error(
         "there is no folder {}: give the one of the server with --data, or make a site to begin with", .0.display()
@@ -106,10 +112,12 @@ pub fn execute(control: &Control, request: AdminRequest) -> Result<Value, AdminE
         }
         AdminRequest::Ledger(_)
         | AdminRequest::DeadLetter(_)
-        | AdminRequest::Rebuild(RebuildRequest::State)
+        | AdminRequest::Rebuild(RebuildRequest::State | RebuildRequest::Lake)
         | AdminRequest::Generation(_)
         | AdminRequest::Query { .. }
-        | AdminRequest::Replay(_) => Err(AdminError::NoState),
+        | AdminRequest::Replay(_)
+        | AdminRequest::Erase(_)
+        | AdminRequest::Lake(_) => Err(AdminError::NoState),
     }
 }
 
@@ -139,6 +147,9 @@ pub(crate) async fn carry_out(
         }
         AdminRequest::Generation(GenerationRequest::Switch { number }) => {
             Ok(json!(generations.go_back(Some(number), tell).await?))
+        }
+        request if self::lake::is_about(&request) => {
+            self::lake::carry_out(generations, request).await
         }
         AdminRequest::Site(SiteRequest::Rules {
             site,
@@ -249,11 +260,13 @@ fn goal(control: &Control, request: GoalRequest) -> Result<Value, AdminError> {
 pub(crate) const fn needs_state(request: &AdminRequest) -> bool {
     matches!(
         request,
-        AdminRequest::Rebuild(RebuildRequest::State)
+        AdminRequest::Rebuild(RebuildRequest::State | RebuildRequest::Lake)
             | AdminRequest::Replay(_)
             | AdminRequest::Generation(
                 GenerationRequest::Rollback | GenerationRequest::Switch { .. }
             )
+            | AdminRequest::Erase(_)
+            | AdminRequest::Lake(_)
             | AdminRequest::Ledger(_)
             | AdminRequest::DeadLetter(_)
             | AdminRequest::Query { .. }
@@ -264,7 +277,7 @@ pub(crate) const fn needs_state(request: &AdminRequest) -> bool {
     )
 }
 
-/// Whether `request` takes as long as the log is.
+/// Whether `request` may take as long as the log, or the lake, is.
 pub(crate) const fn is_long(request: &AdminRequest) -> bool {
     matches!(
         request,
@@ -273,6 +286,7 @@ pub(crate) const fn is_long(request: &AdminRequest) -> bool {
             | AdminRequest::Generation(
                 GenerationRequest::Rollback | GenerationRequest::Switch { .. }
             )
+            | AdminRequest::Erase(_)
     )
 }
 

@@ -2,6 +2,8 @@
 //!
 //! A [`Config`] that was loaded is valid. Whatever is wrong is reported at once, each error with its key.
 
+mod lake;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
@@ -9,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::{Table, Value};
+
+pub use self::lake::LakeConfig;
 
 /// Everything that can be configured. The annotated defaults are in `wakeline-aggregator.toml`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -34,6 +38,8 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// Figures in InfluxDB.
     pub metrics: MetricsConfig,
+    /// Every event as Parquet.
+    pub lake: LakeConfig,
 }
 
 /// Dashboard and API.
@@ -198,6 +204,7 @@ impl Default for Config {
             dead_letters: DeadLettersConfig::default(),
             ledger: LedgerConfig::default(),
             metrics: MetricsConfig::default(),
+            lake: LakeConfig::default(),
         }
     }
 }
@@ -438,6 +445,7 @@ impl Config {
             errors.push(key_error("state.ca", "only with rediss in state.url"));
         }
         errors.extend(self.check_metrics());
+        errors.extend(self.lake.check());
         if self.workers > 1024 {
             errors.push(key_error("workers", "from 0 to 1024"));
         }

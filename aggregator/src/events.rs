@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use wakeline_engine::{Id, Kind, country, country_code};
+use wakeline_lake::LakeError;
 use wakeline_proto::{lists, v1};
 use wakeline_query::{Batch, BatchEvent, Field, NO_SCROLL, Texts};
 
 use crate::config::QueryConfig;
+use crate::lake::FollowError;
 use crate::log::{EventLog, LogError, LogReader as _};
 use crate::metrics::MetricStore;
 use crate::process::{Decoder, Origin, report_name};
@@ -25,9 +27,15 @@ pub enum EventError {
     /// The log could not be read.
     #[error("read the log")]
     Log(#[from] LogError),
-    /// Blocks can't be decompressed.
-    #[error("make a decompressor")]
-    Decoder(#[source] std::io::Error),
+    /// There is no memory for a decompressor, or for a thread.
+    #[error("begin to read events")]
+    Start(#[source] std::io::Error),
+    /// The lake could not be read.
+    #[error("read the lake")]
+    Lake(#[from] LakeError),
+    /// What the lake does not have yet could not be read.
+    #[error("read what the lake does not have yet")]
+    Beyond(#[from] FollowError),
     /// The question needs more than it may.
     #[error("{0}")]
     Limit(String),
@@ -36,8 +44,24 @@ pub enum EventError {
     Stopped,
 }
 
+impl EventError {
+    pub(crate) fn memory(limits: &QueryConfig) -> Self {
+        Self::Limit(format!(
+            "the events of this date_range take more than {} bytes (query.max_memory_bytes): choose a shorter one",
+            limits.max_memory_bytes
+        ))
+    }
+
+    pub(crate) fn time(limits: &QueryConfig) -> Self {
+        Self::Limit(format!(
+            "reading took more than {} ms (query.max_time_ms)",
+            limits.max_time_ms
+        ))
+    }
+}
+
 /// Takes batches of whole visitors, and the texts that they and all batches before were made with.
-pub type EachBatch<'a> = dyn FnMut(&Batch, &Texts) -> Result<(), EventError> + 'a;
+pub type EachBatch<'a> = dyn FnMut(&Batch, &Texts) -> Result<(), EventError> + Send + 'a;
 
 /// Every event that counts, each once.
 ///
@@ -88,7 +112,7 @@ impl<L: EventLog> EventSource for LogEvents<L> {
         let deadline = Instant::now() + Duration::from_millis(self.limits.max_time_ms);
         let end = self.metrics.watermark().applied;
         let mut gathered = Gathered::new(fields);
-        let mut decoder = Decoder::new().map_err(EventError::Decoder)?;
+        let mut decoder = Decoder::new().map_err(EventError::Start)?;
         let mut highest: HashMap<(u64, u32), u64> = HashMap::new();
         let mut reader = self.log.reader(0);
         loop {
@@ -114,16 +138,10 @@ impl<L: EventLog> EventSource for LogEvents<L> {
                 }
             }
             if gathered.bytes() > self.limits.max_memory_bytes {
-                return Err(EventError::Limit(format!(
-                    "the events of this date_range take more than {} bytes (query.max_memory_bytes): choose a shorter one",
-                    self.limits.max_memory_bytes
-                )));
+                return Err(EventError::memory(&self.limits));
             }
             if Instant::now() > deadline {
-                return Err(EventError::Limit(format!(
-                    "reading took more than {} ms (query.max_time_ms)",
-                    self.limits.max_time_ms
-                )));
+                return Err(EventError::time(&self.limits));
             }
             if !more {
                 break;
@@ -214,15 +232,7 @@ impl<'a> Gathered<'a> {
         let mut batch = Batch::new(self.fields.len());
         for theirs in order.chunk_by(|a, b| self.of[*a] == self.of[*b]) {
             for &at in theirs {
-                let event = BatchEvent {
-                    time_ms: events.time_ms[at],
-                    id: events.id[at],
-                    kind: events.kind[at],
-                    engagement_ms: events.engagement_ms[at],
-                    scroll: events.scroll[at],
-                    order_value: events.order_value[at],
-                };
-                batch.push(&event, events.texts.iter().map(|column| column[at]));
+                batch.extend(events, at..at + 1);
             }
             batch.end_visitor();
         }
@@ -273,7 +283,7 @@ fn text_of<'a>(field: &Field, group: &'a v1::Group, event: &'a v1::Event) -> Cow
 }
 
 /// The value of a property as answers and filters write it.
-fn property_text(value: &v1::value::Kind) -> Cow<'_, str> {
+pub(crate) fn property_text(value: &v1::value::Kind) -> Cow<'_, str> {
     use v1::value::Kind;
     match value {
         Kind::Text(text) => Cow::Borrowed(text),

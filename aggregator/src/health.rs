@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::api::Health;
 use crate::generations::Generations;
 use crate::influx::MetricsReport;
+use crate::lake::LakeReport;
 use crate::log::SegmentEventLog;
 use crate::stats::Stats;
 
@@ -54,7 +55,14 @@ impl Health for ServerHealth {
         self.generations.export_report()
     }
 
+    fn lake(&self) -> Option<LakeReport> {
+        self.generations.lake_report()
+    }
+
     fn write_metrics(&self, out: &mut String) {
+        if let Some(lake) = self.lake() {
+            lake.write(out);
+        }
         write_export(out, &self.metrics());
         for (name, help, value) in self.stats.all() {
             write(out, "counter", &format!("{name}_total"), help.trim(), value);

@@ -203,6 +203,7 @@ impl Aggregator {
         let generations = Generations::open_folder(config.clone())?;
         let stop = HaltOnDrop(Some(Arc::clone(&generations)));
         generations.start().await?;
+        generations.start_lake()?;
 
         let grpc_server = grpc_server(&config.grpc)?;
         let grpc = listen(config.grpc.listen).await?;

@@ -62,6 +62,9 @@ pub enum LakeError {
         /// What is wrong with it.
         why: String,
     },
+    /// There is no thread to make or read a file.
+    #[error("start a thread")]
+    Thread(#[source] std::io::Error),
     /// A file can't be written.
     #[error("make a Parquet file")]
     Parquet(#[source] ParquetError),

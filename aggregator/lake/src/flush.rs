@@ -11,6 +11,8 @@ use crate::lake::Lake;
 use crate::manifest::{DataFile, Manifest, data_path};
 use crate::{LakeError, schema};
 
+/// How much others come first, from 0 (not at all) to 19.
+const NICENESS: i32 = 10;
 /// Records without a counted event after which the manifest is moved on, so that they are not read again.
 const QUIET_RECORDS: u64 = 8_192;
 
@@ -66,15 +68,23 @@ impl Lake {
     }
 }
 
-/// Does what takes long where it holds up nobody.
+/// Does what takes long where it holds up nobody: in a thread of low priority.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LakeError> + Send + 'static,
 ) -> Result<T, LakeError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(ended) => match ended.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_cancelled) => std::future::pending().await, // the runtime ends
+    let (done, result) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("lake files".to_owned());
+    let thread = thread.spawn(move || {
+        // Of this thread, on Linux. Where it is refused it runs like everything else.
+        let _ = rustix::process::setpriority_process(None, NICENESS);
+        let _ = done.send(work());
+    });
+    let thread = thread.map_err(LakeError::Thread)?;
+    match result.await {
+        Ok(result) => result,
+        Err(_gone) => match thread.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(()) => std::future::pending().await, // it sends before it ends
         },
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::LakeError;
 use crate::file::Keys;
 use crate::manifest::{Manifest, manifest_path, manifest_version};
+use crate::scan::Footers;
 use crate::store::Store;
 
 /// Rows that came lately are put together up to so many.
@@ -127,6 +128,7 @@ pub struct Lake {
     now: RwLock<Arc<Snapshot>>,
     /// Objects that no manifest names, and since when that is known, in ms.
     pub(crate) unnamed: Mutex<HashMap<String, i64>>,
+    pub(crate) footers: Footers,
 }
 
 impl Lake {
@@ -151,6 +153,7 @@ impl Lake {
             work: tokio::sync::Mutex::default(),
             now: RwLock::new(Arc::new(Snapshot::new(manifest))),
             unnamed: Mutex::default(),
+            footers: Footers::default(),
         })
     }
 

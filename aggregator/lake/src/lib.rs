@@ -17,6 +17,7 @@ mod lake;
 mod maintain;
 pub mod manifest;
 mod merge;
+mod scan;
 pub mod schema;
 mod store;
 
@@ -24,5 +25,6 @@ pub use error::LakeError;
 pub use lake::{Lake, Snapshot, Tail};
 pub use maintain::ErasedEvents;
 pub use manifest::Manifest;
+pub use scan::{Part, Scan, Wanted};
 pub use schema::{Event, Item, Rows};
 pub use store::{S3Options, Store};

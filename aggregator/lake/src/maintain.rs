@@ -1,6 +1,7 @@
 //! What is done to files that are there: merging small ones, erasing persons, letting old events go, removing what no
 //! manifest names.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
@@ -285,7 +286,8 @@ fn may_have(manifest: &Manifest, file: &DataFile, site: u64) -> bool {
     file.bucket == manifest.bucket(site) && (file.min_site..=file.max_site).contains(&site)
 }
 
-/// Files that are worth merging: those of the day and bucket with the most small ones.
+/// Files that are worth merging: of one day and bucket, about equally large, and as many as there are. So a row is written
+/// anew about as often as the number of its file's rows can be doubled, however the files came.
 fn choose(manifest: &Manifest) -> Option<Vec<DataFile>> {
     let newest = manifest.files.iter().map(|file| file.day).max()?;
     let mut parts: BTreeMap<(i32, u16), Vec<&DataFile>> = BTreeMap::new();
@@ -296,18 +298,31 @@ fn choose(manifest: &Manifest) -> Option<Vec<DataFile>> {
     }
     // Days that have ended hardly grow any more.
     let enough = |day: i32| if day + 1 < newest { 2 } else { MERGE_FILES };
-    let (_, mut files) = parts
+    let (_, files) = parts
         .into_iter()
+        .map(|(part, files)| (part, alike(files)))
         .filter(|((day, _), files)| files.len() >= enough(*day))
         .max_by_key(|(_, files)| files.len())?;
+    Some(files.into_iter().cloned().collect())
+}
+
+/// Of files the most none of which is more than twice as large as all smaller ones together.
+fn alike(mut files: Vec<&DataFile>) -> Vec<&DataFile> {
     files.sort_unstable_by_key(|file| (file.bytes, file.from));
-    let mut bytes = 0;
-    let chosen = files.into_iter().take(MERGE_AT_ONCE).take_while(|file| {
-        bytes += file.bytes;
-        bytes <= MERGE_BYTES
-    });
-    let chosen: Vec<DataFile> = chosen.cloned().collect();
-    (chosen.len() >= 2).then_some(chosen)
+    let alike = |first: usize| {
+        let mut bytes = 0;
+        let some = files[first..].iter().take(MERGE_AT_ONCE);
+        let some = some.take_while(|file| {
+            let fits = (bytes == 0 || file.bytes <= 2 * bytes) && bytes + file.bytes <= MERGE_BYTES;
+            bytes += file.bytes;
+            fits
+        });
+        first..first + some.count()
+    };
+    let most = (0..files.len())
+        .map(alike)
+        .max_by_key(|some| (some.len(), Reverse(some.start)));
+    most.map_or_else(Vec::new, |some| files[some].to_vec())
 }
 
 /// The rows of files as one file, without erased persons, and without events of sites before their first day.

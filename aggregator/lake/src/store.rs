@@ -1,6 +1,7 @@
 //! Where the lake's objects are: a folder, or an S3 bucket.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,6 +169,29 @@ impl Store {
             Err(Error::NotFound { .. }) => Ok(None),
             Err(source) => Err(failed("read", path, source)),
         }
+    }
+
+    /// Some ranges of an object that has to be there.
+    pub(crate) async fn ranges(
+        &self,
+        path: &str,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<Bytes>, LakeError> {
+        let found = self.objects.get_ranges(&Path::from(path), ranges).await;
+        let found = found.map_err(|source| match source {
+            Error::NotFound { .. } => LakeError::Missing {
+                path: path.to_owned(),
+            },
+            source => failed("read", path, source),
+        })?;
+        let mut lengths = ranges.iter().zip(&found);
+        if lengths.any(|(range, bytes)| range.end - range.start != bytes.len() as u64) {
+            return Err(LakeError::Foreign {
+                path: path.to_owned(),
+                why: "it is shorter than it was written".to_owned(),
+            });
+        }
+        Ok(found)
     }
 
     /// The objects below a folder.

@@ -1,6 +1,7 @@
 //! Events in columns, as whoever reads them hands them over.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use foldhash::fast::RandomState;
 use wakeline_engine::{Id, Kind, Money};
@@ -116,6 +117,22 @@ impl Batch {
         self.order_value.push(event.order_value);
         for (column, text) in self.texts.iter_mut().zip(texts) {
             column.push(text);
+        }
+    }
+
+    /// Adds events of another batch with the same fields, of the visitor whose events are being added.
+    pub fn extend(&mut self, from: &Self, events: Range<usize>) {
+        fn some<T: Copy>(to: &mut Vec<T>, from: &[T], events: &Range<usize>) {
+            to.extend_from_slice(&from[events.clone()]);
+        }
+        some(&mut self.time_ms, &from.time_ms, &events);
+        some(&mut self.id, &from.id, &events);
+        some(&mut self.kind, &from.kind, &events);
+        some(&mut self.engagement_ms, &from.engagement_ms, &events);
+        some(&mut self.scroll, &from.scroll, &events);
+        some(&mut self.order_value, &from.order_value, &events);
+        for (column, texts) in self.texts.iter_mut().zip(&from.texts) {
+            some(column, texts, &events);
         }
     }
 

@@ -44,6 +44,11 @@ pub enum AdminRequest {
     /// List the generations of state, and go back to the one before the last rebuild.
     #[command(subcommand)]
     Generation(GenerationRequest),
+    /// Remove all events of a visitor so far from the lake; those that come later but happened before are left out, too.
+    Erase(EraseVisitor),
+    /// Show the lake of all events, and say for how long it keeps them.
+    #[command(subcommand)]
+    Lake(LakeRequest),
 }
 
 /// A command about generations of state.
@@ -59,6 +64,37 @@ pub enum GenerationRequest {
     },
     /// Use the generation that was in use before, as `switch` does.
     Rollback,
+}
+
+/// Who is to be erased.
+#[derive(Clone, Debug, Serialize, Deserialize, Args)]
+#[serde(deny_unknown_fields)]
+pub struct EraseVisitor {
+    /// Id or domain of the site.
+    #[arg(long)]
+    pub site: String,
+    /// The visitor's id, as the client gave it.
+    #[arg(long, value_name = "ID")]
+    pub visitor: String,
+}
+
+/// A command about the lake.
+#[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "snake_case")]
+pub enum LakeRequest {
+    /// How it is.
+    Status,
+    /// List the files that are valid now, for who reads them with another program.
+    Files,
+    /// Keep events of a site for so many days, and no longer.
+    Retain {
+        /// Id or domain of the site.
+        #[arg(long)]
+        site: String,
+        /// Whole local days before today; 0: for ever.
+        #[arg(long)]
+        days: u32,
+    },
 }
 
 /// A command about refused events.
@@ -80,6 +116,8 @@ pub enum RebuildRequest {
     /// All figures in InfluxDB, from the state: under a new generation, which readers are told to read when it is complete.
     /// Needs a running server.
     Metrics,
+    /// The lake of all events, from the log. Queries see what is in it so far meanwhile.
+    Lake,
 }
 
 /// Where to replay from.

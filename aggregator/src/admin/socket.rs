@@ -240,6 +240,12 @@ async fn on_state(
             let started = generations.start().await;
             started.map_err(|error| AdminError::Open(Box::new(error)))?;
         }
+        if super::lake::is_about(request) {
+            let started = generations.start().await;
+            let started = started.and_then(|()| generations.start_lake());
+            started.map_err(|error| AdminError::Open(Box::new(error)))?;
+            generations.lake()?.ready().await?;
+        }
         let (desk, _) = server::ledger(config, &generations)
             .map_err(|error| AdminError::Open(Box::new(error)))?;
         carry_out(&generations, &desk, request.clone(), |step| {
@@ -248,7 +254,7 @@ async fn on_state(
         .await
     };
     let done = work.await;
-    if done.is_ok() && is_long(request) {
+    if done.is_ok() && is_long(request) && !super::lake::is_about(request) {
         // Nobody reads the old one.
         Arc::clone(&generations).remove_unused().await;
     }

@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     control::Control, events::EventSource, followers::Followers, influx::MetricsReport,
-    ledger::Desk, live::Live, metrics::MetricStore, preview::Previewer,
+    lake::LakeReport, ledger::Desk, live::Live, metrics::MetricStore, preview::Previewer,
 };
 
 /// How the server is, as far as HTTP tells.
@@ -46,6 +46,8 @@ pub trait Health: Send + Sync {
     fn lost_corrupt(&self) -> u64;
     /// How figures get where they are read.
     fn metrics(&self) -> MetricsReport;
+    /// How the lake is, if there is one.
+    fn lake(&self) -> Option<LakeReport>;
     /// Appends metrics in Prometheus' text format.
     fn write_metrics(&self, out: &mut String);
 }

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::query::AskError;
 use crate::{
     admin::AdminError,
+    causes::Causes,
     control::{ControlError, InvalidSetting},
     events::EventError,
     preview::PreviewError,
@@ -301,6 +302,10 @@ impl From<AskError> for Problem {
             AskError::NoSite(_) => Self::with(Code::NotFound, error.to_string()),
             AskError::Metrics(error) => error.into(),
             AskError::Events(EventError::Limit(why)) => Self::with(Code::OverBudget, why),
+            AskError::Events(EventError::Lake(error)) => {
+                tracing::error!(error = %Causes(&error), "read the lake");
+                Self::with(Code::Unavailable, error.to_string()).retry_after(5)
+            }
             AskError::Events(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "read events");
                 Self::new(Code::Unavailable).retry_after(1)

@@ -16,6 +16,7 @@ use super::{
     problem::{Code, Problem, ProblemBody},
 };
 use crate::influx::MetricsReport;
+use crate::lake::LakeReport;
 use crate::metrics::Watermark;
 
 /// The process answers.
@@ -37,10 +38,13 @@ pub(super) async fn healthz() -> &'static str {
 pub(super) async fn readyz(State(state): State<Shared>) -> Result<String, Problem> {
     match state.health.ready() {
         // Reports go on while InfluxDB is away: that is said, and is no reason to keep people from them.
-        Ok(()) => Ok(match state.health.metrics().write_trouble {
-            Some(why) => format!("ready\n{why}\n"),
-            None => "ready\n".to_owned(),
-        }),
+        Ok(()) => {
+            let lake = state.health.lake().and_then(|lake| lake.trouble);
+            let lake = lake.map(|why| format!("the lake: {why}"));
+            let troubles = [state.health.metrics().write_trouble, lake];
+            let troubles = troubles.into_iter().flatten();
+            Ok(troubles.fold("ready\n".to_owned(), |said, why| format!("{said}{why}\n")))
+        }
         Err(why) => Err(Problem::with(Code::Unavailable, why).retry_after(1)),
     }
 }
@@ -60,6 +64,9 @@ pub(super) struct Status {
     watermark: Watermark,
     /// How figures get where they are read.
     metrics: MetricsReport,
+    /// How the lake of all events is; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lake: Option<LakeReport>,
 }
 
 /// How the server and its stores are.
@@ -79,6 +86,7 @@ pub(super) async fn status(_: Admin, State(state): State<Shared>) -> Json<Status
         lost_corrupt: state.health.lost_corrupt(),
         watermark: state.metrics.watermark(),
         metrics: state.health.metrics(),
+        lake: state.health.lake(),
     })
 }
 

@@ -14,7 +14,7 @@ mod read;
 mod rebuild;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::health::Troubles;
 use crate::influx::{Exporting, Influx, MetricsReport, Pending, Sources};
+use crate::lake::{LakeReport, LakeService, LakeUnavailable};
 use crate::ledger::{DeadLetters, StateFates};
 use crate::live::Live;
 use crate::lock::FolderLock;
@@ -79,6 +80,8 @@ pub(crate) struct Generations {
     replaced: Mutex<HashMap<u32, Weak<Store>>>,
     /// What makes the generation in use from the log.
     processing: tokio::sync::Mutex<Option<Processing>>,
+    /// Every event as Parquet; `None` until it is started, and where there is none.
+    lake: OnceLock<Arc<LakeService>>,
     /// Held by whoever rebuilds.
     rebuilding: tokio::sync::Mutex<()>,
     failure: Mutex<Option<StartError>>,
@@ -166,6 +169,37 @@ impl Generations {
         self.watch_redis();
         tokio::spawn(Arc::clone(self).remove_unused());
         Ok(())
+    }
+
+    /// Begins to feed the lake, if there is to be one.
+    pub(crate) fn start_lake(self: &Arc<Self>) -> Result<(), StartError> {
+        if self.config.lake.enabled {
+            let stop = self.end.child_token();
+            let lake = LakeService::start(self, &self.config, stop, Arc::clone(&self.lock));
+            // It is started once.
+            let _ = self.lake.set(lake.map_err(StartError::Data)?);
+        }
+        Ok(())
+    }
+
+    /// The lake.
+    pub(crate) fn lake(&self) -> Result<&Arc<LakeService>, LakeUnavailable> {
+        self.lake.get().ok_or(LakeUnavailable::Off)
+    }
+
+    /// How the lake is, if there is one.
+    pub(crate) fn lake_report(&self) -> Option<LakeReport> {
+        self.lake.get().map(|lake| lake.report())
+    }
+
+    /// The random names of the log, and of this process.
+    pub(crate) fn names(&self) -> (&str, &str) {
+        (&self.owner.log, &self.owner.name)
+    }
+
+    /// The state in use, if it is there.
+    pub(crate) fn store(&self) -> Option<Arc<Store>> {
+        self.in_use().map(|in_use| Arc::clone(&in_use.store))
     }
 
     fn partitions(&self) -> u16 {
@@ -327,6 +361,9 @@ impl Generations {
 
     /// Finishes what was read from the log and makes it durable. `deadline` says to leave the rest to the next start.
     pub(crate) async fn stop(&self, deadline: tokio::time::Instant) {
+        if let Some(lake) = self.lake.get() {
+            lake.stop(deadline).await;
+        }
         self.end.cancel();
         if let Some(processing) = self.processing.lock().await.take() {
             processing.stop(tokio::time::sleep_until(deadline)).await;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,7 @@ impl Generations {
             in_use: RwLock::new(None),
             replaced: Mutex::default(),
             processing: tokio::sync::Mutex::new(None),
+            lake: OnceLock::new(),
             rebuilding: tokio::sync::Mutex::new(()),
             influx: Influx::open(&config)?,
             failure: Mutex::new(None),

@@ -8,6 +8,7 @@ use wakeline_engine::{Dimension, Grain, Row};
 
 use super::{Generations, InUse};
 use crate::events::{EventSource, LogEvents};
+use crate::lake::LakeEvents;
 use crate::ledger::{FateRow, FateStore};
 use crate::metrics::{MetricError, MetricStore, ValueRow, Watermark};
 
@@ -59,7 +60,9 @@ impl Generations {
     pub(crate) fn events(self: &Arc<Self>) -> Arc<dyn EventSource> {
         let log = self.log.clone();
         let metrics = Arc::clone(self) as Arc<dyn MetricStore>;
-        Arc::new(LogEvents::new(log, metrics, self.config.query.clone()))
+        let of_log = LogEvents::new(log, metrics, self.config.query.clone());
+        let limits = self.config.query.clone();
+        Arc::new(LakeEvents::new(Arc::clone(self), of_log, limits))
     }
 
     fn there(&self) -> Result<Arc<InUse>, MetricError> {

@@ -240,7 +240,7 @@ pub(crate) fn report_name(event: &v1::Event) -> Option<&str> {
 }
 
 /// A type that this version does not know is a custom one.
-pub(super) fn event_type(event: &v1::Event) -> EventType {
+pub(crate) fn event_type(event: &v1::Event) -> EventType {
     match event.r#type() {
         EventType::Unspecified => EventType::Custom,
         known => known,

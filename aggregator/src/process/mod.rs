@@ -36,12 +36,13 @@ use tokio_util::sync::CancellationToken;
 use wakeline_spool::work;
 
 pub(crate) use self::board::Board;
-pub(crate) use self::decode::{Decoder, Origin, report_name};
+pub(crate) use self::decode::{Decoder, Origin, event_type, report_name};
 use self::dispatch::Dispatcher;
 pub(crate) use self::outage::Outage;
 use self::partition::{Memory, Owned};
 pub use self::recover::RecoverError;
 pub(crate) use self::recover::{Positions, Recovered, recover};
+pub(crate) use self::rules::{at_first_event, engine_rules};
 use self::worker::{Place, Worker};
 use crate::config::Config;
 use crate::control::Control;

@@ -13,7 +13,7 @@ const UNKNOWN_GAP_MS: i64 = 30 * 60_000;
 ///
 /// A site that the control store does not know, because that was restored from an older copy, is counted by UTC: its
 /// events stay in the log, and a rebuild counts them by whatever the site is then.
-pub(super) fn at_first_event(control: &ControlSnapshot, site: u64) -> StoredRules {
+pub(crate) fn at_first_event(control: &ControlSnapshot, site: u64) -> StoredRules {
     control.site(site).map_or_else(
         || {
             tracing::debug!(site, "events of an unknown site are counted by UTC");
@@ -30,7 +30,7 @@ pub(super) fn at_first_event(control: &ControlSnapshot, site: u64) -> StoredRule
 }
 
 /// The engine's form of stored rules.
-pub(super) fn engine_rules(site: u64, stored: &StoredRules) -> SiteRules {
+pub(crate) fn engine_rules(site: u64, stored: &StoredRules) -> SiteRules {
     let zone = timezone(&stored.timezone).unwrap_or_else(|| {
         tracing::error!(
             site,

@@ -32,7 +32,7 @@ impl Numbers {
 }
 
 /// Twenty visitors in four days, some over midnight.
-fn traffic() -> Vec<Group> {
+pub(super) fn traffic() -> Vec<Group> {
     let mut numbers = Numbers(7);
     let mut groups = Vec::new();
     for visitor in 0..20_u64 {

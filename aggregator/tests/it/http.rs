@@ -1,5 +1,8 @@
 //! A client of the HTTP API, and a server for it.
 
+use std::path::Path;
+use std::time::Duration;
+
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -14,7 +17,7 @@ pub(crate) const TOKEN: &str = "an admin token for tests";
 pub(crate) struct Server {
     pub(crate) aggregator: Aggregator,
     client: Client,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Server {
@@ -34,7 +37,7 @@ impl Server {
         Self {
             aggregator,
             client: Client::new(),
-            _data: data,
+            data,
         }
     }
 
@@ -45,8 +48,46 @@ impl Server {
         Self {
             aggregator,
             client: Client::new(),
-            _data: data,
+            data,
         }
+    }
+
+    /// Its data folder.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Stops it in order, and gives its folder.
+    pub(crate) async fn stop(self) -> TempDir {
+        self.aggregator.shutdown(Duration::from_secs(10)).await;
+        self.data
+    }
+
+    /// The next life on the same folder, after a stop in order or a crash.
+    pub(crate) async fn restart(self, config: &Config, gently: bool) -> Self {
+        self.restart_after(config, gently, |_| {}).await
+    }
+
+    /// As [`restart`](Self::restart), and something is done to the folder in between.
+    pub(crate) async fn restart_after(
+        self,
+        config: &Config,
+        gently: bool,
+        change: impl FnOnce(&Path),
+    ) -> Self {
+        let data = if gently {
+            self.stop().await
+        } else {
+            drop(self.aggregator);
+            self.data
+        };
+        // Threads of the life before may still be about to end.
+        edge::until("the folder is let go of", async || {
+            wakeline_aggregator::FolderLock::take(data.path()).is_ok()
+        })
+        .await;
+        change(data.path());
+        Self::open(data, config).await
     }
 
     /// A request without any credentials.

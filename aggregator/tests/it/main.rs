@@ -16,6 +16,7 @@ mod events;
 mod http;
 mod influx;
 mod ingest;
+mod lake;
 mod ledger;
 mod links;
 mod live;

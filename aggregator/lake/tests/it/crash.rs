@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use wakeline_lake::{Lake, LakeError, Store};
+use wakeline_lake::{Lake, LakeError, Snapshot, Store};
 
 use crate::broken::{Broken, Fault};
-use crate::history::{BUCKETS, LOG, Log, Seen, day, expected, found, rows, visitor};
+use crate::history::{BUCKETS, Found, LOG, Log, Seen, day, expected, found, rows, visitor};
+use crate::scan::scanned;
 
 /// Something that is done to a lake.
 #[derive(Clone, Debug)]
@@ -117,6 +118,39 @@ impl Run {
         }
         for (key, seen) in &found {
             assert_eq!(all.get(key), Some(seen), "{key:?} was never there");
+        }
+        self.check_scans(&snapshot, &found).await;
+    }
+
+    /// A scan finds what is there of a site and of some times, but no one who is erased.
+    async fn check_scans(&self, snapshot: &Snapshot, found: &Found) {
+        // One record more than the lake has, as of the log.
+        let next = (snapshot.end + 1).min(self.log.len() as u64);
+        let beyond = [rows(&self.log, snapshot.end, next)];
+        let erased = |seen: &Seen| {
+            let visitor = visitor(seen.visitor);
+            let mut tombs = snapshot.manifest.erased.iter();
+            tombs.any(|tomb| {
+                (tomb.site, &tomb.visitor) == (seen.site, &visitor) && seen.time <= tomb.until_ms
+            })
+        };
+        let mut all = found.clone();
+        all.extend(
+            expected(&self.log, next, |_| false)
+                .into_iter()
+                .filter(|((offset, _), _)| *offset >= snapshot.end),
+        );
+        for (site, times) in [
+            (1, 0..NOW),
+            (2, NOW / 3..NOW / 2),
+            (3, NOW / 2..NOW),
+            (4, i64::MIN..NOW / 2),
+        ] {
+            let mut expected = all.clone();
+            expected
+                .retain(|_, seen| seen.site == site && times.contains(&seen.time) && !erased(seen));
+            let scanned = scanned(&self.lake, snapshot, &beyond, (site, times));
+            assert_eq!(scanned.await.unwrap(), expected);
         }
     }
 

@@ -10,3 +10,4 @@ mod broken;
 mod crash;
 mod files;
 mod history;
+mod scan;
