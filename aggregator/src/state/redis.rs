@@ -543,8 +543,9 @@ impl StateStore for RedisState {
         for block in keys::uncounted_blocks(&offsets) {
             pipeline.cmd("HGETALL").arg(keys::uncounted(part, block));
         }
-        let Server { links, queries, .. } = &*self.server;
-        let mut answers: Vec<::redis::Value> = queries.ask_all(links, &pipeline).await?;
+        // Who asks is in the background, as workers are: that a connection broke is not first told to a query.
+        let Server { links, work, .. } = &*self.server;
+        let mut answers: Vec<::redis::Value> = work.ask_all(links, &pipeline).await?;
         let blocks = answers.split_off(1.min(answers.len()));
         let next_offset: Option<u64> = answers.pop().map_or(Ok(None), read)?;
         let mut found = UncountedIn {

@@ -88,7 +88,7 @@ impl FileReader {
                 footer
             }
         };
-        let decoder = decoder(footer, filter, rows);
+        let decoder = decoder(&footer, filter, rows);
         Ok(Self {
             decoder: decoder.map_err(|error| foreign(&file.path, &error))?,
             store: store.clone(),
@@ -163,7 +163,7 @@ fn with_dictionaries(footer: ParquetMetaData) -> Result<ArrowReaderMetadata, Par
 }
 
 fn decoder(
-    footer: ArrowReaderMetadata,
+    footer: &ArrowReaderMetadata,
     filter: &Filter,
     rows: usize,
 ) -> Result<ParquetPushDecoder, ParquetError> {

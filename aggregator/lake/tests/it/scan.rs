@@ -77,8 +77,16 @@ async fn a_site_in_a_large_file_of_another_and_a_visitor_of_many_rows_are_found_
     let (_, lake) = lake().await;
     // More than a row group of site 1, most of them of one visitor, and a few of site 5, on two days.
     let event = |at: u64| Seen {
-        site: if at % 1_000 == 0 { SITES.1 } else { SITES.0 },
-        visitor: if at % 50 == 0 { (at % 7) as u8 } else { 9 },
+        site: if at.is_multiple_of(1_000) {
+            SITES.1
+        } else {
+            SITES.0
+        },
+        visitor: if at.is_multiple_of(50) {
+            (at % 7) as u8
+        } else {
+            9
+        },
         time: (at % 2 * 86_400_000 + at) as i64,
     };
     let record = |number: u64| (0..2_000).map(|at| event(number * 2_000 + at)).collect();
