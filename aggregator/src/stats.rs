@@ -52,6 +52,16 @@ counters! {
     state_fallbacks,
 }
 
+impl Stats {
+    /// A commit, and what became of events in it.
+    pub(crate) fn committed(&self, counted: u64, duplicate: u64, late: u64) {
+        self.commits.add(1);
+        self.events_counted.add(counted);
+        self.events_duplicate.add(duplicate);
+        self.events_late.add(late);
+    }
+}
+
 /// A number that grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);

@@ -135,9 +135,9 @@ pub(super) async fn list_segments(
     let mut segments: Vec<SavedSegment> = segments.cloned().collect();
     if viewer.is_public() {
         // Whoever has a link sees what a segment is called; what it is made of may be the site's own business.
-        segments
-            .iter_mut()
-            .for_each(|segment| segment.filters.clear());
+        for segment in &mut segments {
+            segment.filters.clear();
+        }
     }
     Ok(Json(segments))
 }

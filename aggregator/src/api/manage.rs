@@ -138,7 +138,9 @@ pub(super) async fn list_sites(viewer: Viewer, State(state): State<Shared>) -> J
     let mut sites = viewer.0.snapshot(&state).sites.clone();
     if viewer.is_public() {
         // Some are what other trackers take for keys.
-        sites.iter_mut().for_each(|site| site.aliases.clear());
+        for site in &mut sites {
+            site.aliases.clear();
+        }
     }
     Json(sites)
 }

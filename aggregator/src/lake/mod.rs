@@ -17,7 +17,7 @@ use wakeline_engine::day_window;
 use wakeline_lake::{ErasedEvents, Lake, LakeError, S3Options, Store};
 
 pub(crate) use self::events::LakeEvents;
-pub use self::follow::FollowError;
+pub(crate) use self::follow::FollowError;
 use self::follow::Follower;
 pub use self::report::LakeReport;
 use crate::causes::Causes;
@@ -73,7 +73,7 @@ async fn feed<L: EventLog, S: StateStore>(
 }
 
 /// The lake, and what is done about it in the background.
-pub struct LakeService {
+pub(crate) struct LakeService {
     config: Config,
     generations: Weak<Generations>,
     /// Once it is open.
@@ -179,9 +179,10 @@ impl LakeService {
     fn tell(&self, why: Option<String>) {
         let mut before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if *before != why {
-            match &why {
-                Some(why) => tracing::error!(why, "the lake is in trouble, and is tried again"),
-                None => tracing::debug!("the lake is well"),
+            if let Some(why) = &why {
+                tracing::error!(why, "the lake is in trouble, and is tried again");
+            } else {
+                tracing::debug!("the lake is well");
             }
             *before = why;
         }
@@ -218,10 +219,11 @@ impl LakeService {
                     wait = RETRY_FIRST;
                     self.end.send_replace(lake.snapshot().end);
                 }
-                Ok(false) => match tokio::time::timeout(QUIET, log_end.changed()).await {
-                    Ok(Err(_closed)) => return,
-                    Ok(Ok(())) | Err(_) => {}
-                },
+                Ok(false) => {
+                    if let Ok(Err(_closed)) = tokio::time::timeout(QUIET, log_end.changed()).await {
+                        return;
+                    }
+                }
                 Err(error) => {
                     tracing::debug!(error = %Causes(&error), "feed the lake, will try again");
                     tokio::time::sleep(wait).await;

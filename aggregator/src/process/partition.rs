@@ -213,10 +213,7 @@ pub(super) async fn process<S: StateStore>(
     if let Some(pending) = &shared.pending {
         pending.changed(partition, &marks, last + 1);
     }
-    shared.stats.commits.add(1);
-    shared.stats.events_counted.add(counted);
-    shared.stats.events_duplicate.add(duplicate);
-    shared.stats.events_late.add(late);
+    shared.stats.committed(counted, duplicate, late);
     news.count(&shared.stats);
     owned.progress.next_offset = last + 1;
     owned.progress.stamp_ms = stamp_ms;

@@ -80,13 +80,12 @@ impl FileReader {
     ) -> Result<Self, LakeError> {
         // Another file may take the place of one that no manifest names.
         let key = format!("{} {}", file.path, file.checksum);
-        let footer = match footers.0.get(&key) {
-            Some(footer) => footer,
-            None => {
-                let footer = read_footer(store, file).await?;
-                footers.0.insert(key, footer.clone());
-                footer
-            }
+        let footer = if let Some(footer) = footers.0.get(&key) {
+            footer
+        } else {
+            let footer = read_footer(store, file).await?;
+            footers.0.insert(key, footer.clone());
+            footer
         };
         let decoder = decoder(&footer, filter, rows);
         Ok(Self {
@@ -139,7 +138,8 @@ async fn read_footer(store: &Store, file: &DataFile) -> Result<ArrowReaderMetada
     let mut decoder = decoder
         .with_column_index_policy(PageIndexPolicy::Skip)
         .with_offset_index_policy(PageIndexPolicy::Optional);
-    let mut ranges = vec![file.bytes.saturating_sub(FOOTER_BYTES)..file.bytes];
+    let end = file.bytes.saturating_sub(FOOTER_BYTES)..file.bytes;
+    let mut ranges = Vec::from([end]);
     loop {
         let bytes: Vec<Bytes> = store.ranges(&file.path, &ranges).await?;
         decoder.push_ranges(ranges, bytes).map_err(told)?;

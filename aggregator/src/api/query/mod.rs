@@ -217,14 +217,7 @@ impl Asked<'_> {
             rules_of(self.site),
         );
         let (reads, fields) = (scan.reads(), scan.fields().to_vec());
-        let scan = read_events(
-            self.stores,
-            self.site.id,
-            (reads, fields),
-            scan,
-            |scan, batch, texts| scan.add(batch, texts),
-        )
-        .await?;
+        let scan = read_events(self.stores, self.site.id, (reads, fields), scan, Scan::add).await?;
         Ok(scan.finish(self.question))
     }
 }

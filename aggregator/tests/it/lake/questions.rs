@@ -124,12 +124,12 @@ async fn are_answered_as_from_the_log_whatever_is_in_files() {
     );
     // The lake begins anew while it is asked: what it has not yet is in the log.
     for _ in 0..3 {
-        let rebuild = of_lake
+        let anew = of_lake
             .aggregator
             .admin(AdminRequest::Rebuild(RebuildRequest::Lake));
-        let (rebuilt, answers) = tokio::join!(rebuild, answers(&of_lake));
+        let (rebuilt, given) = tokio::join!(anew, answers(&of_lake));
         rebuilt.unwrap();
-        assert_eq!(answers, expected, "while it is made anew");
+        assert_eq!(given, expected, "while it is made anew");
     }
     drop((log, lake_channel));
     // A whole day until the next file: the newest events are read from the log once more.

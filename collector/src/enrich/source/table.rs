@@ -110,7 +110,7 @@ mod tests {
     fn the_table_has_hundreds_of_search_engines_with_their_parameters_and_names_no_host_twice() {
         let text = include_str!("../sources.txt");
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
-        let engine = |line: &&&str| line.starts_with("search |") && line.contains("?");
+        let engine = |line: &&&str| line.starts_with("search |") && line.contains('?');
         let engines = lines.iter().filter(engine).count();
         assert!(engines >= 300, "{engines}");
         let mut seen = HashSet::new();
