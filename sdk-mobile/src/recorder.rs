@@ -233,7 +233,9 @@ impl Recorder {
         self.attention.percent = self.attention.percent.max(percent.unwrap_or(0));
         let page = page.map(Arc::new);
         if event.event_type.is_pageview() {
-            self.leave_screen(now);
+            if self.page.is_some() {
+                self.leave_screen(now);
+            } // else the first screen gets the attention since the app was seen
             let screen = || {
                 let url = event.name.clone();
                 (!url.is_empty()).then(|| {

@@ -115,6 +115,7 @@ fn attention_is_counted_on_a_screen_while_the_app_is_seen() {
     let app = open(data.path(), &clock);
     let screen = |name: &str| app.record(&json!({"type": "screen_view", "url": name}).to_string());
     app.lifecycle("foreground");
+    clock.advance(5); // of the first screen: there was none before
     screen("Home");
     clock.advance(4_000);
     app.record(&json!({"type": "scroll", "properties": {"percent": 70}}).to_string());
@@ -136,7 +137,7 @@ fn attention_is_counted_on_a_screen_while_the_app_is_seen() {
         .collect();
     assert_eq!(
         engaged,
-        [("Home", 4_000, 70), ("Home", 1_000, 0), ("Cart", 2_000, 0)]
+        [("Home", 4_005, 70), ("Home", 1_000, 0), ("Cart", 2_000, 0)]
     );
 }
 

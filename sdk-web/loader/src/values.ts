@@ -6,13 +6,13 @@ import type { WireEvent, WireOrder } from "./event";
 /** Characters of a text; the main module also counts bytes. */
 const MAX_TEXT = 4_096;
 
-const warned = new Set<string>();
+const warned: Record<string, true> = {};
 
 /** Says something in the console, once for each kind. */
 export const warn = (kind: string, detail: unknown) => {
   try {
-    if (!warned.has(kind)) {
-      warned.add(kind);
+    if (!warned[kind]) {
+      warned[kind] = true;
       console.warn("wakeline: " + kind, detail);
     }
   } catch {

@@ -93,10 +93,9 @@ pub(crate) fn read(bytes: &[u8]) -> Vec<Seen> {
         Err(error) => panic!("{error}"),
     };
     assert_eq!(batch.encode_to_vec(), bytes, "not as prost writes it");
-    assert_eq!(
-        (batch.key.as_str(), batch.visitor.as_str()),
-        ("key", "install")
-    );
+    assert_eq!(batch.key, "key");
+    let known = ["install", "another"].contains(&batch.visitor.as_str());
+    assert!(known, "{}", batch.visitor);
     batch::expand(&batch)
         .map(|event| match event {
             Ok(event) => Seen {

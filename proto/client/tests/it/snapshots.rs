@@ -129,9 +129,9 @@ fn another_install_names_the_last_number_that_was_not_its_own() {
         deliver(client, at(4_000))[0].predecessor
     };
     let before = |stream, seq| Some(EventId { stream, seq });
-    assert_eq!(install(&mut client, b"one"), before(9, 4));
-    assert_eq!(install(&mut client, b"one"), before(9, 4));
-    assert_eq!(install(&mut client, b"other"), before(1, 3));
+    assert_eq!(install(&mut client, b"install"), before(9, 4));
+    assert_eq!(install(&mut client, b"install"), before(9, 4));
+    assert_eq!(install(&mut client, b"another"), before(1, 3));
 }
 
 #[test]
