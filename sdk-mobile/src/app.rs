@@ -77,6 +77,9 @@ struct Front {
     taken: u64,
     written: u64,
     durable: u64,
+    /// Changes of what outlives the process that are stored, and why later ones are not; empty: they are.
+    kept: u64,
+    unkept: String,
     /// Commands that were given, and that took effect.
     asked: u64,
     obeyed: u64,
@@ -164,6 +167,8 @@ impl App {
                 taken: 0,
                 written: 0,
                 durable: 0,
+                kept: 0,
+                unkept: String::new(),
                 asked: 0,
                 obeyed: 0,
                 sync_wanted: false,
@@ -297,19 +302,20 @@ impl App {
         self.command(Command::Flush);
     }
 
-    /// Waits until all that was recorded is on disk, and earlier calls have had their effect, at most `timeout_ms`. False:
-    /// it is not.
+    /// Waits until all that was recorded is on disk, and earlier calls have had their effect and what they said is there,
+    /// too, at most `timeout_ms`. False: it is not.
     pub fn sync(&self, timeout_ms: u64) -> bool {
         let Some(mut front) = self.front() else {
             return false;
         };
         front.recorder.settle_opening();
-        let (goal, asked) = (front.goal(), front.asked);
+        let (goal, asked, changes) = (front.goal(), front.asked, front.recorder.saved().1);
         front.sync_wanted = true;
         front.urgent = true;
         self.shared.wake(&mut front);
         let timeout = Duration::from_millis(timeout_ms);
-        let done = |front: &Front| front.durable >= goal && front.obeyed >= asked;
+        let done =
+            |front: &Front| front.durable >= goal && front.obeyed >= asked && front.kept >= changes;
         self.shared.wait(front, timeout, done)
     }
 
@@ -356,7 +362,7 @@ impl App {
         front.recorder.hidden(now);
         front.life = Life::Closing;
         front.urgent = true;
-        let goal = front.goal();
+        let (goal, changes) = (front.goal(), front.recorder.saved().1);
         self.shared.wake(&mut front);
         let timeout = Duration::from_millis(timeout_ms);
         let ended = self
@@ -368,7 +374,8 @@ impl App {
                 let _ = thread.join();
             }
         }
-        ended && lock(&self.shared.front).durable >= goal
+        let front = lock(&self.shared.front);
+        ended && front.durable >= goal && front.kept >= changes
     }
 
     /// `None` in a child of the process that opened the SDK, where locks may be held for ever, and after the end.
@@ -520,6 +527,11 @@ impl Front {
             .counts()
             .map(|(problem, count)| (problem.to_owned(), count.into()))
             .collect();
+        let error = if seen.error.is_empty() {
+            &self.unkept
+        } else {
+            &seen.error
+        };
         json!({
             "recorded": self.recorder.recorded(),
             "queued": seen.queued as u64 + in_hand,
@@ -530,8 +542,8 @@ impl Front {
             "restored": seen.restored,
             "corrupt": fates.corrupt,
             "misuse": misuse,
-            "storage": if seen.error.is_empty() { "disk" } else { "memory" },
-            "storage_error": seen.error,
+            "storage": if error.is_empty() { "disk" } else { "memory" },
+            "storage_error": error,
             "stopped": seen.stopped,
             "install": saved.install,
             "session": saved.session,

@@ -170,15 +170,18 @@ pub unsafe extern "C" fn wakeline_next_task(
     wait_ms: u64,
     task: *mut CTask,
 ) -> i32 {
+    if task.is_null() {
+        return WAIT; // a batch that nobody gets would never be answered
+    }
     // SAFETY: by the header's promises.
     let next = unsafe { with(sdk, |app| Some(app.next_task(wait_ms))) };
     match next {
-        Some(Task::Send(upload)) if !task.is_null() => {
+        Some(Task::Send(upload)) => {
             // SAFETY: not NULL, so there is room for a task.
             unsafe { task.write(CTask::from(upload)) };
             SEND
         }
-        Some(Task::Send(_) | Task::Wait) => WAIT,
+        Some(Task::Wait) => WAIT,
         Some(Task::Stop) | None => STOP,
     }
 }
@@ -292,6 +295,30 @@ pub unsafe extern "C" fn wakeline_reconfigure(
             // SAFETY: by the header's promises.
             unsafe { say(error, error_size, &wrong.to_string()) };
             false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_without_room_for_it_is_not_taken() {
+        let data = tempfile::tempdir().unwrap();
+        let settings = serde_json::json!({"key": "wk_1", "url": "https://collector.example", "data_dir": data.path()});
+        let settings = CString::new(settings.to_string()).unwrap();
+        // SAFETY: what is passed is NULL, or of the kind and size that the header says, and freed once.
+        unsafe {
+            let sdk = wakeline_open(settings.as_ptr(), ptr::null_mut(), 0);
+            assert!(wakeline_record(sdk, c"{\"name\": \"tap\"}".as_ptr()));
+            wakeline_flush(sdk);
+            assert!(wakeline_sync(sdk, 10_000));
+            assert_eq!(wakeline_next_task(sdk, 100, ptr::null_mut()), WAIT);
+            let mut task = std::mem::MaybeUninit::<CTask>::uninit();
+            assert_eq!(wakeline_next_task(sdk, 10_000, task.as_mut_ptr()), SEND);
+            wakeline_task_free(task.as_mut_ptr());
+            assert!(wakeline_close(sdk, 10_000));
         }
     }
 }

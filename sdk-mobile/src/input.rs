@@ -106,7 +106,7 @@ pub(crate) fn event(json: &str, misuse: &mut Misuse) -> Result<Said, Reason> {
     }
     let mut event = Event::new(event_type);
     event.name = name(text(&mut said, "name")?, misuse);
-    if event_type == EventType::Custom && event.name.is_empty() {
+    if event_type == EventType::Custom && event.name.trim().is_empty() {
         return Err(Reason::InvalidName);
     }
     event.passive = match said.remove("interactive") {
@@ -140,6 +140,7 @@ pub(crate) fn event(json: &str, misuse: &mut Misuse) -> Result<Said, Reason> {
     if !said.is_empty() {
         return Err(Reason::Malformed); // misspelt
     }
+    complete(&event, &page)?;
     let percent = event
         .properties
         .iter()
@@ -153,6 +154,20 @@ pub(crate) fn event(json: &str, misuse: &mut Misuse) -> Result<Said, Reason> {
         page: (page != Page::default()).then_some(page),
         event,
     })
+}
+
+/// Refuses an event without what its type needs, as a collector would.
+fn complete(event: &Event, page: &Page) -> Result<(), Reason> {
+    let missing = match event.event_type {
+        EventType::Order if event.order.is_none() => Reason::Malformed,
+        EventType::Exposure if event.exposure.is_none() => Reason::Malformed,
+        EventType::PageView if !page.url.contains("://") => Reason::InvalidUrl,
+        EventType::ScreenView if page.url.trim().is_empty() && event.name.trim().is_empty() => {
+            Reason::InvalidName
+        }
+        _ => return Ok(()),
+    };
+    Err(missing)
 }
 
 /// Reads properties. What can't be kept is left out.
@@ -465,7 +480,8 @@ mod tests {
             if let Ok(said) = said {
                 prop_assert_eq!(stored(said).check(), Ok(()));
             } else {
-                prop_assert!(kind == "custom" && name.is_empty());
+                let nameless = name.trim().is_empty();
+                prop_assert!(kind == "order" || nameless && (kind == "custom" || kind == "screen_view"));
             }
         }
 

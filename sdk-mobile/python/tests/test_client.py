@@ -174,6 +174,25 @@ def test_calls_after_the_end_do_nothing(client: Client) -> None:
     assert not shop.sync(0.1)
 
 
+def test_a_closed_client_says_what_still_waits(client: Client) -> None:
+    closed = client()
+    closed.set_network("offline")
+    assert closed.track("waits")
+    assert closed.flush(None) is False  # type: ignore[arg-type]
+    closed.close()
+    assert closed.status().queued == 1
+    assert not closed.flush(30)
+    arrives(client())
+
+
+def test_a_text_without_end_costs_itself_and_not_the_event(client: Client) -> None:
+    recording = client()
+    assert recording.track("text", text="x" * (1 << 21))
+    assert recording.status().misuse == {"text_cut": 1}
+    assert recording.status().refused == {}
+    arrives(recording)
+
+
 def test_a_transport_that_raises_whatever_it_likes_costs_nothing(client: Client) -> None:
     asked: list[Request] = []
     real = UrllibTransport()

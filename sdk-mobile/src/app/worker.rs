@@ -29,6 +29,7 @@ pub(super) fn start(shared: Arc<Shared>, store: Store) -> io::Result<JoinHandle<
                 shared,
                 store,
                 saved: 0,
+                tried: 0,
                 first_unsynced: None,
                 recover_at: None,
                 shed_at: Instant::now() + SHED_EVERY,
@@ -46,6 +47,8 @@ struct Worker {
     store: Store,
     /// Changes of what outlives the process that were stored.
     saved: u64,
+    /// Changes of it that were tried to be stored: after an error, the next try waits for `recover_at`.
+    tried: u64,
     /// When the first event was written that is not durable yet.
     first_unsynced: Option<Instant>,
     recover_at: Option<Instant>,
@@ -107,7 +110,7 @@ impl Worker {
             front.recorder.tick(now);
             let new = front.recorder.waiting();
             let commands = std::mem::take(&mut front.commands);
-            let changed = front.recorder.saved().1 != self.saved;
+            let changed = front.recorder.saved().1 != self.tried;
             let sync = std::mem::take(&mut front.sync_wanted);
             let sleep = self.sleep(&front, now);
             let idle = new == 0 && commands.is_empty() && !changed && !sync;
@@ -209,12 +212,13 @@ impl Worker {
         if work.closing {
             uploads.queue.close();
         }
-        self.recover_at = match (uploads.queue.error(), self.recover_at) {
-            (None, _) => None,
-            (Some(_), Some(at)) if at > Instant::now() => Some(at),
-            (Some(_), _) => Some(Instant::now() + RECOVER_EVERY),
+        let kept = self.save();
+        let whole = kept && uploads.queue.error().is_none();
+        self.recover_at = match self.recover_at {
+            _ if whole => None,
+            Some(at) if at > Instant::now() => Some(at),
+            _ => Some(Instant::now() + RECOVER_EVERY),
         };
-        self.save();
         let mut front = lock(&shared.front);
         front.obeyed += obeyed;
         if durable {
@@ -225,18 +229,27 @@ impl Worker {
         shared.progress.notify_all();
     }
 
-    /// Stores what outlives the process, if it changed.
-    fn save(&mut self) {
+    /// Stores what outlives the process, if it changed. False: it could not be stored.
+    fn save(&mut self) -> bool {
         let front = lock(&self.shared.front);
         let (saved, changes) = front.recorder.saved();
         if changes == self.saved {
-            return;
+            return true;
         }
-        self.saved = changes;
         let saved = saved.clone();
         drop(front);
-        // Tried again with the next change; the queue says what is wrong with the folder.
-        let _ = self.store.save(&saved);
+        self.tried = changes;
+        let stored = self.store.save(&saved);
+        let mut front = lock(&self.shared.front);
+        match &stored {
+            Ok(()) => {
+                self.saved = changes;
+                front.kept = changes;
+                front.unkept.clear();
+            }
+            Err(error) => front.unkept = error.to_string(),
+        }
+        stored.is_ok()
     }
 
     fn record(&mut self, draft: &Draft) -> Record {

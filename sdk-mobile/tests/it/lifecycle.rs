@@ -290,6 +290,11 @@ fn every_kind_of_event_arrives_as_it_was_said() {
         if ["product_view", "cart", "checkout", "order"].contains(&kind) {
             said["order"] = order.clone();
         }
+        match kind {
+            "page_view" => said["url"] = json!("https://shop.example/"),
+            "screen_view" => said["url"] = json!("Home"),
+            _ => {}
+        }
         if kind == "exposure" {
             said["exposure"] = json!({"experiment": "e", "variant": "b"});
         }

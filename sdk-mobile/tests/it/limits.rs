@@ -61,6 +61,26 @@ fn misuse_is_counted_and_told_as_events_of_its_own() {
 }
 
 #[test]
+fn what_the_collector_would_refuse_is_refused_at_the_call() {
+    let data = tempfile::tempdir().unwrap();
+    let app = open(data.path(), &TestClock::new());
+    assert!(app.record(r#"{"type": "screen_view", "url": "Home"}"#));
+    for (event, reason) in [
+        (r#"{"type": "order"}"#, "malformed"),
+        (r#"{"type": "exposure"}"#, "malformed"),
+        (r#"{"type": "screen_view"}"#, "invalid_name"),
+        (r#"{"type": "page_view"}"#, "invalid_url"),
+        (r#"{"type": "page_view", "url": "Home"}"#, "invalid_url"),
+        (r#"{"name": "   "}"#, "invalid_name"),
+    ] {
+        let before = status(&app)["refused"][reason].as_u64().unwrap_or(0);
+        assert!(!app.record(event), "{event}");
+        assert_eq!(status(&app)["refused"][reason], before + 1, "{event}");
+    }
+    assert_eq!(status(&app)["misuse"]["event_refused"], 6);
+}
+
+#[test]
 fn misuse_that_never_ends_does_not_fill_the_queue() {
     let data = tempfile::tempdir().unwrap();
     let clock = TestClock::new();

@@ -49,6 +49,35 @@ fn without_a_folder_events_are_in_memory_and_on_disk_once_there_is_one() {
 }
 
 #[test]
+fn a_denial_that_could_not_be_stored_is_said_and_stored_later() {
+    let data = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let app = open(data.path(), &clock);
+    app.set_consent("granted");
+    assert!(app.record(&numbered(1)) && app.sync(10_000));
+    let state = data.path().join("state.json");
+    let stored = || std::fs::read_to_string(&state).unwrap();
+    assert!(stored().contains("granted"));
+    // As on a full disk: nothing new can be made where the new state is to be written.
+    let in_the_way = data
+        .path()
+        .join(format!("state.{}.new", std::process::id()));
+    std::fs::create_dir(&in_the_way).unwrap();
+    app.set_consent("denied");
+    assert!(!app.sync(100));
+    assert_eq!(status(&app)["storage"], "memory");
+    assert_ne!(status(&app)["storage_error"], "");
+    std::fs::remove_dir(&in_the_way).unwrap();
+    eventually("stored by itself", || stored().contains("denied"));
+    assert!(app.sync(10_000));
+    assert_eq!(status(&app)["storage"], "disk");
+    std::fs::create_dir(&in_the_way).unwrap();
+    app.set_consent("granted");
+    assert!(!app.shutdown(10_000));
+    assert!(stored().contains("denied"));
+}
+
+#[test]
 fn a_damaged_queue_costs_what_was_damaged_and_says_so() {
     let data = tempfile::tempdir().unwrap();
     let clock = TestClock::new();

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from wakeline import _uploads
 from wakeline._ffi.wakeline_mobile import Core
 from wakeline._status import Status
-from wakeline._values import encode, order_of, properties_of
+from wakeline._values import encode, order_of, properties_of, short
 from wakeline.commerce import Cart, Order, Product
 from wakeline.transport import Transport, UrllibTransport
 
@@ -99,6 +99,7 @@ class Wakeline:
         self._transport = transport
         self._exit_timeout = exit_timeout
         self._closed = False
+        self._last = Status()
         self._opening = threading.Lock()
         self._core: Core | None = None
         self._uploads: threading.Thread | None = None
@@ -108,16 +109,16 @@ class Wakeline:
     def track(self, name: str, properties: Properties | None = None, /, **more: Any) -> bool:
         """Records an event of your own."""
         return self._record_with(
-            "custom", lambda: {"name": name, "properties": properties_of({**(properties or {}), **more})}
+            "custom", lambda: {"name": short(name), "properties": properties_of({**(properties or {}), **more})}
         )
 
     def screen(self, name: str, /, **properties: Any) -> bool:
         """Records that a screen is shown; later events are of this screen."""
-        return self._record("screen_view", properties, url=name)
+        return self._record("screen_view", properties, url=short(name))
 
     def tap(self, name: str, /, **properties: Any) -> bool:
         """Records a tap on what has this name."""
-        return self._record("click", properties, name=name)
+        return self._record("click", properties, name=short(name))
 
     def swipe(self, direction: Direction, /, **properties: Any) -> bool:
         """Records a swipe in a direction."""
@@ -210,9 +211,13 @@ class Wakeline:
         `await asyncio.to_thread(client.flush)`.
         """
         self._call(lambda core: core.flush(), None)
-        end = time.monotonic() + timeout
+        try:
+            end = time.monotonic() + timeout
+        except TypeError:
+            _LOG.debug("flush", exc_info=True)
+            return False
         while self.status().queued > 0:
-            if time.monotonic() > end:
+            if self._closed or not time.monotonic() <= end:
                 return False
             time.sleep(_LOOK_AGAIN_S)
         return True
@@ -225,8 +230,8 @@ class Wakeline:
         return self._call(lambda core: core.sync(int(timeout * 1000)), False)
 
     def status(self) -> Status:
-        """What became of all that was recorded."""
-        return self._call(lambda core: Status.of(core.status()), Status())
+        """What became of all that was recorded; of a closed client, up to its end."""
+        return self._call(lambda core: Status.of(core.status()), self._last)
 
     def reconfigure(self, *, key: str | None = None, collector: str | None = None) -> None:
         """Takes another key or collector, and sends again what was kept.
@@ -249,6 +254,8 @@ class Wakeline:
         _CLIENTS.discard(self)
         if core is not None:
             core.shutdown(_CLOSES_MS)
+            with contextlib.suppress(Exception):
+                self._last = Status.of(core.status())
 
     def __enter__(self) -> Wakeline:
         return self

@@ -8,13 +8,18 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from wakeline.commerce import Cart, Order
 
+T = TypeVar("T")
+
 # JSON has numbers of any size, the wire has 64 bits.
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
+
+# More than the core keeps of a text, so that it counts what it cuts; what is longer could make the event too large to be read.
+_SHORT = 4_097
 
 
 def encode(value: object) -> str:
@@ -23,9 +28,14 @@ def encode(value: object) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def short(text: T) -> T | str:
+    """A text's beginning: all that can be kept of it. What is no text is for the core to refuse."""
+    return text[:_SHORT] if isinstance(text, str) else text
+
+
 def properties_of(given: Mapping[Any, Any]) -> dict[str, Any]:
     """Properties; what is None is left out, what is no property is JSON's null, which the core counts as misuse."""
-    return {str(name): _value(value) for name, value in given.items() if value is not None}
+    return {short(str(name)): _value(value) for name, value in given.items() if value is not None}
 
 
 def _value(value: object) -> Any:
@@ -35,7 +45,7 @@ def _value(value: object) -> Any:
         case Enum():
             return _value(value.value)
         case str():
-            return str(value)
+            return short(str(value))
         case int():
             return int(value) if _SMALLEST <= value <= _LARGEST else _digits(value)
         case float():

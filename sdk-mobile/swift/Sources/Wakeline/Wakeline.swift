@@ -11,7 +11,7 @@ import WakelineCore
 /// wakeline.track("newsletter", ["place": "footer", "discount": 10])
 /// ```
 ///
-/// All calls may come from any thread or task. After ``configure(_:)`` none throws, and none waits for a network; calls that
+/// All calls may come from any thread or task. After ``configure(_:)`` none throws but ``reconfigure(key:collector:)``, and none waits for a network; calls that
 /// record say `true` if the event was taken: it is on disk within half a second and leaves as soon as it can. What can't be
 /// an event is refused, counted in ``status()``, and told to the collector. Money is in minor units (cents).
 public final class Wakeline: Sendable {

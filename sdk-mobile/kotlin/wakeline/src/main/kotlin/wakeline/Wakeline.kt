@@ -25,7 +25,7 @@ import kotlin.time.Duration.Companion.seconds
  * wakeline.track("newsletter", "place" to "footer")
  * ```
  *
- * All calls may come from any thread. After [configure] none throws, and none waits for a network; calls that record say
+ * All calls may come from any thread. After [configure] none throws but [reconfigure], and none waits for a network; calls that record say
  * `true` if the event was taken: it is on disk within half a second and leaves as soon as it can. What can't be an event
  * is refused, counted in [status], and told to the collector. Money is in minor units (cents).
  */
@@ -47,18 +47,18 @@ public class Wakeline internal constructor(
 
     /** Records an event of your own. */
     public fun track(name: String, properties: Map<String, Any?>): Boolean =
-        record("custom", properties) { put("name", wellFormed(name)) }
+        record("custom", properties) { put("name", short(name)) }
 
     /** Records an event of your own. */
     public fun track(name: String, vararg properties: Pair<String, Any?>): Boolean = track(name, mapOf(*properties))
 
     /** Records that a screen is shown; later events are of this screen. */
     public fun screen(name: String, vararg properties: Pair<String, Any?>): Boolean =
-        record("screen_view", mapOf(*properties)) { put("url", wellFormed(name)) }
+        record("screen_view", mapOf(*properties)) { put("url", short(name)) }
 
     /** Records a tap on what has this name. */
     public fun tap(name: String, vararg properties: Pair<String, Any?>): Boolean =
-        record("click", mapOf(*properties)) { put("name", wellFormed(name)) }
+        record("click", mapOf(*properties)) { put("name", short(name)) }
 
     /** Records a swipe in a direction. */
     public fun swipe(direction: Direction, vararg properties: Pair<String, Any?>): Boolean =
@@ -205,7 +205,8 @@ public class Wakeline internal constructor(
                     more()
                     if (properties.isNotEmpty()) put("properties", objectOf(properties))
                 }.toString()
-            } catch (_: Exception) {
+            } catch (error: Throwable) {
+                if (error is VirtualMachineError) throw error
                 UNREADABLE // a map of the app's own that throws: the core counts it
             }
             recorder.record(event)
@@ -229,11 +230,12 @@ public class Wakeline internal constructor(
     }
 }
 
-/** A broken native call must not break the app. */
+/** A broken native call must not break the app. What is broken in the machine itself is not ours to hide. */
 private inline fun <T> safely(otherwise: T, call: () -> T): T =
     try {
         call()
-    } catch (_: Exception) {
+    } catch (error: Throwable) {
+        if (error is VirtualMachineError) throw error
         otherwise
     }
 

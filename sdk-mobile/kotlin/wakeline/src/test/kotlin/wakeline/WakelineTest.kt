@@ -50,6 +50,17 @@ internal class WakelineTest {
     }
 
     @Test
+    fun `values beyond all measure cost themselves and not the event`() {
+        val client = client()
+        assertTrue(client.track("price", "price" to java.math.BigDecimal("1e200000000"), "small" to java.math.BigDecimal("1e-200000000")))
+        assertTrue(client.track("instants", "first" to Instant.MIN, "last" to Instant.MAX, "good" to 1))
+        assertTrue(client.track("text", "text" to "x".repeat(1 shl 21)))
+        assertEquals(mapOf("value_left_out" to 2L, "text_cut" to 1L), client.status().misuse)
+        assertEquals(emptyMap<String, Long>(), client.status().refused)
+        client.arrives()
+    }
+
+    @Test
     fun `nothing that an app passes throws and all of it is counted`() {
         val client = client()
         val broken = object : AbstractMap<String, Any?>() {
