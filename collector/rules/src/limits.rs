@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quick_cache::sync::Cache;
 use wakeline_proto::v1;
@@ -78,22 +78,63 @@ pub struct Reached {
 /// What was sent so far.
 #[derive(Debug)]
 pub struct Buckets {
-    /// By kind and identity: when the bucket is full again, in ms since 1970-01-01 UTC, times its rate.
-    full_at: Cache<u64, u64>,
+    /// By kind and identity: what is owed.
+    debts: Cache<u64, Debt>,
     /// By site: the day and its events.
     days: Mutex<HashMap<u64, (u64, u64)>>,
+}
+
+/// What a bucket lacks to be full. In events, so that it means the same whatever the limit becomes; nothing is rounded.
+#[derive(Clone, Copy, Debug, Default)]
+struct Debt {
+    /// Events times [`MINUTE_MS`]: in a ms as many go as the limit has a minute.
+    owed: u64,
+    /// In ms since 1970-01-01 UTC.
+    at: u64,
+}
+
+impl Debt {
+    /// What is left of it at `now` by that limit.
+    fn at(self, now: u64, per_minute: u64) -> Self {
+        let paid_off = now.saturating_sub(self.at).saturating_mul(per_minute);
+        Self {
+            owed: self.owed.saturating_sub(paid_off),
+            at: self.at.max(now),
+        }
+    }
+
+    /// With `cost` more; else ms after which that passes.
+    fn plus(self, cost: u64, per_minute: u64) -> Result<Self, u64> {
+        let room = per_minute * MINUTE_MS;
+        let owed = self.owed.saturating_add(cost);
+        // A request of more than a minute's worth passes if the bucket is full: else it never would.
+        if owed > room && self.owed > 0 {
+            let too_much = self.owed.saturating_add(cost.min(room)) - room;
+            return Err(too_much.div_ceil(per_minute));
+        }
+        Ok(Self { owed, ..self })
+    }
 }
 
 impl Default for Buckets {
     fn default() -> Self {
         Self {
-            full_at: Cache::new(MAX_BUCKETS),
+            debts: Cache::new(MAX_BUCKETS),
             days: Mutex::default(),
         }
     }
 }
 
 impl Buckets {
+    /// As [`Buckets::take`]; what is taken of the day's limit goes back unless it is kept.
+    pub fn pay(self: &Arc<Self>, payer: &Payer, events: u64, now: u64) -> Result<Paid, Reached> {
+        let allowed = self.take(payer, events, now)?;
+        Ok(Paid {
+            buckets: Arc::clone(self),
+            of: vec![(*payer, allowed, now)],
+        })
+    }
+
     /// Takes `events` at `now` (ms since 1970-01-01 UTC) from all buckets, or from none; how many of them the day's limit
     /// allows. 0 events: asks whether one would pass.
     pub fn take(&self, payer: &Payer, events: u64, now: u64) -> Result<u64, Reached> {
@@ -127,31 +168,31 @@ impl Buckets {
                 continue;
             };
             let key = xxh3_64_with_seed(&identity.to_le_bytes(), kind);
-            let cost = events.max(1) * MINUTE_MS / u64::from(per_minute);
-            let full_at = self.full_at.get(&key).unwrap_or_default().max(now);
-            // A request of more than a minute's worth passes if the bucket is full: else it never would.
-            let room = (now + MINUTE_MS).saturating_sub(full_at);
-            if cost > room && room < MINUTE_MS {
-                let wait = cost.min(MINUTE_MS) - room;
-                return Err(Reached {
-                    what,
-                    site: payer.site,
-                    retry_after: wait.div_ceil(1_000).max(1) as u32,
-                });
+            let per_minute = u64::from(per_minute);
+            let cost = events.max(1).saturating_mul(MINUTE_MS);
+            let debt = self.debts.get(&key).unwrap_or_default();
+            match debt.at(now, per_minute).plus(cost, per_minute) {
+                Ok(debt) => taken.push((key, debt)),
+                Err(wait) => {
+                    return Err(Reached {
+                        what,
+                        site: payer.site,
+                        retry_after: u32::try_from(wait.div_ceil(1_000)).unwrap_or(u32::MAX),
+                    });
+                }
             }
-            taken.push((key, full_at + cost));
         }
         let allowed = self.take_of_day(payer, events, now)?;
         if events > 0 {
-            for (key, full_at) in taken {
-                self.full_at.insert(key, full_at);
+            for (key, debt) in taken {
+                self.debts.insert(key, debt);
             }
         }
         Ok(allowed)
     }
 
     /// Gives back what was taken today of the day's limit, for events that could not be stored.
-    pub fn give_back(&self, payer: &Payer, events: u64, now: u64) {
+    fn give_back(&self, payer: &Payer, events: u64, now: u64) {
         let mut days = self.days.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, sent)) = days
             .get_mut(&payer.site)
@@ -186,8 +227,44 @@ impl Buckets {
     }
 }
 
+/// What was taken of the day's limits for events that are not stored yet. Dropped it gives it back, so that a client
+/// that leaves pays nothing: its events may come again, and then it pays again.
+#[derive(Debug)]
+pub struct Paid {
+    buckets: Arc<Buckets>,
+    /// Events of each payer, and when they were taken.
+    of: Vec<(Payer, u64, u64)>,
+}
+
+impl Paid {
+    /// How many events the limits allow.
+    pub fn events(&self) -> u64 {
+        self.of.iter().map(|(_, events, _)| events).sum()
+    }
+
+    /// Takes in what was paid for others.
+    pub fn join(&mut self, mut other: Self) {
+        self.of.append(&mut other.of);
+    }
+
+    /// The events are stored.
+    pub fn keep(&mut self) {
+        self.of.clear();
+    }
+}
+
+impl Drop for Paid {
+    fn drop(&mut self) {
+        for (payer, events, at) in self.of.drain(..) {
+            self.buckets.give_back(&payer, events, at);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NOW: u64 = 1_800_000_000_000;
@@ -308,5 +385,88 @@ mod tests {
             buckets.take(&payer(limits, "2001:db8:0:1::1"), 1, NOW),
             Ok(1)
         );
+    }
+
+    #[test]
+    fn what_is_paid_goes_back_unless_it_is_kept() {
+        let buckets = Arc::new(Buckets::default());
+        let limits = Limits {
+            per_day: 5,
+            ..Limits::default()
+        };
+        let payer = payer(limits, "192.0.2.1");
+        let mut first = buckets.pay(&payer, 2, NOW).unwrap();
+        let second = buckets.pay(&payer, 9, NOW).unwrap();
+        assert_eq!((first.events(), second.events()), (2, 3));
+        first.keep();
+        drop((first, second));
+        assert_eq!(buckets.take(&payer, 9, NOW), Ok(3));
+    }
+
+    #[test]
+    fn a_limit_that_is_raised_holds_for_what_is_owed_already() {
+        let buckets = Buckets::default();
+        let of_key = |key_per_minute| Limits {
+            key_per_minute,
+            ..Limits::default()
+        };
+        let (low, high) = (payer(of_key(10), "::1"), payer(of_key(1_000), "::1"));
+        assert_eq!(buckets.take(&low, 500, NOW), Ok(500));
+        let reached = buckets.take(&low, 1, NOW).unwrap_err();
+        assert_eq!(reached.retry_after, 49 * 60 + 6);
+        assert_eq!(buckets.take(&high, 500, NOW), Ok(500));
+        assert_eq!(buckets.take(&high, 1, NOW).unwrap_err().retry_after, 1);
+    }
+
+    /// A bucket that is counted ms by ms.
+    struct Naive {
+        per_minute: u64,
+        owed: u64,
+    }
+
+    impl Naive {
+        fn wait(&mut self, ms: u64) {
+            for _ in 0..ms {
+                self.owed -= self.per_minute.min(self.owed);
+            }
+        }
+
+        fn passes(&self, events: u64) -> bool {
+            self.owed == 0 || self.owed + events * 60_000 <= self.per_minute * 60_000
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_bucket_lets_through_what_a_naive_one_does_and_says_how_long_to_wait(
+            per_minute in prop_oneof![1..200_u32, 59_990..60_010_u32, 100_000..1_000_000_u32],
+            requests in prop::collection::vec((0..4_000_u64, 0..3_u64, 1..300_u64), 1..40),
+        ) {
+            let buckets = Buckets::default();
+            let limits = Limits { key_per_minute: per_minute, ..Limits::default() };
+            let payer = Payer::new(limits, 1, "key", None);
+            let mut naive = Naive { per_minute: per_minute.into(), owed: 0 };
+            let mut now = NOW;
+            for (pause, minutes, some) in requests {
+                now += pause;
+                naive.wait(pause);
+                let events = (minutes * u64::from(per_minute)).max(some);
+                match buckets.take(&payer, events, now) {
+                    Ok(_) => {
+                        prop_assert!(naive.passes(events));
+                        naive.owed += events * 60_000;
+                    }
+                    Err(reached) => {
+                        prop_assert!(!naive.passes(events));
+                        let at = |seconds: u32| Naive {
+                            per_minute: naive.per_minute,
+                            owed: naive.owed.saturating_sub(u64::from(seconds) * 1_000 * naive.per_minute),
+                        };
+                        prop_assert!(at(reached.retry_after).passes(events));
+                        prop_assert!(!at(reached.retry_after - 1).passes(events));
+                    }
+                }
+            }
+        }
     }
 }

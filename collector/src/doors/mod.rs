@@ -372,7 +372,7 @@ fn join(mut whole: Verdict, one: Verdict) -> Verdict {
     whole.received += one.received;
     whole.accepted += one.accepted;
     whole.warned += one.warned;
-    whole.paid.extend(one.paid);
+    whole.paid.join(one.paid);
     whole.rejected.extend(one.rejected);
     whole.record = match (whole.record.take(), one.record) {
         (Some((first, span)), Some((second, more))) => {

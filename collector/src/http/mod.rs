@@ -237,27 +237,12 @@ impl Doors {
     /// Makes the verdict durable and counts it. Goes on if the client leaves meanwhile, so that counts stay true.
     pub(crate) async fn store(
         self: &Arc<Self>,
-        verdict: Verdict,
-        share: Share,
-    ) -> Result<Verdict, Refusal> {
-        let (paid, at) = (verdict.paid.clone(), now_ms());
-        let stored = self.append(verdict, share).await;
-        if stored.is_err() {
-            // It may come again, and then pays again.
-            for (payer, events) in paid {
-                self.buckets.give_back(&payer, events, at);
-            }
-        }
-        stored
-    }
-
-    async fn append(
-        self: &Arc<Self>,
-        verdict: Verdict,
+        mut verdict: Verdict,
         mut share: Share,
     ) -> Result<Verdict, Refusal> {
         let doors = Arc::clone(self);
         let Some((payload, span)) = verdict.record.clone() else {
+            verdict.paid.keep();
             doors.count(&verdict);
             return Ok(verdict);
         };
@@ -267,6 +252,7 @@ impl Doors {
         let counting = async move {
             let _share = share;
             appended.await?;
+            verdict.paid.keep();
             doors.count(&verdict);
             Ok(verdict)
         };

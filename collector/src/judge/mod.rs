@@ -26,7 +26,7 @@ use crate::enrich::page::{LastPage, Page};
 use crate::enrich::{Enricher, Origin, Sender};
 pub(crate) use crate::rules::Refused;
 use crate::rules::SiteRules;
-use crate::rules::limits::{Buckets, Payer, Reached};
+use crate::rules::limits::{Buckets, Paid, Payer, Reached};
 
 /// What all events of a request have in common.
 #[derive(Clone, Debug)]
@@ -84,8 +84,8 @@ pub(crate) struct Verdict {
     pub(crate) rejected: Vec<Rejection>,
     /// Of the accepted, those that don't fit a schema that only warns.
     pub(crate) warned: u32,
-    /// What was taken from limits, and of whose.
-    pub(crate) paid: Vec<(Payer, u64)>,
+    /// What was taken from limits; to be kept once the record is stored.
+    pub(crate) paid: Paid,
     /// What is to be spooled, with the number of positions it takes; nothing if there were no events.
     pub(crate) record: Option<(Bytes, u32)>,
 }
@@ -130,7 +130,7 @@ pub(crate) struct Judge {
     /// Names of accepted events.
     passed: Passed,
     /// Events that the site's limits allow; further ones are refused.
-    allowed: u64,
+    paid: Paid,
     received: u32,
     accepted: u32,
     warned: u32,
@@ -141,12 +141,12 @@ impl Judge {
     /// Takes `events` from the limits of the site; refused if one of them is reached.
     pub(crate) fn new(mut context: Context, events: usize) -> Result<Self, Reached> {
         let (payer, now) = (&context.payer, context.received_at);
-        let allowed = context.buckets.take(payer, events as u64, now)?;
+        let paid = context.buckets.pay(payer, events as u64, now)?;
         let origin = context.enricher.origin(&context.sender);
         let device = std::mem::take(&mut context.device);
         context.device = context.enricher.device(device, &context.sender, &origin);
         Ok(Self {
-            allowed,
+            paid,
             groups: Groups::new(&context, &origin),
             context,
             current: Arc::clone(&origin),
@@ -213,7 +213,7 @@ impl Judge {
     }
 
     fn within_limits(&self) -> Result<(), Refused> {
-        if u64::from(self.received) < self.allowed {
+        if u64::from(self.received) < self.paid.events() {
             return Ok(());
         }
         let detail = "the site has had its events of the day";
@@ -246,7 +246,7 @@ impl Judge {
             accepted: self.accepted,
             rejected: self.rejected,
             warned: self.warned,
-            paid: vec![(self.context.payer, self.allowed)],
+            paid: self.paid,
             record: self.groups.into_record(),
         }
     }
