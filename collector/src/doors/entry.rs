@@ -162,17 +162,7 @@ pub(super) fn payload(draft: &Draft<'_>, received_at: u64) -> Vec<u8> {
         object.insert(key.to_owned(), value);
     };
     put("type", event.r#type().name().into());
-    let now = i64::try_from(received_at).unwrap_or(i64::MAX);
-    let at = match draft.claim {
-        Claim::Now => now,
-        Claim::Age(age) => now.saturating_sub(age),
-        Claim::Wall { at, sent_at } => {
-            let skew = sent_at.map_or(0, |sent_at| sent_at.saturating_sub(now));
-            let small = skew.unsigned_abs() < limits::MIN_SKEW_MS;
-            if small { at } else { at.saturating_sub(skew) }
-        }
-    };
-    if let Ok(time) = jiff::Timestamp::from_millisecond(at) {
+    if let Ok(time) = jiff::Timestamp::from_millisecond(draft.claim.time(received_at)) {
         put("time", time.to_string().into());
     }
     for (key, text) in [

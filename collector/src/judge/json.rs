@@ -137,19 +137,24 @@ impl<'a> JsonBody<'a> {
             let text = raw.get();
             match read(text, server) {
                 Ok(mut draft) => {
+                    // What this request alone knows: whoever sends the event again can't.
+                    let mut known = Vec::new();
                     if draft.visitor.is_empty() && is_cookieless(text) {
                         draft.visitor = Cow::Owned(of_day.to_owned());
+                        known.push(("visitor", of_day.to_owned()));
                     }
                     if let (0, "", Some(request)) =
                         (draft.event.stream, draft.event.client_id.as_str(), request)
                     {
-                        draft.event.client_id = format!("{request:032x}.{index}");
+                        let id = format!("{request:032x}.{index}");
+                        draft.event.client_id.clone_from(&id);
+                        known.push(("id", id));
                     }
-                    judge.event(draft, |_| without_address(text));
+                    judge.event(draft, |_| kept(text, known));
                 }
                 Err(refused) => {
                     let (visitor, consent, id) = glimpse(text);
-                    judge.unreadable(&visitor, consent, refused, id, |_| without_address(text));
+                    judge.unreadable(&visitor, consent, refused, id, |_| kept(text, Vec::new()));
                 }
             }
         }
@@ -552,15 +557,20 @@ fn glimpse(text: &str) -> (String, v1::Consent, Option<EventId>) {
     (visitor, consent, id.and_then(|id| EventId::parse(&id)))
 }
 
-/// The event as it came, without the visitor's address, which is never stored.
-fn without_address(text: &str) -> Vec<u8> {
+/// The event as it came, with the texts that are `known` of it, and without the visitor's address, which is never stored.
+fn kept(text: &str, known: Vec<(&str, String)>) -> Vec<u8> {
     // The key might be written with escapes.
-    if !text.contains("\"ip\"") && !text.contains("\\u") {
+    if known.is_empty() && !text.contains("\"ip\"") && !text.contains("\\u") {
         return text.as_bytes().to_vec();
     }
-    match serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(text) {
+    match serde_json::from_str::<BTreeMap<Cow<'_, str>, Cow<'_, RawValue>>>(text) {
         Ok(mut entries) => {
             entries.remove("ip");
+            for (name, value) in known {
+                if let Ok(value) = serde_json::value::to_raw_value(&value) {
+                    entries.insert(name.into(), Cow::Owned(value));
+                }
+            }
             serde_json::to_vec(&entries).unwrap_or_default()
         }
         // Keys that can't be read may hide an address.

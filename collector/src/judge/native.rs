@@ -153,15 +153,8 @@ fn payload(event: &ExpandedEvent<'_>, batch: &v1::Batch, context: &Context) -> V
     put("type", json!(event.event_type.name()));
     put("id", json!(EventId::to_string(&event.id)));
     put("visitor", json!(batch.visitor));
-    let claimed = i64::try_from(context.received_at).ok().and_then(|now| {
-        let age = event.age_ms;
-        let at = match Claim::of_batch(age, event.clock, batch.sent_at) {
-            Claim::Wall { at, .. } => at,
-            Claim::Age(_) | Claim::Now => now.saturating_sub(age),
-        };
-        jiff::Timestamp::from_millisecond(at).ok()
-    });
-    if let Some(time) = claimed {
+    let claim = Claim::of_batch(event.age_ms, event.clock, batch.sent_at);
+    if let Ok(time) = jiff::Timestamp::from_millisecond(claim.time(context.received_at)) {
         put("time", json!(time.to_string()));
     }
     for (key, text) in [

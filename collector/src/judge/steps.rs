@@ -206,7 +206,8 @@ fn json_in(text: &str) -> Option<Value> {
     is_json.then(|| serde_json::from_str(text).ok()).flatten()
 }
 
-/// The payload of a refused event, by the same rules: its texts, names and numbers. What can't be read is left out.
+/// The payload of a refused event, by the same rules: its texts, names and numbers. Sent again, it is to be the same
+/// event of the same person as before, so its ids are what those of an accepted event are. What can't be read is left out.
 pub(super) fn redacted(payload: Vec<u8>, rules: &SiteRules) -> Vec<u8> {
     if rules.redactions.are_off() {
         return payload;
@@ -217,16 +218,43 @@ pub(super) fn redacted(payload: Vec<u8>, rules: &SiteRules) -> Vec<u8> {
                 *url = without_userinfo(url).into_owned();
             }
         }
-        // Sent again, it is to be the same event as before.
-        for name in ["/id", "/order/id"] {
-            if let Some(Value::String(id)) = value.pointer_mut(name) {
-                *id = rules.redactions.redact_id(id).into_owned();
+        let ids = ids_of(&mut value, &rules.redactions);
+        let mut value = rules.redactions.redact_json(value);
+        for (name, id) in ids {
+            if let Some(place) = value.pointer_mut(&name) {
+                *place = id.into();
             }
         }
-        rules.redactions.redact_json(value)
+        value
     });
     let value = value.unwrap_or_else(|_| json!({"cut": "", "bytes": payload.len()}));
     value.to_string().into_bytes()
+}
+
+/// Takes the ids out of an event as the JSON door has it, each with its place and as it is kept.
+fn ids_of(event: &mut Value, redactions: &Redactions) -> Vec<(String, String)> {
+    let items = event.pointer("/order/items").and_then(Value::as_array);
+    let skus = (0..items.map_or(0, Vec::len)).map(|index| format!("/order/items/{index}/sku"));
+    let hashed = [
+        "/id",
+        "/order/id",
+        "/exposure/experiment",
+        "/exposure/variant",
+    ];
+    let hashed: Vec<_> = hashed.into_iter().map(str::to_owned).chain(skus).collect();
+    let mut take = |name: &str| match event.pointer_mut(name) {
+        Some(Value::String(id)) => Some(std::mem::take(id)),
+        _ => None,
+    };
+    let mut ids = Vec::new();
+    for name in ["/visitor", "/user"] {
+        ids.extend(take(name).map(|id| (name.to_owned(), id)));
+    }
+    for name in hashed {
+        let id = take(&name).map(|id| redactions.redact_id(&id).into_owned());
+        ids.extend(id.map(|id| (name, id)));
+    }
+    ids
 }
 
 pub(super) fn lengths(_: &mut Judge, draft: &mut Draft<'_>) -> Outcome {

@@ -29,6 +29,23 @@ impl Claim {
             _ => Self::Age(age_ms),
         }
     }
+
+    /// The time it says, by the collector's clock, in ms since 1970-01-01 UTC; it may be ahead of `received_at`.
+    pub(crate) fn time(self, received_at: u64) -> i64 {
+        let now = i64::try_from(received_at).unwrap_or(i64::MAX);
+        match self {
+            Self::Now => now,
+            Self::Age(age) => now.saturating_sub(age),
+            Self::Wall { at, sent_at } => {
+                let skew = sent_at.map_or(0, |sent_at| sent_at.saturating_sub(now));
+                if skew.unsigned_abs() < limits::MIN_SKEW_MS {
+                    at
+                } else {
+                    at.saturating_sub(skew)
+                }
+            }
+        }
+    }
 }
 
 /// Time in ms since 1970-01-01 UTC, and whether the client's clock was ahead of it.
@@ -45,18 +62,7 @@ pub(crate) fn correct(
     historical: bool,
 ) -> Result<Corrected, Refused> {
     let now = i64::try_from(received_at).unwrap_or(i64::MAX);
-    let time = match claim {
-        Claim::Now => now,
-        Claim::Age(age) => now.saturating_sub(age),
-        Claim::Wall { at, sent_at } => {
-            let skew = sent_at.map_or(0, |sent_at| sent_at.saturating_sub(now));
-            if skew.unsigned_abs() < limits::MIN_SKEW_MS {
-                at
-            } else {
-                at.saturating_sub(skew)
-            }
-        }
-    };
+    let time = claim.time(received_at);
     if time > now {
         return Ok(Corrected {
             time: received_at,

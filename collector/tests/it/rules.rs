@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use wakeline_proto::v1;
 
 use crate::harness::{
@@ -295,6 +296,31 @@ async fn of_a_request_larger_than_what_is_left_of_the_day_as_much_is_taken_as_is
 }
 
 #[tokio::test]
+async fn clients_that_leave_take_nothing_of_the_days_limit() {
+    const LIMIT: u64 = 4_000;
+    let edge = edge(|rules| rules.events_per_day = LIMIT).await;
+    let click = json!({"type": "click", "visitor": "v", "properties": {"p": "x".repeat(400)}});
+    let body = json!(vec![&click; 250]).to_string();
+    assert!(body.len() > 64 << 10, "judged off the threads that serve");
+    for ms in 0..12 {
+        let mut stream = tokio::net::TcpStream::connect(edge.address).await.unwrap();
+        let length = body.len();
+        let request = format!(
+            "POST /w/1/events?k={WRITE_KEY} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // It leaves while its events are judged, whenever that is.
+        tokio::time::sleep(Duration::from_millis(3 * ms)).await;
+    }
+    eventually(async || {
+        let request = edge.post(&format!("/w/1/events?k={WRITE_KEY}"), body.clone());
+        request.send().await.unwrap();
+        edge.metric("events_accepted_total").await == LIMIT
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn all_names_of_a_site_share_the_limit_of_one_key() {
     let edge = edge(|rules| rules.events_per_minute_of_key = 1).await;
     let send = async |path: &str, body: Value| {
@@ -468,6 +494,115 @@ async fn personal_data_is_taken_out_wherever_an_event_has_texts_and_breaks_nothi
     let list: Value = serde_json::from_str(list).unwrap();
     assert_eq!(list, json!(["a\n[email]", "[card]", {"[email]": 1}]));
     assert!(all.contains("[email]"));
+}
+
+/// What was kept of refused events, and the visitors it was kept under.
+fn letters(groups: &[v1::Group]) -> Vec<(Value, &str)> {
+    groups
+        .iter()
+        .flat_map(|group| group.rejected.iter().map(move |one| (one, group)))
+        .map(|(one, group)| {
+            let payload = serde_json::from_slice(&one.payload).unwrap();
+            (payload, group.visitor.as_str())
+        })
+        .collect()
+}
+
+fn without_blocked(rules: &mut v1::SiteRules) {
+    rules.email = v1::Redaction::Mask.into();
+    rules.card = v1::Redaction::Mask.into();
+    rules.blocked_paths = vec!["/blocked".to_owned()];
+}
+
+#[tokio::test]
+async fn the_ids_of_a_refused_event_are_those_that_it_has_when_it_is_accepted() {
+    let edge = edge(without_blocked).await;
+    let who = "jane@mail.example";
+    let at = |path: &str| {
+        json!([
+            {"type": "order", "visitor": who, "user": who, "url": format!("https://shop.example{path}"), "id": who,
+                "order": {"id": who, "currency": "EUR", "value": 5,
+                    "items": [{"sku": "4111111111111111", "name": who, "price": 5}, {"sku": "plain", "price": 5}]}},
+            {"type": "exposure", "visitor": who, "url": format!("https://shop.example{path}"),
+                "exposure": {"experiment": "4111111111111111", "variant": who}},
+        ])
+    };
+    assert_eq!(edge.events(&at("/")).await["accepted"], 2);
+    assert_eq!(edge.events(&at("/blocked")).await["accepted"], 0);
+    let groups = edge.groups().await;
+    let [(order, visitor), (exposure, _)] = &letters(&groups)[..] else {
+        panic!("{groups:?}")
+    };
+    assert_eq!(
+        (&order["visitor"], &order["user"], *visitor),
+        (&json!(who), &json!(who), who)
+    );
+    assert_eq!(order["order"]["items"][0]["name"], "[email]");
+    let events: Vec<_> = groups.iter().flat_map(|group| &group.events).collect();
+    assert_eq!(order["id"], events[0].client_id);
+    let sold = events[0].order.as_ref().unwrap();
+    assert_eq!(order["order"]["id"], sold.id);
+    for (index, item) in sold.items.iter().enumerate() {
+        assert_eq!(order["order"]["items"][index]["sku"], item.sku);
+    }
+    let seen = events[1].exposure.as_ref().unwrap();
+    assert_eq!(
+        exposure["exposure"],
+        json!({"experiment": seen.experiment, "variant": seen.variant})
+    );
+}
+
+#[tokio::test]
+async fn a_refused_event_is_kept_with_the_id_and_the_visitor_that_only_its_request_knew() {
+    let edge = edge(without_blocked).await;
+    let send = async |path: &str| {
+        let url = format!("https://shop.example{path}");
+        let body = json!([{"type": "page_view", "visitor": "", "url": url}, {"type": "click", "visitor": "", "id": null, "url": url}]);
+        let request = edge.post(&format!("/w/1/events?k={WRITE_KEY}"), body.to_string());
+        let response = request.header("idempotency-key", "once").send().await;
+        assert_eq!(response.unwrap().status(), 202);
+    };
+    for path in ["/blocked", "/blocked", "/"] {
+        send(path).await;
+    }
+    let groups = edge.groups().await;
+    let events: Vec<_> = groups
+        .iter()
+        .flat_map(|group| {
+            group
+                .events
+                .iter()
+                .map(move |event| (event, &group.visitor))
+        })
+        .collect();
+    let letters = letters(&groups);
+    assert_eq!((events.len(), letters.len()), (2, 4));
+    for ((letter, _), (event, visitor)) in letters.iter().zip(events.iter().cycle()) {
+        assert_eq!(
+            (&letter["id"], &letter["visitor"]),
+            (&json!(event.client_id), &json!(visitor))
+        );
+        assert!(!event.client_id.is_empty() && !visitor.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_refused_event_of_a_wrong_clock_is_kept_with_its_corrected_time() {
+    let edge = edge(without_blocked).await;
+    let now = jiff::Timestamp::now().as_millisecond();
+    let mut sent = crate::harness::batch(&[60_000]);
+    sent.strings = vec!["https://shop.example/blocked".to_owned()];
+    sent.sent_at = now as u64 - 3 * 86_400_000;
+    sent.streams[0].clock = v1::Clock::Wall.into();
+    assert_eq!(edge.batch(&sent).await.rejected[0].reason, "blocked_path");
+    let groups = edge.groups().await;
+    let time: jiff::Timestamp = letters(&groups)[0].0["time"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let late = time.as_millisecond() - (now - 60_000);
+    assert!((0..20_000).contains(&late), "{late} ms");
 }
 
 #[tokio::test]
