@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
+use wakeline_proto::TRACKERS;
 use wakeline_proto::limits::MAX_LOOKUP_KEYS;
 use wakeline_proto::v1;
 use wakeline_proto::v1::config_client::ConfigClient;
@@ -61,6 +62,22 @@ struct Wanted {
     /// A key, or `TRACKER:NAME`.
     key: String,
     is_name: bool,
+}
+
+impl Wanted {
+    fn of(&self, rules: &Rules) -> Option<Grant> {
+        if self.is_name {
+            rules.grant_of_name(&self.key)
+        } else {
+            rules.grant(&self.key)
+        }
+    }
+
+    /// Whether it may be there at all: the aggregator answers for names, too, but a name is no key.
+    fn may_be(&self) -> bool {
+        let tracker = self.key.split_once(':').map(|(tracker, _)| tracker);
+        self.is_name || !tracker.is_some_and(|tracker| TRACKERS.contains(&tracker))
+    }
 }
 
 /// Looks keys up in the snapshot and, if they are not there, asks the aggregator.
@@ -161,12 +178,15 @@ impl Keys {
     ) -> HashMap<String, Result<Pass, KeyError>> {
         // One look, so that version and rules are of the same snapshot.
         let snapshot = self.rules();
-        let known = |key: &str| snapshot.as_ref().and_then(|snapshot| snapshot.grant(key));
+        let known = |wanted: &Wanted| snapshot.as_ref().and_then(|snapshot| wanted.of(snapshot));
         let (held, asked): (Vec<_>, Vec<_>) = wanted
             .into_iter()
-            .map(|(name, wanted)| (name, known(&wanted.key), wanted))
+            .map(|(name, wanted)| (name, known(&wanted), wanted))
             .partition(|(_, grant, _)| grant.is_some());
-        let keys = asked.iter().map(|(.., wanted)| wanted.key.clone());
+        let keys = asked
+            .iter()
+            .filter(|(.., wanted)| wanted.may_be())
+            .map(|(.., wanted)| wanted.key.clone());
         let answers = self.ask(keys.collect()).await;
         let held = held
             .into_iter()

@@ -38,8 +38,9 @@ pub struct Rules {
     pub version: u64,
     /// Number of partitions of the aggregator's log; at least 1.
     pub partitions: u32,
-    /// Keys, and the names that other trackers have for sites, as `TRACKER:ID`: those write like a public key.
     keys: HashMap<String, Grant>,
+    /// Names that other trackers have for sites, as `TRACKER:ID`: at those trackers' doors they write like a public key.
+    names: HashMap<String, Grant>,
     sites: HashMap<u64, Arc<SiteRules>>,
     trackers: HashMap<u64, TrackerRules>,
 }
@@ -99,6 +100,12 @@ impl Rules {
         self.keys.get(key).cloned()
     }
 
+    /// What the client of another tracker may write that calls the site `name` (`TRACKER:ID`); `None` if this snapshot
+    /// does not have it.
+    pub fn grant_of_name(&self, name: &str) -> Option<Grant> {
+        self.names.get(name).cloned()
+    }
+
     /// The rules of a site; `None` if this snapshot does not have it.
     pub(crate) fn site(&self, id: u64) -> Option<Arc<SiteRules>> {
         self.sites.get(&id).cloned()
@@ -128,20 +135,20 @@ impl From<&v1::Snapshot> for Rules {
             let aliases = site.aliases.iter();
             aliases.map(|alias| name(&alias.tracker, &alias.id, site.id))
         });
-        let mut keys: HashMap<String, Grant> = aliases.collect();
+        let mut names: HashMap<String, Grant> = aliases.collect();
         let domains = snapshot.sites.iter();
-        keys.extend(domains.map(|site| name("plausible", &site.domain, site.id)));
-        keys.extend(
-            snapshot
-                .keys
-                .iter()
-                .filter(|key| sites.contains_key(&key.site))
-                .map(|key| (key.key.clone(), Grant::from(key))),
-        );
+        names.extend(domains.map(|site| name("plausible", &site.domain, site.id)));
+        let keys = snapshot
+            .keys
+            .iter()
+            .filter(|key| sites.contains_key(&key.site))
+            .map(|key| (key.key.clone(), Grant::from(key)))
+            .collect();
         Self {
             version: snapshot.version,
             partitions: snapshot.partitions.max(1),
             keys,
+            names,
             trackers: snapshot.sites.iter().map(tracker_rules).collect(),
             sites,
         }
