@@ -197,7 +197,7 @@ impl Property {
         if self
             .values
             .as_ref()
-            .is_some_and(|values| !values.contains(value))
+            .is_some_and(|values| !values.iter().any(|one| is_equal(one, value)))
         {
             return Err("is none of the values that are allowed".to_owned());
         }
@@ -220,6 +220,15 @@ impl Property {
         }
         Ok(())
     }
+}
+
+/// Numbers are compared by value: 1 is 1.0. Integers that a double can't tell apart are told apart.
+fn is_equal(one: &Value, other: &Value) -> bool {
+    let is_double = |value: &Value| value.is_f64();
+    if is_double(one) == is_double(other) {
+        return one == other;
+    }
+    matches!((one.as_f64(), other.as_f64()), (Some(one), Some(other)) if one == other)
 }
 
 fn is_of_type(value: &Value, name: &str) -> bool {
@@ -293,6 +302,29 @@ mod tests {
             check(r#"{"properties":{"a":{"const":true}}}"#, r#"{"a":true}"#),
             Ok(())
         );
+    }
+
+    #[test]
+    fn numbers_of_enum_and_const_are_compared_by_value() {
+        for (allowed, value, fits) in [
+            ("1", "1.0", true),
+            ("1.0", "1", true),
+            ("1e2", "100", true),
+            ("-0.0", "0", true),
+            ("0.1", "0", false),
+            ("1", "true", false),
+            ("1", "\"1\"", false),
+            ("9007199254740993", "9007199254740992", false),
+        ] {
+            for keyword in [
+                format!("\"const\":{allowed}"),
+                format!("\"enum\":[null,{allowed}]"),
+            ] {
+                let schema = format!("{{\"properties\":{{\"a\":{{{keyword}}}}}}}");
+                let found = check(&schema, &format!("{{\"a\":{value}}}"));
+                assert_eq!(found.is_ok(), fits, "{allowed} {value}");
+            }
+        }
     }
 
     #[test]
