@@ -32,7 +32,8 @@ pub enum Reason {
     Bot,
     /// The referrer is known for made-up visits.
     Spam,
-    /// The page is of a host that the site does not name.
+    /// The page is of a host that the site does not name. Or the whole request is of an origin or an app that may not send:
+    /// counted by requests, not kept.
     ForeignHost,
     /// The site takes nothing of this path.
     BlockedPath,

@@ -81,7 +81,7 @@ const REASONS: Readonly<Record<string, readonly [name: string, advice: string]>>
   unknown_key: ["Unknown key", "Requests whose key nobody knows: was one revoked, or is it mistyped in a page?"],
   bot: ["A bot", "Software that says it is a crawler. The site's rules can let bots be counted."],
   spam: ["Spam", "The referrer is known for spam. The site's rules can let it be counted."],
-  foreign_host: ["Another host", "The page's host is not on the site's list. If it is yours, add it to the rules, then replay."],
+  foreign_host: ["Another host", "The page's host is not on the site's list: if it is yours, add it to the rules, then replay. Also whole requests of an origin or an app that may not send, counted by requests; those are not kept."],
   blocked_path: ["Blocked path", "The site's rules take nothing from this path."],
   datacentre: ["Datacentre", "It came from a network that rents out machines, which the site's rules refuse. People behind a VPN come from there, too."],
   not_sampled: ["Not sampled", "The visitor is not among the share that the site's rules take. Only counted, as it should be."],

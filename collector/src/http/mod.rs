@@ -161,6 +161,9 @@ impl Doors {
             match &refusal {
                 Refusal::Key => self.tallies.add(UNKNOWN_SITE, Reason::UnknownKey, 1),
                 Refusal::Limited(reached) => self.tallies.add(reached.site, Reason::RateLimited, 1),
+                Refusal::Origin(site) | Refusal::App(site) => {
+                    self.tallies.add(*site, Reason::ForeignHost, 1);
+                }
                 Refusal::Spool(error) => tracing::error!(%error, "events can't be stored"),
                 // No more than its name: the text may quote what was sent.
                 other => tracing::debug!(refusal = other.label(), "refused"),
@@ -174,6 +177,7 @@ impl Doors {
         self.stats.refused(refusal);
         let (site, reason) = match refusal {
             Refusal::Limited(reached) => (reached.site, Reason::RateLimited),
+            Refusal::Origin(site) | Refusal::App(site) => (*site, Reason::ForeignHost),
             // What nobody could be asked about belongs to no site, as far as is known.
             Refusal::Key | Refusal::KeyUnknowable => (UNKNOWN_SITE, Reason::UnknownKey),
             // As of whole requests: they may be anybody's.
@@ -206,12 +210,12 @@ impl Doors {
                 .is_some_and(|value: &HeaderValue| value == "1")
         };
         if !pass.grant.server && !cors::from_allowed_origin(&head.headers, &pass.rules) {
-            return Err(Refusal::Origin);
+            return Err(Refusal::Origin(pass.grant.site));
         }
         if let Some(apps) = &pass.grant.apps {
             let app = head.headers.get(APP);
             if !app.is_some_and(|app| apps.iter().any(|one| app == one.as_str())) {
-                return Err(Refusal::App);
+                return Err(Refusal::App(pass.grant.site));
             }
         }
         let sender = if pass.grant.server {

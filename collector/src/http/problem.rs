@@ -18,10 +18,12 @@ pub(crate) enum Refusal {
     Key,
     #[error("{0}")]
     Forbidden(&'static str),
+    /// Of the site with that id.
     #[error("the site does not take events of pages of this origin")]
-    Origin,
+    Origin(u64),
+    /// Of a key of the site with that id.
     #[error("the key is for some apps only: name yours in the header Wakeline-App")]
-    App,
+    App(u64),
     #[error("{}; come again in {} s", .0.what, .0.retry_after)]
     Limited(Reached),
     #[error("there is nothing at this path")]
@@ -98,8 +100,8 @@ impl Refusal {
             ),
             Self::Key => (StatusCode::UNAUTHORIZED, "key", "Unknown key", None),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Not allowed", None),
-            Self::Origin => (StatusCode::FORBIDDEN, "origin", "Origin not allowed", None),
-            Self::App => (StatusCode::FORBIDDEN, "app", "App not allowed", None),
+            Self::Origin(_) => (StatusCode::FORBIDDEN, "origin", "Origin not allowed", None),
+            Self::App(_) => (StatusCode::FORBIDDEN, "app", "App not allowed", None),
             Self::Limited(reached) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "rate_limited",
@@ -201,7 +203,7 @@ impl IntoResponse for Refusal {
         if let Some(seconds) = answer.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if matches!(self, Self::Origin) {
+        if matches!(self, Self::Origin(_)) {
             response.extensions_mut().insert(NotForPages);
         }
         let headers = response.headers_mut();

@@ -8,6 +8,14 @@ use crate::harness::{
     snapshot, tallied,
 };
 
+/// Requests that the site's ledger has as those of others.
+fn foreign(groups: &[v1::Group]) -> u64 {
+    let of_site = groups.iter().filter(|group| group.site == site().id);
+    let tallies = of_site.flat_map(|group| &group.tallies);
+    let foreign = tallies.filter(|tally| tally.reason == "foreign_host");
+    foreign.map(|tally| tally.count).sum()
+}
+
 fn click() -> String {
     json!({"type": "click", "visitor": "v"}).to_string()
 }
@@ -175,4 +183,27 @@ async fn a_key_of_apps_takes_nothing_of_others() {
     }
     assert_eq!(send(WRITE_KEY, Some("anything")).await.status(), 202);
     assert_eq!(edge.metric("requests_refused_total{kind=\"app\"}").await, 4);
+    assert_eq!(foreign(&edge.groups().await), 4);
+}
+
+#[tokio::test]
+async fn the_name_that_another_tracker_has_for_a_site_is_no_key() {
+    let aggregator = FakeAggregator::start(Some(snapshot(1))).await;
+    let edge = Edge::start_under(&aggregator, tempfile::tempdir().unwrap()).await;
+    edge.until("/readyz", 200).await;
+    // The aggregator answers for names that no snapshot has yet, too.
+    aggregator.know(key("plausible:brand-new.example", v1::KeyKind::Write));
+    for name in [
+        "posthog:shop",
+        "plausible:shop.example",
+        "plausible:brand-new.example",
+    ] {
+        assert_eq!(status(&edge, name).await, 401, "{name}");
+    }
+    assert_eq!(aggregator.lookups(), 0);
+    for (name, accepted) in [("posthog:shop", false), ("shop", true)] {
+        let hit = json!({"api_key": name, "event": "e", "distinct_id": "v"});
+        let response = edge.post("/capture", hit.to_string()).send().await;
+        assert_eq!(response.unwrap().status().is_success(), accepted, "{name}");
+    }
 }

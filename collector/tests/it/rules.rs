@@ -189,6 +189,13 @@ async fn pages_of_other_hosts_are_refused_by_origin_and_by_url() {
         .await
         .unwrap();
     assert_eq!(reason(&reply), "accepted");
+    let groups = edge.groups().await;
+    let tallies: Vec<_> = groups.iter().flat_map(|group| &group.tallies).collect();
+    let found: Vec<_> = tallies
+        .iter()
+        .map(|tally| (tally.reason.as_str(), tally.count))
+        .collect();
+    assert_eq!(found, [("foreign_host", 1)], "the request from elsewhere");
 }
 
 /// The status of a view that a page of `origin` sends, and whether the page may read the answer.
