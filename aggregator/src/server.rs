@@ -201,6 +201,14 @@ impl Aggregator {
 
     async fn start_with(config: Config) -> Result<Self, StartError> {
         let generations = Generations::open_folder(config.clone())?;
+        let started = Self::start_on(config, Arc::clone(&generations)).await;
+        if started.is_err() {
+            generations.release().await;
+        }
+        started
+    }
+
+    async fn start_on(config: Config, generations: Arc<Generations>) -> Result<Self, StartError> {
         let stop = HaltOnDrop(Some(Arc::clone(&generations)));
         generations.start().await?;
         generations.start_lake()?;

@@ -379,8 +379,12 @@ impl Generations {
         {
             tracing::warn!(error = %crate::causes::Causes(&error), "make the state durable");
         }
-        let redis = self.redis_now();
-        if let Some(redis) = redis
+        self.release().await;
+    }
+
+    /// Gives Redis's lease back, so that another place need not wait for its end.
+    pub(crate) async fn release(&self) {
+        if let Some(redis) = self.redis_now()
             && let Err(error) = redis.release().await
         {
             tracing::warn!(error = %crate::causes::Causes(&error), "give the state's lease back");

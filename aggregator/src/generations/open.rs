@@ -179,12 +179,19 @@ impl Generations {
         }
     }
 
-    /// Removes a generation. What fails is tried again at the next start.
+    /// Removes a generation, unless it is in use, or kept. What fails is tried again at the next start.
     pub(super) async fn remove(&self, number: u32) {
-        let removed = self.wipe(number).await;
-        let removed = removed.and_then(|()| Ok(self.control.forget_generation(number)?));
-        match removed {
-            Ok(()) => tracing::info!(generation = number, "removed state that is not in use"),
+        let removed = async {
+            if !self.control.generations()?.others.contains(&number) {
+                return Ok(false);
+            }
+            self.wipe(number).await?;
+            self.control.forget_generation(number)?;
+            Ok::<_, StartError>(true)
+        };
+        match removed.await {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(generation = number, "removed state that is not in use"),
             Err(error) => {
                 tracing::warn!(
                     generation = number,

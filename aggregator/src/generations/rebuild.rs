@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::Generations;
+use super::{Generations, RETRY_FIRST, RETRY_MAX};
 use crate::control::ControlError;
 use crate::influx::{Pending, Written};
 use crate::log::{EventLog as _, LogError, LogReader as _};
@@ -259,17 +259,17 @@ impl Generations {
                     tell(step);
                 }
             }
-            self.pause().await?;
+            self.pause(LOOK_EVERY).await?;
         }
     }
 
-    /// Waits for a moment, unless the server ends.
-    async fn pause(&self) -> Result<(), RebuildError> {
+    /// Waits, unless the server ends.
+    async fn pause(&self, time: Duration) -> Result<(), RebuildError> {
         tokio::select! {
             () = self.end.cancelled() => Err(RebuildError::Stopped),
             () = self.stopping.cancelled() => Err(RebuildError::Stopped),
             () = self.failed.cancelled() => Err(RebuildError::Stopped),
-            () = tokio::time::sleep(LOOK_EVERY) => Ok(()),
+            () = tokio::time::sleep(time) => Ok(()),
         }
     }
 
@@ -343,7 +343,7 @@ impl Generations {
                     log_end: at.log_end,
                 });
             }
-            self.pause().await?;
+            self.pause(LOOK_EVERY).await?;
         }
     }
 
@@ -355,7 +355,6 @@ impl Generations {
     ) -> Result<(u64, Arc<Stats>), RebuildError> {
         let mut processing = self.processing.lock().await;
         let old = self.in_use();
-        let served = processing.is_some();
         if let Some(processing) = processing.take() {
             processing.stop(tokio::time::sleep(OLD_STOPS)).await;
         }
@@ -382,15 +381,48 @@ impl Generations {
             ),
             (Err(_), None) => return switched.map(|()| (end, new.stats)),
         };
-        if served && !self.end.is_cancelled() {
-            *processing = Some(self.go_on(&store, &board, pending.as_ref()).await?);
+        if switched.is_ok() {
+            self.put_in_use(
+                new.number,
+                Arc::clone(&store),
+                Arc::clone(&board),
+                pending.clone(),
+            );
+        }
+        // Without a server there is none in use, and nothing goes on.
+        if old.is_some() {
+            *processing = self.go_on_at_last(&store, &board, pending.as_ref()).await;
         }
         switched?;
-        self.put_in_use(new.number, store, board, pending);
-        for unused in self.control.generations()?.others {
+        // What can't be listed now the next start removes.
+        for unused in self.control.generations().map_or(vec![], |all| all.others) {
             tokio::spawn(Arc::clone(self).remove_later(unused));
         }
         Ok((end, new.stats))
+    }
+
+    /// Goes on as soon as that is possible. `None`: the server ends, also because it never will be.
+    async fn go_on_at_last(
+        &self,
+        store: &Arc<Store>,
+        board: &Arc<Board>,
+        pending: Option<&Arc<Pending>>,
+    ) -> Option<Processing> {
+        let mut wait = RETRY_FIRST;
+        loop {
+            let begun = self.go_on(store, board, pending);
+            let error = match self.end.run_until_cancelled(begun).await? {
+                Ok(processing) => return Some(processing),
+                Err(error) => error,
+            };
+            if !error.may_pass() {
+                self.fail(error);
+                return None;
+            }
+            self.tell(&error);
+            self.pause(wait).await.ok()?;
+            wait = RETRY_MAX.min(wait * 2);
+        }
     }
 
     /// Processes the log into a generation from where it is, seen by whoever watches.
@@ -399,12 +431,13 @@ impl Generations {
         store: &Arc<Store>,
         board: &Arc<Board>,
         pending: Option<&Arc<Pending>>,
-    ) -> Result<Processing, RebuildError> {
+    ) -> Result<Processing, StartError> {
         let mut progress = Vec::new();
         for partition in 0..self.partitions() {
-            progress.push(store.load(partition).await?);
+            let loaded = store.load(partition).await;
+            progress.push(loaded.map_err(|error| self.failed_state(error))?);
         }
         let shared = self.shared(store, board, &self.stats, pending, true);
-        Processing::start(&shared, &self.config, &self.log, progress).map_err(RebuildError::Threads)
+        Processing::start(&shared, &self.config, &self.log, progress).map_err(StartError::Data)
     }
 }

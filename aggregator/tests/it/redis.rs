@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::Channel;
 use wakeline_aggregator::admin::{AdminRequest, RebuildRequest};
 use wakeline_aggregator::{Aggregator, Config, StartError};
@@ -209,7 +211,9 @@ async fn an_aggregator_with_another_log_is_refused_by_a_redis_in_use() {
     aggregator.shutdown(Duration::from_secs(10)).await;
     let refused = refusal().await;
     assert!(refused.contains("made from another log"), "{refused}");
-    let aggregator = start(&config_with(first.path(), &redis)).await;
+    // Who was refused does not keep the lease.
+    let aggregator = Aggregator::start(config_with(first.path(), &redis));
+    let aggregator = aggregator.await.unwrap();
     assert_eq!(Figures::of(aggregator.metrics()).await, before);
     aggregator.admin(rebuild()).await.unwrap();
     aggregator.shutdown(Duration::from_secs(10)).await;
@@ -445,6 +449,113 @@ async fn a_visitor_with_a_visit_of_five_pages_takes_at_most_250_bytes_of_redis()
     let bytes = (redis.info("used_memory").unwrap() - before) / VISITORS;
     println!("{bytes} B of Redis per visitor");
     assert!((90..=250).contains(&bytes), "{bytes} B per visitor");
+}
+
+/// A door before Redis that shuts itself when progress has been loaded often enough.
+struct Door {
+    url: String,
+    /// Loads that it still lets through.
+    loads: Arc<AtomicI64>,
+    shut: Arc<AtomicBool>,
+}
+
+impl Door {
+    async fn before(redis: &Redis) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let door = Self {
+            url: format!("redis://{}", listener.local_addr().unwrap()),
+            loads: Arc::new(AtomicI64::new(i64::MAX)),
+            shut: Arc::default(),
+        };
+        let to = redis.url().trim_start_matches("redis://").to_owned();
+        let (loads, shut) = (Arc::clone(&door.loads), Arc::clone(&door.shut));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (to, loads, shut) = (to.clone(), Arc::clone(&loads), Arc::clone(&shut));
+                tokio::spawn(async move {
+                    if !shut.load(Ordering::SeqCst) {
+                        let server = TcpStream::connect(to).await.unwrap();
+                        let _ = Self::pass(client, server, &loads, &shut).await;
+                    }
+                });
+            }
+        });
+        door
+    }
+
+    async fn pass(
+        mut client: TcpStream,
+        mut server: TcpStream,
+        loads: &AtomicI64,
+        shut: &AtomicBool,
+    ) -> std::io::Result<()> {
+        let (mut asked, mut said) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+        loop {
+            tokio::select! {
+                read = client.read(&mut asked) => {
+                    let asked = &asked[..read?];
+                    let text = String::from_utf8_lossy(asked);
+                    let keys = text.split("HGETALL\r\n").skip(1);
+                    let keys = keys.filter_map(|rest| rest.split("\r\n").nth(1));
+                    for _ in keys.filter(|key| key.ends_with(":p")) {
+                        if loads.fetch_sub(1, Ordering::SeqCst) <= 0 {
+                            shut.store(true, Ordering::SeqCst);
+                        }
+                    }
+                    if asked.is_empty() || shut.load(Ordering::SeqCst) {
+                        return Ok(());
+                    }
+                    server.write_all(asked).await?;
+                }
+                read = server.read(&mut said) => {
+                    let said = &said[..read?];
+                    if said.is_empty() || shut.load(Ordering::SeqCst) {
+                        return Ok(());
+                    }
+                    client.write_all(said).await?;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_whose_end_finds_redis_away_goes_on_counting_when_it_is_back() {
+    let redis = Redis::start(&[]).unwrap();
+    let door = Door::before(&redis).await;
+    let data = tempfile::tempdir().unwrap();
+    let mut config = config(data.path());
+    config.state.url = Some(door.url.clone());
+    let spool = Spool::without_copies();
+    let expected = expected(&spool).await;
+    let aggregator = start(&config).await;
+    let channel = connect(aggregator.grpc_addr()).await;
+    let half = spool.next / 2;
+    push(&channel, 7, spool.round(0, half)).await.unwrap();
+    Figures::of(aggregator.metrics()).await;
+    // The new generation is loaded twice: when it is begun, and when it has taken the other's place.
+    let partitions = i64::from(config.log.partitions.get());
+    door.loads.store(partitions, Ordering::SeqCst);
+    let back = async {
+        until("the door is shut", async || {
+            door.shut.load(Ordering::SeqCst)
+        })
+        .await;
+        let url = format!("http://{}/readyz", aggregator.http_addr());
+        until("readiness says so", async || {
+            let answer = reqwest::get(&url).await.unwrap();
+            answer.text().await.unwrap().contains("ask Redis at")
+        })
+        .await;
+        door.loads.store(i64::MAX, Ordering::SeqCst);
+        door.shut.store(false, Ordering::SeqCst);
+    };
+    let (rebuilt, ()) = tokio::join!(aggregator.admin(rebuild()), back);
+    assert_eq!(rebuilt.unwrap()["generation"], 1);
+    push(&channel, 7, spool.round(half, spool.next))
+        .await
+        .unwrap();
+    assert_eq!(Figures::of(aggregator.metrics()).await, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
