@@ -13,7 +13,7 @@ use wakeline_proto::{lists, v1};
 use wakeline_query::{Batch, BatchEvent, Field, NO_SCROLL, Texts};
 
 use crate::config::QueryConfig;
-use crate::lake::FollowError;
+use crate::lake::{FollowError, LakeUnavailable};
 use crate::log::{EventLog, LogError, LogReader as _};
 use crate::metrics::MetricStore;
 use crate::process::{Decoder, Origin, report_name};
@@ -33,6 +33,9 @@ pub enum EventError {
     /// The lake could not be read.
     #[error("read the lake")]
     Lake(#[from] LakeError),
+    /// The lake is not open.
+    #[error(transparent)]
+    Closed(#[from] LakeUnavailable),
     /// What the lake does not have yet could not be read.
     #[error("read what the lake does not have yet")]
     Beyond(#[from] FollowError),

@@ -306,6 +306,9 @@ impl From<AskError> for Problem {
                 tracing::error!(error = %Causes(&error), "read the lake");
                 Self::with(Code::Unavailable, error.to_string()).retry_after(5)
             }
+            AskError::Events(EventError::Closed(error)) => {
+                Self::with(Code::Unavailable, error.to_string()).retry_after(5)
+            }
             AskError::Events(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "read events");
                 Self::new(Code::Unavailable).retry_after(1)

@@ -23,7 +23,7 @@ const CATCH_UP: Duration = Duration::from_millis(300);
 /// Memory of an event in a batch, in bytes, and of each of its texts.
 const EVENT_BYTES: usize = 48;
 
-/// The events of the lake, and of the log beyond it, up to where the figures are. Where there is no lake, those of the log.
+/// The events of the lake, and of the log beyond it, up to where the figures are. Where there is to be no lake, those of the log.
 pub(crate) struct LakeEvents {
     generations: Arc<Generations>,
     of_log: LogEvents<SegmentEventLog>,
@@ -33,7 +33,7 @@ pub(crate) struct LakeEvents {
 }
 
 impl LakeEvents {
-    /// `of_log` is asked while there is no lake.
+    /// `of_log` is asked where there is to be no lake.
     pub(crate) fn new(
         generations: Arc<Generations>,
         of_log: LogEvents<SegmentEventLog>,
@@ -125,13 +125,13 @@ impl EventSource for LakeEvents {
         fields: &[Field],
         each: &mut EachBatch<'_>,
     ) -> Result<(), EventError> {
-        let service = self.generations.lake().ok();
-        let lake = service.and_then(|service| Some((service, service.lake().ok()?)));
-        let Some((service, lake)) = lake else {
+        let Ok(service) = self.generations.lake() else {
             return self.of_log.read(site, range, fields, each);
         };
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let runtime = Handle::current();
+        // Not from the log instead: it still has whom the lake was told to erase.
+        let lake = runtime.block_on(service.opened())?;
         let read = move || {
             // As the thread that feeds the lake.
             let _ = rustix::process::setpriority_process(None, NICENESS);

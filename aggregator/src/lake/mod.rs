@@ -41,6 +41,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const TIDY_EVERY: Duration = Duration::from_secs(300);
 /// How much others come first, from 0 (not at all) to 19.
 const NICENESS: i32 = 10;
+/// What is told before the lake was tried to be opened.
+const OPENING: &str = "it is being opened";
+/// How long a question waits for that.
+const FIRST_TRY: Duration = Duration::from_secs(3);
+/// How often it is looked whether it is.
+const OPEN_LOOK: Duration = Duration::from_millis(10);
 /// How long a command waits for the lake to be open.
 const OPEN: Duration = Duration::from_secs(10);
 
@@ -97,7 +103,7 @@ impl LakeService {
             config: config.clone(),
             generations: Arc::downgrade(generations),
             lake: OnceLock::new(),
-            trouble: Mutex::new(Some("it is being opened".to_owned())),
+            trouble: Mutex::new(Some(OPENING.to_owned())),
             end: watch::Sender::new(0),
             stop,
             thread: Mutex::default(),
@@ -301,11 +307,22 @@ impl LakeService {
     /// The lake, if it is open.
     pub(crate) fn lake(&self) -> Result<&Arc<Lake>, LakeUnavailable> {
         self.lake.get().ok_or_else(|| {
-            LakeUnavailable::Closed(
-                self.trouble()
-                    .unwrap_or_else(|| "it is being opened".to_owned()),
-            )
+            LakeUnavailable::Closed(self.trouble().unwrap_or_else(|| OPENING.to_owned()))
         })
+    }
+
+    /// The lake, if it is open; just after the start it may be about to.
+    async fn opened(&self) -> Result<&Arc<Lake>, LakeUnavailable> {
+        let until = Instant::now() + FIRST_TRY;
+        loop {
+            let lake = self.lake();
+            let trouble = self.trouble();
+            let opening = trouble.is_none_or(|why| why == OPENING);
+            if lake.is_ok() || !opening || Instant::now() >= until {
+                return lake;
+            }
+            tokio::time::sleep(OPEN_LOOK).await;
+        }
     }
 
     /// Waits for the lake to have what the figures have now, but no longer than `most`.

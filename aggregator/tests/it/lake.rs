@@ -3,12 +3,13 @@
 mod away;
 mod questions;
 
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 use wakeline_aggregator::admin::{AdminRequest, EraseVisitor, LakeRequest};
 use wakeline_aggregator::{Aggregator, Config};
 
 use super::edge::{self, Spool, connect, push, until, visit};
-use super::http::Server;
+use super::http::{Server, problem};
 
 /// Quick to make files, so that there are many.
 fn config(data: &std::path::Path) -> Config {
@@ -116,6 +117,50 @@ async fn erased_visitors_are_gone_and_stay_so() {
     );
     push(&channel, 1, spool.round(15, 30)).await.unwrap();
     assert_eq!(events(&server).await, 27);
+}
+
+#[tokio::test]
+async fn erased_visitors_do_not_come_back_while_the_lake_is_not_open() {
+    let server = server().await;
+    let channel = connect(server.aggregator.grpc_addr()).await;
+    let spool = Spool::of((0..5).map(|visitor| visit(visitor, 3)));
+    push(&channel, 1, spool.blocks()).await.unwrap();
+    server.applied().await;
+    until("files have everything", async || {
+        let lake = status(&server).await;
+        lake["rows"] == 15 && lake["waiting_rows"] == 0
+    })
+    .await;
+    let erase = EraseVisitor {
+        site: "shop.example".to_owned(),
+        visitor: "visitor-1".to_owned(),
+    };
+    let erased = server.aggregator.admin(AdminRequest::Erase(erase)).await;
+    assert_eq!(erased.unwrap()["events"], 3);
+    drop(channel);
+
+    let config = config(server.data());
+    let away = |data: &std::path::Path| {
+        std::fs::rename(data.join("lake"), data.join("away")).unwrap();
+        std::fs::write(data.join("lake"), "no folder").unwrap();
+    };
+    let server = server.restart_after(&config, true, away).await;
+    server.applied().await;
+    let question = json!({
+        "site_id": "shop.example", "metrics": ["events"], "date_range": "all",
+        "filters": [["has_not_done", ["is", "event:name", ["never"]]]],
+    });
+    let answer = server.post("/api/v2/query", &question).await;
+    let said = problem(answer, StatusCode::SERVICE_UNAVAILABLE).await;
+    let detail = said["detail"].as_str().unwrap();
+    assert!(detail.contains("the lake is not open: "), "{said}");
+
+    let back = |data: &std::path::Path| {
+        std::fs::remove_file(data.join("lake")).unwrap();
+        std::fs::rename(data.join("away"), data.join("lake")).unwrap();
+    };
+    let server = server.restart_after(&config, true, back).await;
+    assert_eq!(events(&server).await, 12);
 }
 
 #[tokio::test]
