@@ -171,6 +171,22 @@ impl Store {
         }
     }
 
+    /// Has `each` take the content of an object that has to be there, part by part.
+    pub(crate) async fn parts(
+        &self,
+        path: &str,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), LakeError> {
+        let read = async {
+            let mut parts = self.objects.get(&Path::from(path)).await?.into_stream();
+            while let Some(part) = parts.try_next().await? {
+                each(&part);
+            }
+            Ok(())
+        };
+        read.await.map_err(|source| missing_or(path, source))
+    }
+
     /// Some ranges of an object that has to be there.
     pub(crate) async fn ranges(
         &self,
@@ -178,12 +194,7 @@ impl Store {
         ranges: &[Range<u64>],
     ) -> Result<Vec<Bytes>, LakeError> {
         let found = self.objects.get_ranges(&Path::from(path), ranges).await;
-        let found = found.map_err(|source| match source {
-            Error::NotFound { .. } => LakeError::Missing {
-                path: path.to_owned(),
-            },
-            source => failed("read", path, source),
-        })?;
+        let found = found.map_err(|source| missing_or(path, source))?;
         let mut lengths = ranges.iter().zip(&found);
         if lengths.any(|(range, bytes)| range.end - range.start != bytes.len() as u64) {
             return Err(LakeError::Foreign {
@@ -233,6 +244,15 @@ impl Store {
             };
             failed("make durable", path, source)
         })
+    }
+}
+
+fn missing_or(path: &str, source: Error) -> LakeError {
+    match source {
+        Error::NotFound { .. } => LakeError::Missing {
+            path: path.to_owned(),
+        },
+        source => failed("read", path, source),
     }
 }
 

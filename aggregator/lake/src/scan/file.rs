@@ -22,6 +22,7 @@ use quick_cache::sync::Cache;
 
 use super::{Filter, as_dictionary};
 use crate::LakeError;
+use crate::file::check;
 use crate::manifest::DataFile;
 use crate::store::Store;
 
@@ -70,7 +71,8 @@ impl fmt::Debug for FileReader {
 }
 
 impl FileReader {
-    /// Opens a file, to be read by `rows` rows.
+    /// Opens a file, to be read by `rows` rows. One that was not read lately is read as a whole first, to see that it is
+    /// what was written.
     pub(super) async fn open(
         store: &Store,
         footers: &Footers,
@@ -83,6 +85,7 @@ impl FileReader {
         let footer = if let Some(footer) = footers.0.get(&key) {
             footer
         } else {
+            check(store, file).await?;
             let footer = read_footer(store, file).await?;
             footers.0.insert(key, footer.clone());
             footer

@@ -140,6 +140,33 @@ async fn erased_persons_are_left_out_before_their_files_are_written_anew() {
 }
 
 #[tokio::test]
+async fn a_file_of_which_a_single_bit_is_another_fails_a_scan_that_names_it() {
+    let (objects, lake) = lake().await;
+    let event = |at: u64| Seen {
+        site: SITES.0,
+        visitor: (at % 5) as u8,
+        time: at as i64,
+    };
+    let log: Log = (0..40).map(|at| vec![event(at)]).collect();
+    lake.append(0, 40, &rows(&log, 0, 40)).unwrap();
+    lake.flush().await.unwrap();
+    let snapshot = lake.snapshot();
+    let path = Path::from(snapshot.manifest.files[0].path.as_str());
+    let whole = objects.get(&path).await.unwrap().bytes().await.unwrap();
+    let all = (SITES.0, i64::MIN..i64::MAX);
+    for at in (0..whole.len()).step_by(31) {
+        let mut flipped = whole.to_vec();
+        flipped[at] ^= 1 << (at % 8);
+        objects.put(&path, flipped.into()).await.unwrap();
+        let store = Store::of(Arc::clone(&objects) as _);
+        let lake = Lake::open(store, LOG, BUCKETS, "w").await.unwrap();
+        let scanned = scanned(&lake, &snapshot, &[], all.clone()).await;
+        let error = scanned.expect_err("other rows").to_string();
+        assert!(error.contains(path.as_ref()), "byte {at}: {error}");
+    }
+}
+
+#[tokio::test]
 async fn files_that_are_missing_cut_or_foreign_fail_a_scan_that_needs_them_and_no_other() {
     let (objects, lake) = lake().await;
     let event = |at: u64| Seen {
