@@ -10,6 +10,8 @@ use crate::{Changes, Dimension, Grain, Row, RowKey, text_id};
 /// UTC in which the last event of the stream came.
 pub const LOST_BY_CLIENT: &str = "lost_by_client";
 
+/// No client gives more numbers in a stream: what says so does not spoil the sum of all others.
+const MAX_LOST: u64 = 1 << 32;
 const HOUR_MS: i64 = 3_600_000;
 const HOUR_MINUTES: i64 = 60;
 /// The end of the year 9999: no clock is ahead of it.
@@ -51,7 +53,7 @@ impl Heard {
             sum.saturating_add((last - first).saturating_add(1))
         });
         let given = self.last.saturating_add(1);
-        i64::try_from(given.saturating_sub(came)).unwrap_or(i64::MAX)
+        given.saturating_sub(came).min(MAX_LOST) as i64
     }
 
     fn add(&mut self, first: u64, last: u64) {
