@@ -18,7 +18,7 @@ pub use crate::upload::Request as Upload;
 use crate::clock::{Clock, Moment, random};
 use crate::input::{self, Misuse};
 use crate::queue::{Folder, Limits, Queue, Slot};
-use crate::recorder::{Draft, Recorder};
+use crate::recorder::{Draft, Recorder, Saved};
 use crate::settings::{Settings, Target};
 use crate::store::Store;
 use crate::upload::{FORGOTTEN, Fates, Network, Step, Uploads};
@@ -54,6 +54,7 @@ pub struct App {
 
 /// What callers, worker and uploaders share.
 pub(crate) struct Shared {
+    store: Store,
     pub(crate) clock: Arc<dyn Clock>,
     flush_interval: Duration,
     /// Events that are sent without waiting further.
@@ -139,13 +140,34 @@ impl App {
             age_ms: i64::from(settings.queue_max_age_days) * DAY_MS,
         };
         let store = Store::new(&settings.data_dir);
-        let saved = store.load();
+        let stored = store.load();
         let (mut queue, mut found) = Queue::open(Folder::open(settings.data_dir.clone()), limits);
+        let erasure = match &stored {
+            Some(saved) => saved.erasure,
+            None => queue.files().erasure(), // nothing says that its events are to be erased
+        };
+        let mut erased = 0;
+        if queue.files().erasure() != erasure {
+            erased += queue.clear();
+        }
+        queue.files().set_erasure(erasure);
+        let _ = queue.files().store_erasure(); // tried again when the state is stored
         for slot in Slot::left_behind(&settings.data_dir) {
-            let more = queue.take_over(Folder::of(slot));
+            let folder = Folder::of(slot);
+            let more = if stored.is_some() && folder.erasure() != erasure {
+                let (mut before, more) = Queue::open(folder, limits);
+                erased += before.clear();
+                more
+            } else {
+                queue.take_over(folder)
+            };
             found.restored += more.restored;
             found.corrupt += more.corrupt;
         }
+        let saved = Saved {
+            erasure,
+            ..stored.unwrap_or_default()
+        };
         let wait = saved.wait_until;
         let recorder = Recorder::new(&settings, saved, random(), found.last, now);
         let built_in = settings.http == "built_in";
@@ -153,11 +175,15 @@ impl App {
         let batch_events = settings.batch_events;
         let mut uploads = Uploads::new(queue, settings, now);
         uploads.fates.corrupt = found.corrupt;
+        if erased > 0 {
+            uploads.fates.dropped.insert(FORGOTTEN, erased as u64);
+        }
         let left = -wait.age(now);
         if wait != Moment::default() && left > 0 {
             uploads.inherit_wait(Some(now.mono_ms + left as u64));
         }
         let shared = Arc::new(Shared {
+            store,
             clock,
             flush_interval,
             batch_events,
@@ -187,7 +213,7 @@ impl App {
             sendable: Condvar::new(),
         });
         let app = Self {
-            worker: Mutex::new(vec![worker::start(Arc::clone(&shared), store)?]),
+            worker: Mutex::new(vec![worker::start(Arc::clone(&shared))?]),
             shared,
             process: std::process::id(),
         };
@@ -390,13 +416,8 @@ impl App {
         let Some(mut front) = self.front() else {
             return T::default();
         };
-        let forgotten = front.recorder.forgotten();
-        let result = call(&mut front.recorder, self.shared.clock.now());
-        // What was erased is waited for no longer.
-        let erased = front.recorder.forgotten() - forgotten;
-        front.taken += erased;
-        front.written += erased;
-        front.durable += erased;
+        let now = self.shared.clock.now();
+        let result = front.call(|recorder| call(recorder, now));
         self.shared.wake(&mut front);
         result
     }
@@ -428,6 +449,7 @@ impl Shared {
                 return Task::Stop;
             }
             let now = self.clock.now();
+            self.heed(&mut uploads, now);
             let step = uploads.next_step(now);
             let left = until.saturating_duration_since(Instant::now());
             let pause = match step {
@@ -445,6 +467,23 @@ impl Shared {
                 Ok((uploads, _)) => uploads,
                 Err(poisoned) => poisoned.into_inner().0,
             };
+        }
+    }
+
+    /// Heeds what other processes of the folder stored, and erases what waits here from before an erasure.
+    fn heed(&self, uploads: &mut Uploads<Folder>, now: Moment) {
+        let stored = self.store.load();
+        let mut front = lock(&self.front);
+        if let Some(stored) = stored {
+            front.call(|recorder| recorder.heed(stored, now));
+        }
+        let erasure = front.recorder.saved().0.erasure;
+        drop(front);
+        if uploads.queue.files().erasure() != erasure {
+            uploads.forget(now);
+            uploads.queue.files().set_erasure(erasure);
+            let _ = uploads.queue.files().store_erasure(); // tried again when the state is stored
+            lock(&self.front).see(uploads);
         }
     }
 
@@ -500,6 +539,17 @@ impl Shared {
 }
 
 impl Front {
+    fn call<T>(&mut self, call: impl FnOnce(&mut Recorder) -> T) -> T {
+        let forgotten = self.recorder.forgotten();
+        let result = call(&mut self.recorder);
+        // What was erased is waited for no longer.
+        let erased = self.recorder.forgotten() - forgotten;
+        self.taken += erased;
+        self.written += erased;
+        self.durable += erased;
+        result
+    }
+
     /// Events that were recorded up to now.
     fn goal(&self) -> u64 {
         self.taken + self.recorder.waiting() as u64

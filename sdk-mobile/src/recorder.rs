@@ -44,6 +44,8 @@ pub(crate) struct Saved {
     pub(crate) user: String,
     /// What `set_consent` said last, by its word; empty: nothing yet.
     pub(crate) consent: String,
+    /// A random name of the last erasure: a queue that says another one is from before it.
+    pub(crate) erasure: u64,
     /// The app's version when it was seen last; `None`: it never was.
     pub(crate) app_version: Option<String>,
     /// Number of the last session, from 1.
@@ -80,6 +82,8 @@ pub(crate) struct Recorder {
     device: Arc<v1::Device>,
     asked_consent: Consent,
     saved: Saved,
+    /// What was stored last, by this process or another.
+    stored: Saved,
     /// Counts changes of `saved` that should be kept soon.
     changes: u64,
     /// What `saved.active` was when it should have been kept last.
@@ -120,6 +124,7 @@ impl Recorder {
             gap_ms: i64::from(settings.session_gap_minutes) * 60_000,
             device: Arc::new(settings.device()),
             asked_consent: settings.consent(),
+            stored: saved.clone(),
             saved,
             changes: 0,
             kept_active: now,
@@ -171,6 +176,33 @@ impl Recorder {
     /// What should outlive the process, and how often it changed.
     pub(crate) fn saved(&self) -> (&Saved, u64) {
         (&self.saved, self.changes)
+    }
+
+    /// What outlives the process was stored so.
+    pub(crate) fn set_stored(&mut self, stored: Saved) {
+        self.stored = stored;
+    }
+
+    /// Another process may have stored this: what the person agreed to, and that all was erased, holds here, too. Of
+    /// answers that cross each other a denial wins.
+    pub(crate) fn heed(&mut self, theirs: Saved, now: Moment) {
+        if theirs == self.stored {
+            return;
+        }
+        let before = std::mem::replace(&mut self.stored, theirs.clone());
+        let answered = theirs.consent != before.consent;
+        let answered_here = self.saved.consent != before.consent;
+        if answered && (!answered_here || consent(&theirs.consent) == Some(Consent::Denied)) {
+            self.saved.consent.clone_from(&theirs.consent);
+        }
+        if theirs.erasure != before.erasure && theirs.erasure != self.saved.erasure {
+            self.forget(now);
+            self.saved.install = theirs.install;
+            self.saved.first_day = theirs.first_day;
+            self.saved.user = theirs.user;
+            self.saved.erasure = theirs.erasure;
+        }
+        self.name_person();
     }
 
     /// Events that were given a number.
@@ -315,6 +347,7 @@ impl Recorder {
             app_version: self.saved.app_version.take(),
             seen: self.saved.seen,
             wait_until: self.saved.wait_until,
+            erasure: crate::clock::random(),
             ..Saved::default()
         };
         self.fresh_install(now);

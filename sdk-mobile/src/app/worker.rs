@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use super::{Command, Draft, Front, Life, ROOM, Shared, Turn, lock};
 use crate::clock::Moment;
 use crate::queue::{Folder, Record};
-use crate::store::Store;
-use crate::upload::{Uploads, context};
+use crate::upload::{FORGOTTEN, Uploads, context};
 
 /// How often writing is tried again after it failed.
 const RECOVER_EVERY: Duration = Duration::from_secs(2);
@@ -21,15 +20,14 @@ const LINGER: Duration = Duration::from_millis(50);
 /// Longest sleep.
 const SLEEP: Duration = Duration::from_secs(3_600);
 
-pub(super) fn start(shared: Arc<Shared>, store: Store) -> io::Result<JoinHandle<()>> {
+pub(super) fn start(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name("wakeline".to_owned())
         .spawn(move || {
             Worker {
                 shared,
-                store,
-                saved: 0,
-                tried: 0,
+                saved: u64::MAX, // the first round says whose the queue is
+                tried: u64::MAX,
                 first_unsynced: None,
                 recover_at: None,
                 shed_at: Instant::now() + SHED_EVERY,
@@ -44,7 +42,6 @@ pub(super) fn start(shared: Arc<Shared>, store: Store) -> io::Result<JoinHandle<
 
 struct Worker {
     shared: Arc<Shared>,
-    store: Store,
     /// Changes of what outlives the process that were stored.
     saved: u64,
     /// Changes of it that were tried to be stored: after an error, the next try waits for `recover_at`.
@@ -65,6 +62,8 @@ struct Worker {
 /// What a round has to do.
 struct Work {
     drafts: Vec<Draft>,
+    /// The last one before the drafts.
+    erasure: u64,
     commands: Vec<Command>,
     sync: bool,
     closing: bool,
@@ -119,6 +118,7 @@ impl Worker {
                 front.taken += new as u64;
                 return Work {
                     drafts,
+                    erasure: front.recorder.saved().0.erasure,
                     commands,
                     sync,
                     closing: front.life != Life::Open,
@@ -149,6 +149,12 @@ impl Worker {
     fn round(&mut self, mut work: Work) {
         let shared = Arc::clone(&self.shared);
         let mut uploads = lock(&shared.uploads);
+        shared.heed(&mut uploads, work.now);
+        if work.erasure != uploads.queue.files().erasure() && !work.drafts.is_empty() {
+            let erased = work.drafts.len() as u64;
+            work.drafts.clear();
+            *uploads.fates.dropped.entry(FORGOTTEN).or_default() += erased;
+        }
         let urgent = work.drafts.iter().any(Draft::is_order);
         let new = work.drafts.len();
         let obeyed = work.commands.len() as u64;
@@ -212,7 +218,7 @@ impl Worker {
         if work.closing {
             uploads.queue.close();
         }
-        let kept = self.save();
+        let kept = self.save(&mut uploads, work.now);
         let whole = kept && uploads.queue.error().is_none();
         self.recover_at = match self.recover_at {
             _ if whole => None,
@@ -230,26 +236,42 @@ impl Worker {
     }
 
     /// Stores what outlives the process, if it changed. False: it could not be stored.
-    fn save(&mut self) -> bool {
-        let front = lock(&self.shared.front);
-        let (saved, changes) = front.recorder.saved();
+    fn save(&mut self, uploads: &mut Uploads<Folder>, now: Moment) -> bool {
+        let changes = lock(&self.shared.front).recorder.saved().1;
         if changes == self.saved {
             return true;
         }
-        let saved = saved.clone();
-        drop(front);
         self.tried = changes;
-        let stored = self.store.save(&saved);
+        let stored = self.store(uploads, now);
         let mut front = lock(&self.shared.front);
         match &stored {
-            Ok(()) => {
-                self.saved = changes;
-                front.kept = changes;
+            Ok(changes) => {
+                self.saved = *changes;
+                self.tried = *changes;
+                front.kept = *changes;
                 front.unkept.clear();
             }
             Err(error) => front.unkept = error.to_string(),
         }
         stored.is_ok()
+    }
+
+    /// The changes that are stored now.
+    fn store(&self, uploads: &mut Uploads<Folder>, now: Moment) -> io::Result<u64> {
+        let held = self.shared.store.hold()?;
+        self.shared.heed(uploads, now);
+        let (saved, changes) = {
+            let front = lock(&self.shared.front);
+            let (saved, changes) = front.recorder.saved();
+            (saved.clone(), changes)
+        };
+        if saved.erasure == uploads.queue.files().erasure() {
+            uploads.queue.files().store_erasure()?;
+        } // else the next round erases, and the queue says until then that it is from before
+        self.shared.store.save(&saved)?;
+        drop(held);
+        lock(&self.shared.front).recorder.set_stored(saved);
+        Ok(changes)
     }
 
     fn record(&mut self, draft: &Draft) -> Record {
@@ -274,7 +296,7 @@ fn obey(uploads: &mut Uploads<Folder>, command: Command, now: Moment) {
         Command::Flush => uploads.flush(),
         Command::Background(background) => uploads.set_background(background),
         Command::Network(network) => uploads.set_network(network, now),
-        Command::Forget => uploads.forget(now),
+        Command::Forget => {} // done, since the recorder says so
         Command::Reconfigure(target) => uploads.reconfigure(target, now),
     }
 }

@@ -6,6 +6,9 @@ use std::path::PathBuf;
 
 use super::slot::Slot;
 
+/// The file that says after which erasure a folder's events came.
+const ERASURE: &str = "erasure";
+
 /// Where segments are. Numbers only grow; the one that was made last is appended to.
 ///
 /// After an error of `append` or `sync` the caller does not append to that segment again.
@@ -37,25 +40,60 @@ pub(crate) struct Folder {
     /// `None` while no folder can be had: it is tried again with the next segment.
     slot: Option<Slot>,
     current: Option<File>,
+    /// All that is here came after this [erasure](crate::recorder::Saved::erasure), and the folder says so.
+    erasure: u64,
+    erasure_is_stored: bool,
 }
 
 impl Folder {
     /// A folder in `data_dir`; made if need and may be.
     pub(crate) fn open(data_dir: PathBuf) -> Self {
+        let slot = Slot::take(&data_dir).ok();
         Self {
-            slot: Slot::take(&data_dir).ok(),
             data_dir,
-            current: None,
+            ..Self::in_slot(slot)
         }
     }
 
     /// One that is held already.
     pub(crate) fn of(slot: Slot) -> Self {
+        Self::in_slot(Some(slot))
+    }
+
+    fn in_slot(slot: Option<Slot>) -> Self {
+        let erasure = slot.as_ref().and_then(|slot| {
+            let text = std::fs::read_to_string(slot.path().join(ERASURE)).ok()?;
+            text.parse().ok()
+        });
         Self {
             data_dir: PathBuf::new(),
-            slot: Some(slot),
+            slot,
             current: None,
+            erasure: erasure.unwrap_or_default(),
+            erasure_is_stored: true,
         }
+    }
+
+    /// After which erasure all came that is here.
+    pub(crate) fn erasure(&self) -> u64 {
+        self.erasure
+    }
+
+    /// Nothing is here that came before this erasure.
+    pub(crate) fn set_erasure(&mut self, erasure: u64) {
+        self.erasure_is_stored &= self.erasure == erasure;
+        self.erasure = erasure;
+    }
+
+    /// Stores, durably, after which erasure all came that is here.
+    pub(crate) fn store_erasure(&mut self) -> io::Result<()> {
+        if !self.erasure_is_stored {
+            let mut file = File::create(self.slot()?.path().join(ERASURE))?;
+            file.write_all(self.erasure.to_string().as_bytes())?;
+            file.sync_data()?;
+            self.erasure_is_stored = true;
+        }
+        Ok(())
     }
 
     fn slot(&self) -> io::Result<&Slot> {
@@ -103,6 +141,7 @@ impl Files for Folder {
         self.current = None;
         if self.slot.is_none() {
             self.slot = Some(Slot::take(&self.data_dir)?);
+            self.erasure_is_stored = false;
         }
         let file = OpenOptions::new()
             .write(true)

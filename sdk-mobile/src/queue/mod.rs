@@ -23,7 +23,7 @@ use wakeline_client::{DropReason, EventId, RecordedAt, Stored};
 pub(crate) use files::{Files, Folder, sync_folder};
 use frame::Frame;
 pub(crate) use frame::Record;
-pub(crate) use slot::Slot;
+pub(crate) use slot::{Slot, locked};
 
 use crate::clock::Moment;
 
@@ -182,6 +182,11 @@ impl<F: Files> Queue<F> {
         }
         self.write_memory();
         self.error.is_none()
+    }
+
+    /// Where it is.
+    pub(crate) fn files(&mut self) -> &mut F {
+        &mut self.files
     }
 
     /// Makes durable what was written. True: nothing is missing.

@@ -63,8 +63,9 @@ impl Slot {
     }
 }
 
+/// Locks a file until it is dropped. False: another process has it.
 #[cfg(unix)]
-fn locked(file: &File) -> io::Result<bool> {
+pub(crate) fn locked(file: &File) -> io::Result<bool> {
     use rustix::fs::{FlockOperation, flock};
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
@@ -75,7 +76,7 @@ fn locked(file: &File) -> io::Result<bool> {
 
 /// Elsewhere a data folder is of one process.
 #[cfg(not(unix))]
-fn locked(_file: &File) -> io::Result<bool> {
+pub(crate) fn locked(_file: &File) -> io::Result<bool> {
     Ok(true)
 }
 

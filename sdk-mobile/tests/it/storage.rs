@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use wakeline_mobile::app::Task;
+
 use crate::host::{Collector, TestClock, numbered, open, status};
 
 /// Waits for a state that another thread brings about.
@@ -126,6 +128,50 @@ fn processes_that_share_a_folder_have_a_queue_each_and_inherit_from_the_dead() {
     assert_eq!(collector.got.len(), 2);
     drop(app);
     assert_eq!(status(&open(data.path(), &clock))["restored"], json!(0));
+}
+
+#[test]
+fn a_denial_holds_for_every_process_of_the_folder() {
+    let data = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let (first, second) = (open(data.path(), &clock), open(data.path(), &clock));
+    for app in [&first, &second] {
+        app.set_consent("granted");
+        assert!(app.record(&numbered(1)));
+        app.flush();
+        assert!(app.sync(10_000));
+    }
+    first.set_consent("denied");
+    assert!(first.sync(10_000));
+    assert!(matches!(second.next_task(0), Task::Wait));
+    assert!(!second.record(&numbered(2)) && !second.identify("somebody"));
+    assert_eq!(status(&second)["dropped"], json!({"forgotten": 1}));
+    assert_eq!(status(&second)["install"], status(&first)["install"]);
+    assert!(second.shutdown(10_000));
+    let state = std::fs::read_to_string(data.path().join("state.json")).unwrap();
+    assert!(state.contains("denied"), "{state}");
+    assert!(state.contains(status(&first)["install"].as_str().unwrap()));
+    // And so does a later answer.
+    first.set_consent("granted");
+    assert!(first.sync(10_000));
+    assert!(open(data.path(), &clock).record(&numbered(3)));
+}
+
+#[test]
+fn what_a_dead_process_left_before_a_denial_is_not_sent() {
+    let data = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let (first, second) = (open(data.path(), &clock), open(data.path(), &clock));
+    second.record(&numbered(1));
+    assert!(second.shutdown(10_000));
+    first.forget();
+    first.record(&numbered(2));
+    assert!(first.shutdown(10_000));
+    let mut collector = Collector::default();
+    let app = open(data.path(), &clock);
+    collector.drain(&app);
+    assert_eq!(collector.got.len(), 1);
+    assert_eq!(status(&app)["dropped"], json!({"forgotten": 1}));
 }
 
 #[test]
