@@ -224,11 +224,10 @@ impl Property {
 
 /// Numbers are compared by value: 1 is 1.0. Integers that a double can't tell apart are told apart.
 fn is_equal(one: &Value, other: &Value) -> bool {
-    let is_double = |value: &Value| value.is_f64();
-    if is_double(one) == is_double(other) {
+    if one.is_f64() == other.is_f64() {
         return one == other;
     }
-    matches!((one.as_f64(), other.as_f64()), (Some(one), Some(other)) if one == other)
+    one.as_f64() == other.as_f64()
 }
 
 fn is_of_type(value: &Value, name: &str) -> bool {
