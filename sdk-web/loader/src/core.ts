@@ -3,22 +3,13 @@
 
 import type { Cart, Consent, Options, Place, Plugin, Properties, Wakeline } from "./api";
 import type { Entry, Made, Person, SdkModule, Setup, WireEvent } from "./event";
+import { BEACON, LOAD_AFTER, LOAD_AGAIN, MAX_ID, MAX_QUEUE, MAX_URL } from "./limits";
 import { copyOrder, cleanProperties, warn } from "./values";
-
-/** Events of a beacon. All that outlives a page may have 64 KiB: what is over it waits for the next page. */
-const BEACON = 25;
-/** Events that wait here at most. */
-const MAX_QUEUE = 10_000;
-/** Characters of a URL; of a longer one the event would be refused. */
-const MAX_URL = 2_000;
-/** When the main module is loaded at the latest, and again if that failed, in ms. */
-const LOAD_AFTER = 1_000;
-const LOAD_AGAIN = 10_000;
 
 const page = (globalThis as { document?: Document }).document;
 
 const hex = (digits: number) =>
-  Array.from(crypto.getRandomValues(new Uint8Array(digits)), (byte) => (byte & 15).toString(16)).join("");
+  [...crypto.getRandomValues(new Uint8Array(digits))].map((byte) => (byte & 15).toString(16)).join("");
 
 /** What the document says itself: elements of the page may have this name and hide it. */
 const said = (name: "title" | "referrer"): string => (page ? Reflect.get(Document.prototype, name, page) : "");
@@ -26,7 +17,6 @@ const said = (name: "title" | "referrer"): string => (page ? Reflect.get(Documen
 /** Starts recording. `load` gets the main module. */
 export const start = (options: Options & { collector: string }, load: () => Promise<SdkModule>): Wakeline => {
   const { key, persistence } = options;
-  let stream = hex(16);
   let seq = 0;
   let url: string | undefined;
   let referrer = "";
@@ -39,14 +29,16 @@ export const start = (options: Options & { collector: string }, load: () => Prom
 
   const pageUrl = () =>
     // A sandbox's or a worker's own address is none: the page has to say where it is.
-    (place?.url ?? (page && /^[^abd]/.test(location.href) ? location.href : ""))
+    ((place?.url ?? (page && /^[^abd]/.test(location.href) ? location.href : "")) + "")
       .split(options.hash ? "\n" : "#")[0]!
       .slice(0, MAX_URL);
 
   /** Gives the event its number. */
   const enqueue = (event: WireEvent, person = setup.person) => {
     if (setup.consent == "denied") return;
-    const entry: Entry = [seq++, performance.now(), event, person];
+    const entry: Entry = [seq, performance.now(), event, person];
+    json(entry); // what can't be written is refused here, and no other event with it
+    seq++;
     setup.log(entry[0], event);
     // What is over it shows as a gap in the stream's numbers.
     if (!setup.queue[MAX_QUEUE]) {
@@ -60,7 +52,7 @@ export const start = (options: Options & { collector: string }, load: () => Prom
   const store = (entry: Entry) => {
     try {
       if (opened && setup.durable && setup.allowed()) {
-        localStorage.setItem(setup.prefix + stream + "." + entry[0], Date.now() + "," + json(entry));
+        localStorage.setItem(setup.prefix + setup.stream + "." + entry[0], Date.now() + "," + json(entry));
       }
     } catch {}
   };
@@ -107,10 +99,10 @@ export const start = (options: Options & { collector: string }, load: () => Prom
   const record = (made: Made, person?: Person) => {
     let event: WireEvent | null | undefined = {
       ...made,
-      properties: { ...defaults, ...cleanProperties(made.properties ?? {}) },
+      properties: cleanProperties(made.properties ?? {}, cleanProperties(defaults)),
       url: pageUrl(),
       referrer,
-      title: place?.title ?? said("title"),
+      title: (place?.title ?? said("title")) + "",
     };
     for (const plugin of plugins) if (!(event = plugin(event) as typeof event)) return;
     enqueue(event, person);
@@ -130,7 +122,7 @@ export const start = (options: Options & { collector: string }, load: () => Prom
 
   const json = ([seq, at, event, person]: Entry) =>
     // An age: no wall clock is right everywhere. Only what is allowed is written.
-    JSON.stringify({ id: `${stream}.${seq}`, age: (performance.now() - at) >>> 0, consent: setup.consent, ...person, ...event })
+    JSON.stringify({ id: `${setup.stream}.${seq}`, age: (performance.now() - at) >>> 0, consent: setup.consent, ...person, ...event })
       // A server's JSON parser refuses half of a surrogate pair, and all events with it. Only such halves are escaped
       // so; what follows two backslashes is text.
       .replace(/\\\\|\\ud.../g, (found) => (found[2] ? "\ufffd" : found));
@@ -139,7 +131,7 @@ export const start = (options: Options & { collector: string }, load: () => Prom
     place = given;
     const next = pageUrl();
     if (next != url) {
-      referrer = (place?.referrer ?? url ?? said("referrer")).slice(0, MAX_URL);
+      referrer = ((place?.referrer ?? url ?? said("referrer")) + "").slice(0, MAX_URL);
       url = next;
     }
     record({ type: "page_view" });
@@ -154,7 +146,7 @@ export const start = (options: Options & { collector: string }, load: () => Prom
       ((navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl || navigator.doNotTrack == "1"
         ? "denied"
         : undefined),
-    stream,
+    stream: hex(16),
     person: { visitor: "" },
     day: "",
     queue: [],
@@ -166,14 +158,15 @@ export const start = (options: Options & { collector: string }, load: () => Prom
       track: safely((name: string, properties?: Properties) => record({ type: "custom", name: name + "", properties })),
       page: safely(view),
       identify: safely((user: string, properties?: Properties) => {
-        if (!user) throw "invalid_visitor";
+        const id = user + "";
+        if (!user || id[MAX_ID]) throw "user id";
         open();
-        setup.person = { ...setup.person, user: user + "" };
+        setup.person = { ...setup.person, user: id };
         record({ type: "identify", properties });
       }),
-      alias: safely((user: string, visitor: string) => {
-        record({ type: "identify" }, { ...setup.person, user: user + "", visitor: visitor + "" });
-      }),
+      alias: safely((user: string, visitor: string) =>
+        record({ type: "identify" }, { ...setup.person, user: user + "", visitor: visitor + "" }),
+      ),
       group: safely((id: string, properties?: Properties) =>
         record({ type: "custom", name: "group", properties: { ...properties, "group.id": id + "" } }),
       ),
@@ -182,8 +175,9 @@ export const start = (options: Options & { collector: string }, load: () => Prom
       checkout: typed("checkout"),
       order: typed("order"),
       set: safely((properties: Properties) => Object.assign(defaults, properties)),
-      use: safely((plugin: Plugin) => plugins.push(plugin)),
+      use: safely((plugin: Plugin) => plugins.push(plugin.bind(0))),
       reset: safely(() => {
+        open(); // what came before is of whoever is stored
         setup.sink?.settle();
         forget(/^wakeline$/);
         turn();
@@ -193,7 +187,7 @@ export const start = (options: Options & { collector: string }, load: () => Prom
         if (answer == "denied") {
           setup.queue = [];
           // What is destroyed is no loss to be stated, nor a way to tell who comes back.
-          setup.stream = stream = hex(16);
+          setup.stream = hex(16);
           seq = 0;
           forget(/^wakeline/);
           void connect();
@@ -230,16 +224,15 @@ export const start = (options: Options & { collector: string }, load: () => Prom
   };
 
   const connect = () =>
-    (loading ??= (async () => {
-      open();
-      try {
-        await (await load()).start(setup);
-      } catch (error) {
-        warn("not loaded", error);
-        loading = undefined;
-        setTimeout(connect, LOAD_AGAIN);
-      }
-    })());
+    (loading ??=
+      (open(),
+      load()
+        .then((module) => module.start(setup))
+        .catch((error: unknown) => {
+          warn("not loaded", error);
+          loading = undefined;
+          setTimeout(connect, LOAD_AGAIN);
+        })));
 
   /** Who said no waits for another word. */
   const begin = () => setup.consent != "denied" && connect();

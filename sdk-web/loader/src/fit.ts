@@ -27,6 +27,10 @@ const sendable = (value: unknown) =>
 
 /** The entry, or in its place one that only counts the reason for which it is refused. */
 export const fit = ([seq, at, event, person]: Entry): Entry => {
+  if (typeof event.type != "string" || !event.properties) {
+    warn("refused: a plugin's", event);
+    event = { type: "refused", properties: {} };
+  }
   const properties: Record<string, WireValue> = {};
   let left = MAX_PROPERTIES;
   for (const [name, value] of Object.entries(event.properties)) {

@@ -124,6 +124,6 @@ export const start = async (setup: Setup) => {
   }
 
   setup.sink = sink;
-  if (setup.consent || setup.forgotten || setup.persistence == "cookie") await sink.turned();
+  if (setup.consent != undefined || setup.forgotten || setup.persistence == "cookie") await sink.turned();
   else await open();
 };

@@ -17,7 +17,7 @@ if (tag) {
   if (found?.q || !found?.track) {
     const client = (global[name] = start(
       { ...(given as unknown as Options), collector: new URL("..", tag.src).href },
-      () => import(new URL(SDK_FILE, tag.src).href),
+      () => import(new URL(SDK_FILE, tag.src) as unknown as string), // it takes an address, too
     ));
     // What the page called before.
     for (const [call, ...args] of found?.q ?? []) (client as unknown as Calls)[call]?.(...args);

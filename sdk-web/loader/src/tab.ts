@@ -19,7 +19,7 @@ export const start = (setup: Setup) => {
   for (const type of ["pagehide", "freeze"]) addEventListener(type, setup.safely(leave), true);
   for (const type of ["pageshow", "resume"]) addEventListener(type, setup.safely(take), true);
 
-  for (const [, , event] of setup.queue) event.properties[PROPERTY] ??= id;
+  for (const [, , event] of setup.queue) (event.properties ?? {})[PROPERTY] ??= id; // a plugin may have left none
   setup.keep();
   setup.client.use((event) => {
     event.properties[PROPERTY] = id;

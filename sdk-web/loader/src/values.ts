@@ -20,8 +20,8 @@ export const warn = (kind: string, detail: unknown) => {
   }
 };
 
-export const cleanProperties = (properties: object) => {
-  const clean: WireEvent["properties"] = {};
+/** Adds them to those that are `clean`. */
+export const cleanProperties = (properties: object, clean: WireEvent["properties"] = {}) => {
   for (const name of Object.keys(properties)) {
     let value: unknown;
     let kind;

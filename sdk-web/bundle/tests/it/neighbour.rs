@@ -1,6 +1,8 @@
 //! What the SDK takes, and what it does not do to pages.
 
-use crate::site::Site;
+use wakeline_testbed::eventually;
+
+use crate::site::{LIMIT, Site};
 
 #[tokio::test]
 async fn whatever_a_page_passes_is_coerced_or_refused_and_counted_and_nothing_is_thrown()
@@ -33,7 +35,7 @@ async fn whatever_a_page_passes_is_coerced_or_refused_and_counted_and_nothing_is
     assert_eq!(site.event("throwing").await?.property("good"), "1");
     assert_eq!(site.event("many").await?.properties.len(), 128);
     assert_eq!(site.event("long").await?.property("text").len(), 4_096);
-    wakeline_testbed::eventually("what was refused", crate::site::LIMIT, async || {
+    eventually("what was refused", LIMIT, async || {
         let labels = site.labels();
         // What has no name is sent as it is: the server refuses it, and keeps it.
         let refused = labels.iter().filter(|label| *label == "refused").count();
@@ -116,5 +118,44 @@ async fn plugins_change_events_or_drop_them() -> anyhow::Result<()> {
         ("1", "")
     );
     assert_eq!(site.labels(), ["page_view", "wanted"]);
+    browser.close().await
+}
+
+#[tokio::test]
+async fn one_wrong_call_costs_itself_and_no_other_event() -> anyhow::Result<()> {
+    let calls = [
+        "const o = {}; o.o = o; wakeline.set({ n: 10n, o }); wakeline.set({ fine: 1 })",
+        "wakeline.order({ id: 'A', currency: 'EUR', value: 3600n, items: [] })",
+        "wakeline.use((event) => { if (event.name == 'poison') event.properties.x = 5n; return event }); wakeline.track('poison')",
+        "wakeline.page({ url: new URL(location.href), title: 42 })",
+        "wakeline.use(undefined)",
+        "wakeline.use((event) => event.name == 'poison' ? true : event); wakeline.track('poison')",
+        "wakeline.use((event) => event.name == 'poison' ? Promise.resolve(event) : event); wakeline.track('poison')",
+        "wakeline.use((event) => { if (event.name == 'poison') delete event.properties; return event }); wakeline.track('poison')",
+        "wakeline.identify('u'.repeat(129))",
+    ];
+    let site = Site::start(&[("/", "TAG></script>")]).await?;
+    let browser = site.open("/").await?;
+    for (n, call) in calls.iter().enumerate() {
+        browser.page.goto(&format!("{}/?{n}", site.origin)).await?;
+        browser
+            .run(&format!("said = []; console.warn = (what) => said.push(what); {call}; wakeline.track('after{n}')"))
+            .await?;
+        let after = site.event(&format!("after{n}")).await?;
+        assert_eq!(after.user, "", "{call}");
+        let failed = browser.run("return said.includes('wakeline: the client failed')");
+        assert_eq!(failed.await?, false, "{call}");
+        if n == 0 {
+            assert_eq!((after.property("n"), after.property("fine")), ("10", "1"));
+        }
+    }
+    // All but `set` and `page`.
+    eventually("what was refused", LIMIT, async || {
+        let labels = site.labels();
+        let refused = labels.iter().filter(|label| *label == "refused").count();
+        Ok((refused == 7).then_some(()))
+    })
+    .await
+    .map_err(|error| error.context(format!("{:?}", site.labels())))?;
     browser.close().await
 }

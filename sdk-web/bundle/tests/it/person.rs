@@ -69,6 +69,30 @@ async fn denied_events_are_destroyed_and_nothing_stays_on_the_device() -> anyhow
     browser.close().await
 }
 
+#[tokio::test]
+async fn an_empty_answer_sends_nothing_and_a_reset_before_the_install_is_read_parts_two_visitors()
+-> anyhow::Result<()> {
+    let calls = "<script>wakeline = { q: [['track', 'before'], ['reset'], ['track', 'after']] }</script>TAG></script>";
+    let site = Site::start(&[
+        ("/", "TAG></script>"),
+        ("/empty", "TAG data-consent=''></script>"),
+        ("/reset", calls),
+    ])
+    .await?;
+    let browser = site.open("/").await?;
+    let known = site.event("page_view").await?.visitor;
+    browser.page.goto(&format!("{}/empty", site.origin)).await?;
+    browser
+        .run("wakeline.track('unanswered'); return wakeline.flush()")
+        .await?;
+    browser.page.goto(&format!("{}/reset", site.origin)).await?;
+    let after = site.event("after").await?;
+    assert_eq!(site.event("before").await?.visitor, known);
+    assert_ne!(after.visitor, known);
+    assert_eq!(site.labels(), ["page_view", "page_view", "before", "after"]);
+    browser.close().await
+}
+
 /// A page whose script runs when the loader is there and the main module, which comes after `load`, is not.
 fn early(attributes: &str, script: &str) -> String {
     format!(
