@@ -230,7 +230,7 @@ class Wakeline:
         return self._call(lambda core: core.sync(int(timeout * 1000)), False)
 
     def status(self) -> Status:
-        """What became of all that was recorded; of a closed client, up to its end."""
+        """What became of all that was recorded."""
         return self._call(lambda core: Status.of(core.status()), self._last)
 
     def reconfigure(self, *, key: str | None = None, collector: str | None = None) -> None:
